@@ -1,0 +1,255 @@
+#include "compilation.h"
+
+#include <sched.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "fusec/base/nearest.h"
+#include "fusec/base/options.h"
+#include "fusec/ir/export.h"
+#include "fusec/ir/import.h"
+#include "fusec/passes/pass.h"
+#include "fusec/passes/plan_memory.h"
+#include "stage_text.h"
+
+namespace fusec {
+
+const std::vector<std::string>& stage_names() {
+  static const std::vector<std::string> names = {"graph", "canonical", "fused", "scheduled",
+                                                 "plan",  "source",    "binary"};
+  return names;
+}
+
+Stage parse_stage(std::string_view name) {
+  for (size_t i = 0; i < stage_names().size(); ++i)
+    if (stage_names()[i] == name) return static_cast<Stage>(i);
+  fail_user("unknown stage \"" + std::string(name) + "\"" +
+            suggest(name, stage_names()));
+}
+
+std::vector<PassInfo> pass_list() {
+  std::vector<PassInfo> out;
+  for (const passes::Pass& p : passes::pipeline())
+    out.push_back({std::string(p.name), std::string(p.stage), std::string(p.why_here)});
+  out.push_back({"plan_memory", "plan", "needs the order of steps and who reads what"});
+  return out;
+}
+
+namespace driver {
+namespace {
+
+class Timer {
+ public:
+  explicit Timer(double& total) : total_(total), start_(std::chrono::steady_clock::now()) {}
+  ~Timer() {
+    total_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  double& total_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace
+
+int thread_count(int requested) {
+  if (requested <= 0)
+    if (std::string e = env("FUSEC_THREADS"); !e.empty()) requested = std::atoi(e.c_str());
+  if (requested > 0) return requested;
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+struct Compilation::Ir {
+  std::unique_ptr<mlir::MLIRContext> context = ir::make_context();
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  passes::PassContext passes;
+};
+
+Compilation::Compilation(const InspectOptions& options)
+    : options_(options), target_(codegen_cpu::host_target()),
+      threads_(thread_count(options.compile.threads)) {
+  const std::string& device = options.compile.device;
+  if (device != "cpu" && device != "auto")
+    fail_device("device \"" + device + "\" is not available in this build; expected \"cpu\" or \"auto\"");
+  if (std::string dump = env("FUSEC_DUMP"); !dump.empty()) {
+    size_t colon = dump.find(':');
+    options_.compile.dump_dir = dump.substr(0, colon);
+    options_.compile.dump_stages.clear();
+    for (size_t at = colon; at != std::string::npos;) {
+      size_t next = dump.find(',', at + 1);
+      options_.compile.dump_stages.push_back(dump.substr(at + 1, next == std::string::npos ? next : next - at - 1));
+      at = next;
+    }
+  }
+  for (const std::string& s : options_.compile.dump_stages) parse_stage(s);
+}
+
+Compilation::~Compilation() = default;
+
+void Compilation::from_graph(Graph& graph, const std::vector<Output>& outputs,
+                             const std::string& name) {
+  Timer timer(result_.times.import);
+  std::vector<ir::NamedValue> values;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Output& o = outputs[i];
+    if (!o.tensor.defined()) fail_user("compile: output " + std::to_string(i) + " is an undefined Tensor");
+    if (&o.tensor.graph() != &graph) fail_user("compile: output " + std::to_string(i) + " belongs to another graph");
+    std::string label = o.name.empty() ? "out" + std::to_string(i) : o.name;
+    bool taken = graph.find(label).defined();
+    for (const ir::NamedValue& v : values) taken = taken || v.name == label;
+    if (taken) fail_user("compile: the output name \"" + label + "\" is already taken; choose another");
+    values.push_back({label, o.tensor.value()});
+  }
+  ir_ = std::make_unique<Ir>();
+  ir_->module = ir::import_graph(*ir_->context, graph, values, name);
+}
+
+void Compilation::from_text(std::string_view text, const std::string& name) {
+  start_ = stage_of_text(text);
+  if (start_ < Stage::plan) {
+    ir_ = std::make_unique<Ir>();
+    ir_->module = ir::parse(*ir_->context, text, name);
+  } else {
+    StageText parts = split_stage_text(text, name);
+    result_.plan = parse_plan(parts.plan);
+    verify(result_.plan);
+    source_ = std::move(parts.kernels);
+  }
+}
+
+void Compilation::run() {
+  if (ir_) {
+    ir_->passes.fuse = options_.compile.fuse;
+    ir_->passes.bf16 = options_.compile.precision == Precision::bf16;
+    ir_->passes.target.cores = threads_;
+    if (options_.compile.verify_each) ir::verify(*ir_->module, "import");
+  }
+  emit(start_);
+  for (int s = static_cast<int>(start_) + 1; s <= static_cast<int>(options_.until); ++s) {
+    reach(static_cast<Stage>(s));
+    emit(static_cast<Stage>(s));
+  }
+  if (ir_) result_.decisions = std::move(ir_->passes.decisions);
+}
+
+void Compilation::reach(Stage stage) {
+  CompileTimes& t = result_.times;
+  switch (stage) {
+    case Stage::graph: break;
+    case Stage::canonical: return run_passes("canonical", t.canonical);
+    case Stage::fused: return run_passes("fused", t.fused);
+    case Stage::scheduled: return run_passes("scheduled", t.scheduled);
+    case Stage::plan: {
+      Timer timer(t.plan);
+      result_.plan = ir::export_plan(ir::graph_of(*ir_->module));
+      passes::plan_memory(result_.plan);
+      verify(result_.plan);
+      return;
+    }
+    case Stage::source: return;  // made together with binary unless its text is wanted
+    case Stage::binary: {
+      if (!source_.empty()) {
+        Timer timer(t.binary);
+        std::vector<std::string> names;
+        for (const KernelProgram& k : result_.plan.kernels) names.push_back(k.name);
+        kernels_ = codegen_cpu::compile_llvm_ir(source_, names, target_);
+        return;
+      }
+      std::vector<const KernelProgram*> list;
+      for (const KernelProgram& k : result_.plan.kernels) list.push_back(&k);
+      double total = 0;
+      {
+        Timer timer(total);
+        kernels_ = codegen_cpu::compile_kernels(list, threads_, target_);
+      }
+      t.source += kernels_.source_seconds;
+      t.binary += total - kernels_.source_seconds;
+      return;
+    }
+  }
+}
+
+void Compilation::run_passes(std::string_view stage, double& seconds) {
+  ir::GraphOp graph = ir::graph_of(*ir_->module);
+  for (const passes::Pass& pass : passes::pipeline()) {
+    if (pass.stage != stage || !pass.enabled(ir_->passes)) continue;
+    double spent = 0;
+    {
+      Timer timer(spent);
+      pass.run(graph, ir_->passes);
+      if (options_.compile.verify_each) ir::verify(*ir_->module, pass.name);
+    }
+    seconds += spent;
+    result_.pass_seconds.emplace_back(pass.name, spent);
+    if (options_.after_pass)
+      options_.after_pass(std::string(pass.name), ir::print(*ir_->module, options_.locations));
+  }
+}
+
+bool Compilation::wanted(Stage stage) const {
+  for (Stage s : options_.texts)
+    if (s == stage) return true;
+  return false;
+}
+
+bool Compilation::dumped(Stage stage) const {
+  if (options_.compile.dump_dir.empty()) return false;
+  const std::vector<std::string>& only = options_.compile.dump_stages;
+  const std::string& name = stage_names()[static_cast<int>(stage)];
+  return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
+}
+
+void Compilation::emit(Stage stage) {
+  bool to_file = dumped(stage), to_result = wanted(stage);
+  if (!to_file && !to_result) return;
+  std::string text = text_of(stage);
+  if (to_file) {
+    std::filesystem::create_directories(options_.compile.dump_dir);
+    std::string ending = stage < Stage::plan ? ".mlir" : ".txt";
+    std::filesystem::path path = std::filesystem::path(options_.compile.dump_dir) /
+                                 ("0" + std::to_string(static_cast<int>(stage)) + "." +
+                                  stage_names()[static_cast<int>(stage)] + ending);
+    std::ofstream file(path, std::ios::binary);
+    file << text;
+    if (!file) fail_user("cannot write " + path.string() + "; choose another dump folder");
+  }
+  if (to_result) result_.texts[stage] = std::move(text);
+}
+
+std::string Compilation::text_of(Stage stage) {
+  if (stage < Stage::plan) return ir_stage_text(stage, ir::print(*ir_->module, options_.locations));
+  if (stage == Stage::plan) return print(result_.plan);
+  std::vector<std::string> bodies;
+  for (size_t i = 0; i < result_.plan.kernels.size(); ++i) {
+    const KernelProgram& k = result_.plan.kernels[i];
+    if (stage == Stage::source)
+      bodies.push_back(source_.empty() ? codegen_cpu::emit_llvm_ir(k, target_) : source_[i]);
+    else
+      bodies.push_back(hex_text(codegen_cpu::object_code(k, target_)));
+  }
+  return join_stage_text(stage, result_.plan, bodies);
+}
+
+}  // namespace driver
+
+Inspection inspect(Graph& graph, const std::vector<Output>& outputs, const std::string& name,
+                   const InspectOptions& options) {
+  driver::Compilation c(options);
+  c.from_graph(graph, outputs, name);
+  c.run();
+  return std::move(c.result());
+}
+
+Inspection inspect_text(std::string_view text, const std::string& name,
+                        const InspectOptions& options) {
+  driver::Compilation c(options);
+  c.from_text(text, name);
+  c.run();
+  return std::move(c.result());
+}
+
+}  // namespace fusec

@@ -1,0 +1,89 @@
+// Generated op classes, and verifiers that run the recorder's shape rules on every op.
+#include "fusec/ir/dialect.h"
+
+#include <mlir/IR/Builders.h>
+
+using namespace mlir;
+
+static ParseResult parseKeyword(OpAsmParser& parser, StringAttr& attr) {
+  StringRef word;
+  if (parser.parseKeyword(&word)) return failure();
+  attr = parser.getBuilder().getStringAttr(word);
+  return success();
+}
+static void printKeyword(OpAsmPrinter& p, Operation*, StringAttr attr) { p << attr.getValue(); }
+
+#include "dialect.cpp.inc"
+#define GET_OP_CLASSES
+#include "ops.cpp.inc"
+
+namespace fusec::ir {
+
+void FusecDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "ops.cpp.inc"
+      >();
+}
+
+// Runs infer_types on the operands and compares with the declared results.
+static LogicalResult verify_types(Operation* op) {
+  try {
+    OpInfo info = info_of(op);
+    std::vector<TensorType> operands;
+    for (mlir::Value v : op->getOperands()) operands.push_back(type_of(v));
+    std::vector<TensorType> results = infer_types(info.kind, info.attr, operands, {});
+    if (results.size() != op->getNumResults())
+      return op->emitOpError("expected ") << results.size() << " results";
+    for (size_t i = 0; i < results.size(); ++i)
+      if (results[i] != type_of(op->getResult(i)))
+        return op->emitOpError("result ") << i << ": expected " << results[i].str() << ", found "
+                                          << type_of(op->getResult(i)).str();
+    return success();
+  } catch (const Error& e) {
+    return op->emitOpError(e.message());
+  }
+}
+
+LogicalResult MapOp::verify() { return verify_types(*this); }
+LogicalResult CastOp::verify() { return verify_types(*this); }
+LogicalResult ReduceOp::verify() { return verify_types(*this); }
+LogicalResult ContractOp::verify() { return verify_types(*this); }
+LogicalResult ViewOp::verify() { return verify_types(*this); }
+LogicalResult ConcatOp::verify() { return verify_types(*this); }
+LogicalResult GatherOp::verify() { return verify_types(*this); }
+LogicalResult ScatterOp::verify() { return verify_types(*this); }
+LogicalResult AttentionOp::verify() { return verify_types(*this); }
+LogicalResult AttentionGradOp::verify() { return verify_types(*this); }
+
+LogicalResult ConstantOp::verify() {
+  if (getValue().getShapedType() != getResult().getType())
+    return emitOpError("value and result differ in type");
+  return success();
+}
+
+LogicalResult AssignOp::verify() {
+  if (!getTarget().getDefiningOp<ParameterOp>())
+    return emitOpError("the target must be a fusec.parameter");
+  if (getTarget().getType() != getValue().getType())
+    return emitOpError("expected a value of type ") << getTarget().getType();
+  return success();
+}
+
+LogicalResult KernelOp::verify() {
+  Block& body = getBody().front();
+  auto yield = dyn_cast_or_null<YieldOp>(body.empty() ? nullptr : &body.back());
+  if (!yield) return emitOpError("expected the body to end in fusec.yield");
+  size_t n = getSegments();
+  if (n < 1 || getArgs().size() != n * body.getNumArguments() ||
+      getOuts().size() != n * yield.getArgs().size())
+    return emitOpError("expected ") << n << " segments of " << body.getNumArguments()
+                                    << " operands and " << yield.getArgs().size() << " results";
+  for (auto [outer, inner] : llvm::zip(getArgs(), body.getArguments()))
+    if (outer.getType() != inner.getType()) return emitOpError("argument types differ");
+  for (auto [outer, inner] : llvm::zip(getOuts(), yield.getArgs()))
+    if (outer.getType() != inner.getType()) return emitOpError("result types differ");
+  return success();
+}
+
+}  // namespace fusec::ir

@@ -1,0 +1,306 @@
+// Turns the scheduled graph into steps over buffers: one step for each kernel and library call, a
+// copy for each assign (plan_memory removes most), aliases for reshapes. Structurally equal kernels
+// become one entry of Plan::kernels.
+#include "fusec/ir/export.h"
+
+#include <unordered_map>
+
+#include "fusec/ir/kernel_builder.h"
+
+using namespace mlir;
+
+namespace fusec::ir {
+namespace {
+
+class Exporter {
+ public:
+  explicit Exporter(GraphOp graph) : graph_(graph) { plan_.graph = graph.getName().str(); }
+
+  Plan run() {
+    for (Operation& op : graph_.getBody().front()) export_op(op);
+    for (AssignOp a : assigns_)
+      copy(refs_.lookup(a.getValue()), refs_.lookup(a.getTarget()), bytes(a.getValue()), a);
+    return std::move(plan_);
+  }
+
+ private:
+  static int64_t bytes(mlir::Value v) { return type_of(v).bytes(); }
+
+  int buffer(std::string name, BufferClass cls, TensorType type) {
+    plan_.buffers.push_back({std::move(name), cls, std::move(type), -1, 0, 0, {}});
+    return static_cast<int>(plan_.buffers.size() - 1);
+  }
+
+  BufferRef temporary(mlir::Value v) {
+    BufferRef ref{buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(v)), 0};
+    refs_[v] = ref;
+    return ref;
+  }
+
+  void export_op(Operation& op) {
+    if (auto o = dyn_cast<InputOp>(op)) {
+      refs_[o.getResult()] = {buffer(o.getName().str(), BufferClass::input, type_of(o.getResult())), 0};
+    } else if (auto o = dyn_cast<ParameterOp>(op)) {
+      refs_[o.getResult()] = {buffer(o.getName().str(), o.getState() ? BufferClass::state
+                                                                    : BufferClass::parameter,
+                                     type_of(o.getResult())), 0};
+    } else if (auto o = dyn_cast<ConstantOp>(op)) {
+      constant(o);
+    } else if (auto o = dyn_cast<ViewOp>(op)) {
+      if (o.getKind() != "reshape") not_planned(op);
+      refs_[o.getResult()] = refs_.lookup(o.getArg());
+    } else if (auto o = dyn_cast<ConcatOp>(op)) {
+      concat(o);
+    } else if (auto o = dyn_cast<KernelOp>(op)) {
+      kernel(o);
+    } else if (auto o = dyn_cast<LibraryOp>(op)) {
+      library(o);
+    } else if (auto o = dyn_cast<AssignOp>(op)) {
+      assigns_.push_back(o);
+    } else if (auto o = dyn_cast<OutputOp>(op)) {
+      output(o);
+    } else {
+      not_planned(op);
+    }
+  }
+
+  [[noreturn]] void not_planned(Operation& op) {
+    fail_internal("cannot plan " + describe(&op) + ": expected the text of the scheduled stage",
+                  source_of(&op));
+  }
+
+  void constant(ConstantOp o) {
+    TensorType t = type_of(o.getResult());
+    int id = buffer("c" + std::to_string(next_++), BufferClass::constant, t);
+    std::string& data = plan_.buffers[id].data;
+    data.resize(t.bytes());
+    auto dense = mlir::cast<DenseElementsAttr>(o.getValue());
+    int64_t i = 0;
+    if (is_float(t.dtype))
+      for (APFloat v : dense.getValues<APFloat>()) store_from_double(data.data(), t.dtype, i++, v.convertToDouble());
+    else
+      for (APInt v : dense.getValues<APInt>())
+        store_from_double(data.data(), t.dtype, i++, t.dtype == DType::b8 || t.dtype == DType::u8
+                                                         ? static_cast<double>(v.getZExtValue())
+                                                         : static_cast<double>(v.getSExtValue()));
+    refs_[o.getResult()] = {id, 0};
+  }
+
+  PlanStep& step(Operation* op) {
+    plan_.steps.emplace_back();
+    plan_.steps.back().scope = scope_of(op);
+    return plan_.steps.back();
+  }
+
+  void copy(BufferRef from, BufferRef to, int64_t n, Operation* op) {
+    PlanStep& s = step(op);
+    s.call.name = "copy";
+    s.call.args = {from, to};
+    s.call.attrs = {{"bytes", n}};
+    s.bytes = s.unfused_bytes = 2 * n;
+  }
+
+  // A named result gets a buffer of its own; a value made by a step is simply renamed.
+  void output(OutputOp o) {
+    BufferRef from = refs_.lookup(o.getValue());
+    PlanBuffer& b = plan_.buffers[from.buffer];
+    if (b.cls == BufferClass::temporary && b.type.bytes() == bytes(o.getValue())) {
+      b.cls = BufferClass::output;
+      b.name = o.getName().str();
+      b.type = type_of(o.getValue());
+      return;
+    }
+    BufferRef to{buffer(o.getName().str(), BufferClass::output, type_of(o.getValue())), 0};
+    copy(from, to, bytes(o.getValue()), o);
+  }
+
+  int add_kernel(KernelProgram program) {
+    uint64_t h = structural_hash(program);
+    for (auto [it, end] = codes_.equal_range(h); it != end; ++it)
+      if (structurally_equal(plan_.kernels[it->second], program)) return it->second;
+    for (const KernelProgram& k : plan_.kernels)
+      if (k.name == program.name) program.name += "_" + std::to_string(plan_.kernels.size());
+    plan_.kernels.push_back(std::move(program));
+    int id = static_cast<int>(plan_.kernels.size() - 1);
+    codes_.emplace(h, id);
+    return id;
+  }
+
+  static KernelSchedule read_schedule(DictionaryAttr a, KernelProgram& p) {
+    KernelSchedule s = p.schedule;
+    auto number = [&](StringRef key, int64_t otherwise) {
+      auto v = a.getAs<IntegerAttr>(key);
+      return v ? v.getInt() : otherwise;
+    };
+    s.vector = static_cast<int>(number("vector", s.vector));
+    s.grain = number("grain", s.grain);
+    if (auto kind = a.getAs<StringAttr>("kind"); !kind || kind.getValue().str() != name_of(s.kind))
+      fail_user("kernel " + p.name + ": its schedule kind does not fit its body; expected \"" +
+                std::string(name_of(s.kind)) + "\"");
+    return s;
+  }
+
+  void kernel(KernelOp k) {
+    auto known = ids_.find(k.getNameAttr());
+    int id;
+    if (known != ids_.end()) {
+      id = known->second;
+    } else {
+      KernelBuild built = build_kernel(region_of(k), k.getName().str());
+      if (!built.program || !k.getScheduleAttr())
+        fail_internal("kernel " + k.getName().str() + " has no schedule or cannot be compiled: " +
+                          built.failure, source_of(k));
+      built.program->schedule = read_schedule(k.getScheduleAttr(), *built.program);
+      for (Operation& op : k.getBody().front().without_terminator())
+        if (!is_free(&op)) built.program->origins.push_back(describe(&op));
+      id = add_kernel(std::move(*built.program));
+      ids_[k.getNameAttr()] = id;
+    }
+    int64_t segments = k.getSegments();
+    size_t ins = k.getArgs().size() / segments, outs = k.getOuts().size() / segments;
+    std::vector<Segment> list;
+    ScheduleKind kind = plan_.kernels[id].schedule.kind;
+    int64_t traffic = 0;
+    for (int64_t s = 0; s < segments; ++s) {
+      Segment segment;
+      for (size_t i = 0; i < ins; ++i) {
+        mlir::Value v = k.getArgs()[s * ins + i];
+        segment.args.push_back(refs_.lookup(v));
+        traffic += bytes(v);
+        if (kind == ScheduleKind::flat_reduce) segment.n = std::max(segment.n, numel(type_of(v).shape));
+      }
+      for (size_t i = 0; i < outs; ++i) {
+        mlir::Value v = k.getOuts()[s * outs + i];
+        segment.args.push_back(temporary(v));
+        traffic += bytes(v);
+        if (kind == ScheduleKind::flat) segment.n = std::max(segment.n, numel(type_of(v).shape));
+      }
+      list.push_back(std::move(segment));
+    }
+    PlanStep& st = step(k);
+    st.kernel = id;
+    st.segments = std::move(list);
+    st.bytes = traffic;
+    // The same ops one by one: each reads its operands (through views, their sources) and writes
+    // its results. Segments scale with their traffic.
+    int64_t body_traffic = 0, unfused = 0;
+    Block& body = k.getBody().front();
+    for (mlir::Value v : body.getArguments()) body_traffic += bytes(v);
+    for (mlir::Value v : body.getTerminator()->getOperands()) body_traffic += bytes(v);
+    for (Operation& op : body.without_terminator()) {
+      if (is_free(&op)) continue;
+      for (mlir::Value v : op.getOperands()) {
+        while (auto view = v.getDefiningOp<ViewOp>()) v = view.getArg();
+        if (!v.getDefiningOp() || !is_free(v.getDefiningOp())) unfused += bytes(v);
+      }
+      for (mlir::Value v : op.getResults()) unfused += bytes(v);
+      st.flops += numel(type_of(op.getNumOperands() ? op.getOperand(0) : op.getResult(0)).shape);
+    }
+    st.unfused_bytes = body_traffic ? static_cast<int64_t>(static_cast<double>(unfused) * traffic / body_traffic) : 0;
+    st.unfused_bytes = std::max(st.unfused_bytes, st.bytes);
+  }
+
+  void library(LibraryOp l) {
+    LibraryCall call;
+    call.name = l.getName().str();
+    for (NamedAttribute a : l.getConfig()) {
+      std::string key = a.getName().str();
+      if (auto i = dyn_cast<IntegerAttr>(a.getValue())) call.attrs[key] = i.getInt();
+      else if (auto f = dyn_cast<FloatAttr>(a.getValue())) call.attrs[key] = f.getValueAsDouble();
+      else if (auto s = dyn_cast<StringAttr>(a.getValue())) call.attrs[key] = s.getValue().str();
+    }
+    int64_t traffic = 0;
+    for (mlir::Value v : l.getArgs()) traffic += bytes(v);
+    for (mlir::Value v : l.getOuts()) traffic += bytes(v);
+    SmallVector<BufferRef> in, out;
+    for (mlir::Value v : l.getArgs()) in.push_back(refs_.lookup(v));
+    if (call.name == "scatter") {
+      out.push_back(scatter_target(l));
+      call.args = {out[0], in[1], in[2]};
+    } else {
+      for (mlir::Value v : l.getOuts()) out.push_back(temporary(v));
+      // attention: cu_seqlens follows the results.
+      size_t own = call.name == "attention" ? 3 : call.name == "attention_grad" ? 6 : in.size();
+      call.args.assign(in.begin(), in.begin() + own);
+      call.args.insert(call.args.end(), out.begin(), out.end());
+      call.args.insert(call.args.end(), in.begin() + own, in.end());
+    }
+    PlanStep& s = step(l);
+    s.bytes = s.unfused_bytes = traffic;
+    if (call.name == "gemm")
+      s.flops = 2 * call.integer("m") * call.integer("n") * call.integer("k") * call.integer("batch");
+    if (call.name == "attention" || call.name == "attention_grad")
+      s.flops = (call.name == "attention" ? 4 : 10) * call.integer("b") * call.integer("t") *
+                call.integer("s") * call.integer("h") * call.integer("d") /
+                (call.integer("causal") ? 2 : 1);
+    s.call = std::move(call);
+  }
+
+  // The base itself when nothing else needs it, else a copy.
+  BufferRef scatter_target(LibraryOp l) {
+    mlir::Value base = l.getArgs()[0];
+    BufferRef ref = refs_.lookup(base);
+    if (base.hasOneUse() && plan_.buffers[ref.buffer].cls == BufferClass::temporary &&
+        base.getDefiningOp<KernelOp>()) {
+      refs_[l.getOuts()[0]] = ref;
+      return ref;
+    }
+    BufferRef to = temporary(l.getOuts()[0]);
+    copy(ref, to, bytes(base), l);
+    return to;
+  }
+
+  // One strided copy a part: [outer, part * inner] into columns of [outer, axis * inner].
+  void concat(ConcatOp c) {
+    BufferRef to = temporary(c.getResult());
+    Shape shape = type_of(c.getResult()).shape;
+    int64_t axis = c.getAxis(), outer = 1, inner = 1, start = 0;
+    for (int64_t d = 0; d < axis; ++d) outer *= shape[d];
+    for (size_t d = axis + 1; d < shape.size(); ++d) inner *= shape[d];
+    int64_t row = shape[axis] * inner;
+    DType t = type_of(c.getResult()).dtype;
+    for (mlir::Value v : c.getArgs()) {
+      int64_t length = type_of(v).shape[axis] * inner;
+      if (length && outer) {
+        KernelProgram p;
+        p.name = "concat";
+        p.params = {{"part", t, true, false}, {"whole", t, false, true}};
+        p.extents = {outer, length};
+        p.row_dims = 1;
+        int lanes = 1;
+        while (lanes < 16 && lanes < length) lanes *= 2;
+        p.schedule = {ScheduleKind::rows, lanes, 0, std::max<int64_t>(1, 16384 / length)};
+        ::fusec::KernelOp load, store;
+        load.kind = ::fusec::KernelOp::Kind::load;
+        load.type = t;
+        load.access = {0, 0, {length, 1}};
+        store.kind = ::fusec::KernelOp::Kind::store;
+        store.type = t;
+        store.args = {0};
+        store.access = {1, start, {row, 1}};
+        p.ops = {load, store};
+        p.origins = {describe(c)};
+        int id = add_kernel(std::move(p));
+        PlanStep& s = step(c);
+        s.kernel = id;
+        s.segments = {{{refs_.lookup(v), to}, 0}};
+        s.bytes = s.unfused_bytes = 2 * bytes(v);
+      }
+      start += length;
+    }
+  }
+
+  GraphOp graph_;
+  Plan plan_;
+  llvm::DenseMap<mlir::Value, BufferRef> refs_;
+  llvm::DenseMap<StringAttr, int> ids_;
+  std::unordered_multimap<uint64_t, int> codes_;
+  std::vector<AssignOp> assigns_;
+  int next_ = 0;
+};
+
+}  // namespace
+
+Plan export_plan(GraphOp graph) { return Exporter(graph).run(); }
+
+}  // namespace fusec::ir

@@ -1,0 +1,21 @@
+// Recorder -> dialect: the `graph` stage.
+#pragma once
+
+#include <mlir/IR/OwningOpRef.h>
+
+#include "fusec/ir/context.h"
+
+namespace fusec::ir {
+
+struct NamedValue {
+  std::string name;
+  Value value;
+};
+
+// One op a node, in order, with the user's locations; only nodes that an output or an assign needs
+// (inputs and parameters that nothing needs are dropped too).
+mlir::OwningOpRef<mlir::ModuleOp> import_graph(mlir::MLIRContext& context, const Graph& graph,
+                                               const std::vector<NamedValue>& outputs,
+                                               const std::string& name);
+
+}  // namespace fusec::ir

@@ -1,0 +1,48 @@
+// Fused region -> KernelProgram, or the reason why it cannot be one. The same code answers the
+// fusion passes ("may these ops be one kernel?") and makes the final program, so a region that was
+// fused can always be compiled.
+//
+//   map, cast      -> scalar ops at an index
+//   view           -> a change of index (nothing at run time)
+//   reduce         -> a loop over the reduced dimensions; its result may be used only at indices
+//                     that do not depend on them
+//   operands       -> loads; results -> stores
+//
+// Refused: ops of other classes, reductions over domains of different size, results that live
+// neither on the whole domain nor on its kept part, reshapes with no affine index.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fusec/ir/dialect.h"
+#include "fusec/plan/kernel_program.h"
+
+namespace fusec::ir {
+
+// Ops in topological order, with what they load and what they store, each in parameter order.
+struct KernelRegion {
+  std::vector<mlir::Operation*> ops;
+  std::vector<mlir::Value> inputs;
+  std::vector<mlir::Value> outputs;
+};
+
+struct KernelBuild {
+  std::optional<KernelProgram> program;
+  std::string failure;     // why there is none
+  int64_t duplicated = 0;  // scalar ops computed at more than one index, by cost
+};
+
+// Params are inputs, then outputs.
+KernelBuild build_kernel(const KernelRegion& region, const std::string& name);
+
+// The region of a (single- or multi-segment) kernel op: its body.
+KernelRegion region_of(KernelOp kernel);
+
+// Ops that cost nothing inside a kernel and are copied into each one that uses them.
+bool is_free(mlir::Operation* op);
+// Ops that a kernel may contain.
+bool is_fusable(mlir::Operation* op);
+
+}  // namespace fusec::ir

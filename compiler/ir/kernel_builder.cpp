@@ -1,0 +1,366 @@
+#include "fusec/ir/kernel_builder.h"
+
+#include <cmath>
+#include <map>
+#include <set>
+#include <unordered_map>
+
+#include "fusec/base/hash.h"
+#include "fusec/ir/index.h"
+#include "fusec/ops/formula.h"
+#include "kernel_layout.h"
+
+using namespace mlir;
+
+namespace fusec::ir {
+
+bool is_free(Operation* op) {
+  if (auto c = dyn_cast<ConstantOp>(op)) return c.is_splat();
+  return isa<ViewOp, IotaOp>(op);
+}
+
+bool is_fusable(Operation* op) { return isa<MapOp, CastOp, ReduceOp>(op) || is_free(op); }
+
+KernelRegion region_of(KernelOp kernel) {
+  KernelRegion region;
+  Block& body = kernel.getBody().front();
+  for (Operation& op : body.without_terminator()) region.ops.push_back(&op);
+  region.inputs.assign(body.getArguments().begin(), body.getArguments().end());
+  for (mlir::Value v : body.getTerminator()->getOperands()) region.outputs.push_back(v);
+  return region;
+}
+
+namespace {
+
+using PlanOp = ::fusec::KernelOp;  // a scalar op of the program, not the dialect's kernel
+
+[[noreturn]] void refuse(std::string reason) { throw IndexFailure{{}, std::move(reason)}; }
+
+class Builder;
+
+// A scalar of the kernel under construction; the value column of pointwise.def is instantiated
+// with it (see formula.h). A number becomes a constant of the other operand's type.
+struct Scalar {
+  Builder* builder = nullptr;
+  int op = -1;
+  double number = 0;
+  Scalar() = default;
+  Scalar(double v) : number(v) {}  // NOLINT
+  Scalar(Builder* b, int o) : builder(b), op(o) {}
+};
+
+class Builder {
+ public:
+  Builder(const KernelRegion& region, Domain domain)
+      : region_(region), domain_(std::move(domain)) {
+    for (size_t i = 0; i < region.inputs.size(); ++i)
+      params_[region.inputs[i].getAsOpaquePointer()] = static_cast<int>(i);
+    for (Operation* op : region.ops) inside_.insert(op);
+  }
+
+  // Emits everything; the program's extents are the domain's, unscheduled.
+  KernelProgram build(bool chunked) {
+    for (mlir::Value v : region_.inputs) program_.params.push_back({"", type_of(v).dtype, false, false});
+    std::vector<size_t> all, kept;
+    for (size_t d = 0; d < domain_.rank(); ++d) {
+      all.push_back(d);
+      if (!domain_.reduced[d]) kept.push_back(d);
+    }
+    int64_t total = 1, outer = 1;
+    for (size_t d : all) total *= domain_.extents[d];
+    for (size_t d : kept) outer *= domain_.extents[d];
+    for (mlir::Value v : region_.outputs) {
+      TensorType t = type_of(v);
+      int64_t n = numel(t.shape);
+      Affine linear;
+      int value;
+      if (chunked) {  // result u of unit u: the access is on the unit, by the schedule's contract
+        value = eval(v, Index(t.shape.size(), Affine{0, std::vector<int64_t>(1, 0)}));
+        linear = {0, {0}};
+      } else {
+        if (n != total && n != outer) refuse("a result on another domain: " + t.str());
+        linear = linear_of_dims(domain_, n == total && (n != outer || !has_reduce_output(v)) ? all : kept);
+        value = eval(v, delinearize(linear, t.shape, domain_));
+      }
+      PlanOp store;
+      store.kind = PlanOp::Kind::store;
+      store.type = t.dtype;
+      store.args = {value};
+      store.access = {static_cast<int>(program_.params.size()), linear.offset, linear.coef};
+      program_.params.push_back({"", t.dtype, false, true});
+      stores_.push_back(store);
+    }
+    for (PlanOp& s : stores_) program_.ops.push_back(s);
+    for (const PlanOp& op : program_.ops)
+      if (op.kind == PlanOp::Kind::load) program_.params[op.access.param].read = true;
+    program_.extents = domain_.extents;
+    return std::move(program_);
+  }
+
+  int64_t duplicated() const { return duplicated_; }
+
+  int emit(PlanOp op) {
+    uint64_t h = hash_combine(static_cast<uint64_t>(op.kind) * 64 + static_cast<uint64_t>(op.type),
+                              static_cast<uint64_t>(op.prim) * 8 + static_cast<uint64_t>(op.reduce));
+    for (int a : op.args) h = hash_combine(h, a);
+    h = hash_combine(h, hash_combine(op.access.param, op.access.offset));
+    for (int64_t s : op.access.strides) h = hash_combine(h, s);
+    h = hash_combine(h, std::hash<double>()(op.imm));
+    for (auto [it, end] = unique_.equal_range(h); it != end; ++it)
+      if (program_.ops[it->second] == op) return it->second;
+    program_.ops.push_back(std::move(op));
+    int id = static_cast<int>(program_.ops.size() - 1);
+    unique_.emplace(h, id);
+    return id;
+  }
+
+  int constant(double v, DType t) {
+    PlanOp op;
+    op.kind = PlanOp::Kind::constant;
+    op.type = t;
+    op.imm = v;
+    return emit(op);
+  }
+
+  int cast(int value, DType to) {
+    if (program_.ops[value].type == to) return value;
+    PlanOp op;
+    op.kind = PlanOp::Kind::cast;
+    op.type = to;
+    op.args = {value};
+    return emit(op);
+  }
+
+  Scalar prim(Prim p, std::vector<Scalar> args) {
+    DType t = DType::f32;
+    for (size_t i = p == Prim::select ? 1 : 0; i < args.size(); ++i)
+      if (args[i].op >= 0) t = program_.ops[args[i].op].type;
+    PlanOp op;
+    op.kind = PlanOp::Kind::prim;
+    op.prim = p;
+    for (const Scalar& a : args) op.args.push_back(a.op >= 0 ? a.op : constant(a.number, t));
+    op.type = p >= Prim::eq && p <= Prim::ge ? DType::b8 : t;
+    return {this, emit(op)};
+  }
+
+ private:
+  bool has_reduce_output(mlir::Value v) const {
+    Operation* op = v.getDefiningOp();
+    return op && isa<ReduceOp>(op);
+  }
+
+  int eval(mlir::Value v, const Index& index) {
+    auto key = std::make_pair(v.getAsOpaquePointer(), index);
+    auto known = memo_.find(key);
+    if (known != memo_.end()) return known->second;
+    int id = compute(v, index);
+    memo_.emplace(std::move(key), id);
+    return id;
+  }
+
+  int load(int param, const TensorType& t, const Index& index) {
+    Affine at = linearize(index, row_major_strides(t.shape), domain_.rank());
+    PlanOp op;
+    op.kind = PlanOp::Kind::load;
+    op.type = t.dtype;
+    op.access = {param, at.offset, at.coef};
+    return emit(op);
+  }
+
+  int compute(mlir::Value v, const Index& index) {
+    auto param = params_.find(v.getAsOpaquePointer());
+    if (param != params_.end()) return load(param->second, type_of(v), index);
+    Operation* op = v.getDefiningOp();
+    if (!op || !inside_.count(op)) fail_internal("kernel region uses a value that it does not load");
+    if (auto o = dyn_cast<ViewOp>(op)) {
+      OpInfo info = info_of(op);
+      Shape operand = type_of(o.getArg()).shape;
+      // A dense operand under a reshape keeps its linear order, whatever the shapes.
+      if (o.getKind() == "reshape")
+        if (auto p = params_.find(o.getArg().getAsOpaquePointer()); p != params_.end())
+          return load(p->second, type_of(v), index);
+      return eval(o.getArg(), view_operand_index(std::get<ViewAttr>(info.attr), operand, index, domain_));
+    }
+    if (auto o = dyn_cast<ConstantOp>(op)) return splat(o);
+    if (auto o = dyn_cast<IotaOp>(op)) {
+      PlanOp k;
+      k.kind = PlanOp::Kind::index;
+      DType t = type_of(v).dtype;
+      k.type = is_float(t) ? DType::i32 : t;
+      const Affine& e = index[o.getAxis()];
+      k.access = {-1, e.offset, e.coef};
+      return cast(emit(k), t);
+    }
+    if (evaluated_.count(op)) duplicated_ += cost(op);
+    evaluated_.insert(op);
+    if (auto o = dyn_cast<CastOp>(op)) return cast(eval(o.getArg(), index), type_of(v).dtype);
+    if (auto o = dyn_cast<MapOp>(op)) return map(o, index);
+    if (auto o = dyn_cast<ReduceOp>(op)) return reduce(o, index);
+    refuse("an op that is not part of kernels: " + describe(op));
+  }
+
+  static int64_t cost(Operation* op) {
+    auto map = dyn_cast<MapOp>(op);
+    if (!map) return isa<ReduceOp>(op) ? 64 : 1;
+    switch (std::get<MapAttr>(info_of(op).attr).op) {
+#define FUSEC_UNARY(name, doc, value, gx, cost, lo, hi) case Pointwise::name: return cost;
+#define FUSEC_BINARY(name, doc, value, ga, gb, cost, lo, hi) case Pointwise::name: return cost;
+#define FUSEC_COMPARE(name, doc, value, cost, lo, hi) case Pointwise::name: return cost;
+#define FUSEC_TERNARY(name, doc, value, ga, gb, gc, cost, lo, hi) case Pointwise::name: return cost;
+#include "fusec/ops/pointwise.def"
+    }
+    return 1;
+  }
+
+  int splat(ConstantOp o) {
+    DType t = type_of(o.getResult()).dtype;
+    auto dense = mlir::cast<DenseElementsAttr>(o.getValue());
+    double v = is_float(t) ? dense.getSplatValue<APFloat>().convertToDouble()
+               : t == DType::b8 ? static_cast<double>(dense.getSplatValue<bool>())
+                                : static_cast<double>(dense.getSplatValue<APInt>().getSExtValue());
+    return constant(v, t);
+  }
+
+  int map(MapOp o, const Index& index) {
+    Pointwise fn = std::get<MapAttr>(info_of(o).attr).op;
+    std::vector<Scalar> args;
+    for (mlir::Value a : o.getArgs()) {
+      int id = eval(a, index);
+      args.push_back({this, cast(id, compute_type(program_.ops[id].type))});
+    }
+    int result = apply_formula<Scalar>(fn, args.data()).op;
+    return cast(result, type_of(o.getResult()).dtype);
+  }
+
+  int reduce(ReduceOp o, const Index& index) {
+    TensorType t = type_of(o.getArg());
+    Index at(t.shape.size());
+    std::vector<size_t> dims;
+    int64_t extent = 1;
+    for (size_t d = 0; d < domain_.rank(); ++d)
+      if (domain_.reduced[d]) dims.push_back(d), extent *= domain_.extents[d];
+    for (const Affine& e : index)
+      for (size_t d : dims)
+        if (e.coef[d] != 0) refuse("a reduction used inside its own loop at another index");
+    Shape sizes;
+    for (int64_t a : o.getAxes()) sizes.push_back(t.shape[a]);
+    if (numel(sizes) != extent) refuse("reductions over ranges of different size");
+    Index inner = delinearize(linear_of_dims(domain_, dims), sizes, domain_);
+    size_t kept = 0, reduced = 0;
+    for (size_t i = 0; i < at.size(); ++i) {
+      bool is_reduced = llvm::is_contained(o.getAxes(), static_cast<int64_t>(i));
+      at[i] = is_reduced ? inner[reduced++] : o.getChunk() ? Affine{} : index[kept++];
+    }
+    int value = eval(o.getArg(), at);
+    DType compute = compute_type(t.dtype);
+    PlanOp op;
+    op.kind = PlanOp::Kind::reduce;
+    op.reduce = std::get<ReduceAttr>(info_of(o).attr).kind;
+    op.type = compute;
+    op.args = {cast(value, compute)};
+    return cast(emit(op), t.dtype);
+  }
+
+  const KernelRegion& region_;
+  Domain domain_;
+  KernelProgram program_;
+  std::vector<PlanOp> stores_;
+  std::unordered_map<const void*, int> params_;
+  std::set<Operation*> inside_, evaluated_;
+  std::map<std::pair<const void*, Index>, int> memo_;
+  std::unordered_multimap<uint64_t, int> unique_;
+  int64_t duplicated_ = 0;
+};
+
+// Spelling of the scalar primitives for apply_formula.
+#define FUSEC_SCALAR2(fn, p) \
+  Scalar fn(Scalar a, Scalar b) { return (a.builder ? a : b).builder->prim(Prim::p, {a, b}); }
+#define FUSEC_SCALAR1(fn, p) \
+  Scalar fn(Scalar a) { return a.builder->prim(Prim::p, {a}); }
+FUSEC_SCALAR2(operator+, add)
+FUSEC_SCALAR2(operator-, sub)
+FUSEC_SCALAR2(operator*, mul)
+FUSEC_SCALAR2(operator/, div)
+FUSEC_SCALAR2(operator==, eq)
+FUSEC_SCALAR2(operator!=, ne)
+FUSEC_SCALAR2(operator<, lt)
+FUSEC_SCALAR2(operator<=, le)
+FUSEC_SCALAR2(operator>, gt)
+FUSEC_SCALAR2(operator>=, ge)
+FUSEC_SCALAR2(min, min)
+FUSEC_SCALAR2(max, max)
+FUSEC_SCALAR1(operator-, neg)
+FUSEC_SCALAR1(abs, abs)
+FUSEC_SCALAR1(sqrt, sqrt)
+FUSEC_SCALAR1(exp, exp)
+FUSEC_SCALAR1(log, log)
+FUSEC_SCALAR1(sin, sin)
+FUSEC_SCALAR1(cos, cos)
+FUSEC_SCALAR1(tanh, tanh)
+FUSEC_SCALAR1(erf, erf)
+Scalar select(Scalar c, Scalar a, Scalar b) { return c.builder->prim(Prim::select, {c, a, b}); }
+#undef FUSEC_SCALAR1
+#undef FUSEC_SCALAR2
+
+// The loop domain before refinement: the operand of the first reduction, else the largest result.
+Domain initial_domain(const KernelRegion& region, int64_t* chunk) {
+  Domain domain;
+  for (Operation* op : region.ops)
+    if (auto r = dyn_cast<ReduceOp>(op)) {
+      domain.extents = type_of(r.getArg()).shape;
+      domain.reduced.assign(domain.rank(), false);
+      for (int64_t a : r.getAxes()) domain.reduced[a] = true;
+      *chunk = r.getChunk();
+      return domain;
+    }
+  int64_t best = -1;
+  for (mlir::Value v : region.outputs) {
+    Shape s = type_of(v).shape;
+    if (numel(s) > best) best = numel(s), domain.extents = s;
+  }
+  domain.reduced.assign(domain.rank(), false);
+  return domain;
+}
+
+void split(Domain& domain, SplitRequest s) {
+  domain.extents[s.dim] /= s.inner;
+  domain.extents.insert(domain.extents.begin() + s.dim + 1, s.inner);
+  domain.reduced.insert(domain.reduced.begin() + s.dim + 1, domain.reduced[s.dim]);
+}
+
+}  // namespace
+
+KernelBuild build_kernel(const KernelRegion& region, const std::string& name) {
+  KernelBuild out;
+  int64_t chunk = 0;
+  Domain domain = initial_domain(region, &chunk);
+  if (chunk)
+    for (Operation* op : region.ops)
+      if (auto r = dyn_cast<ReduceOp>(op))
+        if (static_cast<int64_t>(r.getChunk()) != chunk ||
+            numel(type_of(r.getArg()).shape) != domain.extents[0]) {
+          out.failure = "a reduction in chunks beside another reduction";
+          return out;
+        }
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    try {
+      Builder builder(region, domain);
+      KernelProgram program = builder.build(chunk > 0);
+      program.name = name;
+      out.failure = layout_kernel(program, domain.reduced, chunk);
+      if (out.failure.empty()) out.program = std::move(program);
+      out.duplicated = builder.duplicated();
+      return out;
+    } catch (const IndexFailure& f) {
+      if (!f.split) {
+        out.failure = f.reason;
+        return out;
+      }
+      split(domain, *f.split);
+    }
+  }
+  out.failure = "a domain that needs too many splits";
+  return out;
+}
+
+}  // namespace fusec::ir

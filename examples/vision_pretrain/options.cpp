@@ -1,0 +1,190 @@
+// Flags to RunOptions; see options.h. Unknown flags and impossible values end in one line that
+// names the nearest valid one, on the command line and in the config file alike.
+#include "options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "fusec/base/nearest.h"
+
+namespace fusec::examples {
+namespace {
+
+constexpr double kMany = 1e9;  // no limit worth naming
+
+// Numbers from `low` to `high`; the message names the nearer end.
+CLI::Validator between(double low, double high) {
+  std::string range =
+      high == kMany ? fmt::format("{} or more", low) : fmt::format("{} to {}", low, high);
+  auto check = [=](std::string& text) -> std::string {
+    double value = 0;
+    if (!CLI::detail::lexical_cast(text, value)) {
+      return fmt::format("\"{}\" is not a number; expected {}", text, range);
+    }
+    if (value >= low && value <= high) return "";
+    return fmt::format("{} is out of range, expected {} (nearest: {})", text, range,
+                       std::clamp(value, low, high));
+  };
+  return CLI::Validator(check, "(" + range + ")", "between");
+}
+
+// One of `names`.
+CLI::Validator one_of(std::vector<std::string> names) {
+  std::string list = fmt::format("{}", fmt::join(names, "|"));
+  auto check = [names = std::move(names)](std::string& text) -> std::string {
+    if (std::find(names.begin(), names.end(), text) != names.end()) return "";
+    return fmt::format("unknown value \"{}\"{}", text, suggest(text, names));
+  };
+  return CLI::Validator(check, list, "one_of");
+}
+
+void add_data_flags(CLI::App& app, RunOptions& o) {
+  app.option_defaults()->group("Data");
+  app.add_option("--data", o.data, "Folder with train.jsonl, val_tones.jsonl, val_unseen.jsonl");
+  app.add_option("--categories", o.categories,
+                 "Only these categories, comma-separated; all if not given");
+  app.add_option("--min-count", o.min_count, "Words seen less often are spelled in bytes")
+      ->check(between(1, kMany));
+  app.add_flag("--blank", o.blank, "Train and validate on white pictures: the control");
+}
+
+void add_model_flags(CLI::App& app, RunOptions& o) {
+  models::VisionGptConfig& m = o.trainer.model;
+  app.option_defaults()->group("Model");
+  auto size = [&](const char* flag, int64_t& value, const char* help, double high) {
+    app.add_option(flag, value, help)->check(between(1, high));
+  };
+  size("--image", m.vision.image, "Picture side, pixels", 1024);
+  size("--patch", m.vision.patch, "Patch side, pixels; divides --image", 1024);
+  size("--vision-width", m.vision.width, "Encoder and resampler width", 65536);
+  size("--vision-layers", m.vision.layers, "Encoder blocks", 1024);
+  size("--vision-heads", m.vision.heads, "Encoder heads; divides --vision-width", 1024);
+  size("--queries", m.resampler.queries, "Image slots in the text", 4096);
+  size("--resampler-layers", m.resampler.layers, "Resampler blocks", 1024);
+  size("--width", m.width, "Trunk width", 65536);
+  size("--layers", m.layers, "Trunk blocks", 1024);
+  size("--heads", m.heads, "Trunk query heads", 1024);
+  size("--kv-heads", m.kv_heads, "Trunk key/value heads; divides --heads", 1024);
+  size("--head-dim", m.head_dim, "Size of a trunk head, even", 1024);
+  size("--intermediate", m.intermediate, "Hidden width of the trunk's MLP", 1 << 20);
+  app.add_option("--softcap", m.softcap, "Logit softcap; 0: none")->check(between(0, kMany));
+  app.add_option("--seq", o.sequence, "Tokens a row; 0: as many as the longest caption needs")
+      ->check(between(0, 1 << 20));
+}
+
+void add_training_flags(CLI::App& app, RunOptions& o, std::string& schedule) {
+  using models::ParamGroup;
+  models::AdamWOptions& adam = o.trainer.optimizer;
+  app.option_defaults()->group("Training");
+  app.add_option("--train", o.trainer.train,
+                 "What learns: all, or modules (vision, resampler, projector, embedding, trunk, "
+                 "head) and last:K (the last K trunk blocks), comma-separated");
+  app.add_option("--steps", o.steps, "Updates; 0 (the default beside --minutes): no limit")
+      ->check(between(0, kMany));
+  app.add_option("--minutes", o.minutes,
+                 "Stop after this time; the schedule follows whichever ends first. 0: no limit")
+      ->check(between(0, kMany));
+  app.add_option("--batch", o.trainer.rows, "Pictures a step")->check(between(1, 65536));
+  app.add_option("--lr", o.lr, "Peak learning rate")->check(between(0, 10));
+  app.add_option("--schedule", schedule, "Learning rate after warm-up")
+      ->check(one_of(models::Schedule::kind_names()));
+  app.add_option("--warmup", o.schedule.warmup, "Share of the run that warms up")
+      ->check(between(0, 1));
+  app.add_option("--lr-floor", o.schedule.floor, "Last learning rate as a share of the peak")
+      ->check(between(0, 1));
+  app.add_option("--embedding-lr-scale", adam[ParamGroup::embedding].lr_scale, "Of --lr")
+      ->check(between(0, 1000));
+  app.add_option("--head-lr-scale", adam[ParamGroup::unembedding].lr_scale, "Of --lr")
+      ->check(between(0, 1000));
+  app.add_option("--vision-lr-scale", adam[ParamGroup::vision].lr_scale, "Of --lr")
+      ->check(between(0, 1000));
+  app.add_option_function<double>(
+         "--decay",
+         [&adam](double decay) {
+           for (auto& group : adam.groups) group.decay = decay;
+         },
+         "Weight decay of all matrices")
+      ->check(between(0, 10))
+      ->default_str(fmt::format("{}", adam.groups[0].decay));
+  app.add_option("--beta1", adam.beta1, "AdamW")->check(between(0, 0.9999));
+  app.add_option("--beta2", adam.beta2, "AdamW")->check(between(0, 0.99999));
+  app.add_option("--clip", adam.clip, "Largest gradient norm; 0: no clipping")
+      ->check(between(0, kMany));
+  app.add_option("--seed", o.trainer.seed, "Of first weights and data order");
+}
+
+void add_run_flags(CLI::App& app, RunOptions& o, std::string& precision, bool& no_fuse) {
+  CompileOptions& c = o.trainer.compile;
+  app.option_defaults()->group("Run");
+  app.add_option("--out", o.out, "Folder for metrics, pictures and weights, created if needed");
+  app.add_option("--eval-every", o.eval_every, "Steps between validations")
+      ->check(between(1, kMany));
+  app.add_option("--log-every", o.log_every, "Steps between lines of metrics.jsonl")
+      ->check(between(1, kMany));
+  app.add_option("--samples", o.samples, "Held-out captions to print of each set")
+      ->check(between(0, kMany));
+  app.add_option("--device", c.device, "Where to run")->check(one_of({"auto", "cpu"}));
+  app.add_option("--threads", c.threads, "Worker threads; 0: all cores")->check(between(0, 4096));
+  app.add_option("--precision", precision, "Of matrix products and attention")
+      ->check(one_of({"f32", "bf16"}));
+  app.add_flag("--no-fuse", no_fuse, "One kernel an op: the baseline");
+  app.add_option("--dump-dir", c.dump_dir, "Write every compiler stage of the step to this folder");
+}
+
+// The first argument that no flag took, as an Error with the nearest flag.
+void refuse_extras(const CLI::App& app) {
+  std::vector<std::string> extras = app.remaining(true);
+  if (extras.empty()) return;
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  }
+  std::string wrong = extras[0].substr(0, extras[0].find('='));
+  std::string name = wrong;
+  if (name.compare(0, 2, "--") != 0) name = "--" + name.substr(name.find_first_not_of('-'));
+  std::string near = nearest(name, known);
+  fail_user(
+      fmt::format("unknown option \"{}\" ({})", wrong,
+                  near.empty() ? "--help lists all" : fmt::format("did you mean \"{}\"?", near)));
+}
+
+}  // namespace
+
+std::optional<RunOptions> parse_command_line(int argc, char** argv) {
+  RunOptions o;
+  o.trainer.compile.device = "auto";
+  std::string schedule = "cosine", precision = "f32";
+  bool no_fuse = false;
+  CLI::App app(
+      "Trains a small vision-GPT to caption pictures, from nothing, and shows what it learned: "
+      "held-out captions, loss curves, metrics and weights, under --out.");
+  app.option_defaults()->always_capture_default();
+  app.set_config("--config", "", "Options as a file, one \"name=value\" a line; flags win");
+  app.allow_config_extras(CLI::config_extras_mode::capture);
+  app.allow_extras();
+  add_data_flags(app, o);
+  add_model_flags(app, o);
+  add_training_flags(app, o, schedule);
+  add_run_flags(app, o, precision, no_fuse);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    app.exit(help);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    fail_user(error.what());
+  }
+  refuse_extras(app);
+  models::check_selection(o.trainer.model, o.trainer.train);
+  o.schedule.kind = models::Schedule::parse_kind(schedule);
+  o.trainer.compile.precision = precision == "bf16" ? Precision::bf16 : Precision::f32;
+  o.trainer.compile.fuse = !no_fuse;
+  CLI::Option* steps = app.get_option("--steps");
+  if (o.minutes > 0 && steps->count() == 0) steps->default_val(0);
+  if (o.steps == 0 && o.minutes == 0) fail_user("--steps 0 has no end: give --minutes as well");
+  o.config_text = app.config_to_str(true, false);
+  return o;
+}
+
+}  // namespace fusec::examples

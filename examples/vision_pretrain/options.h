@@ -1,0 +1,39 @@
+// The command line and config file of vision_pretrain -> one checked struct.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "fusec/models/trainer.h"
+
+namespace fusec::examples {
+
+struct RunOptions {
+  // Data.
+  std::string data = "data/emoji";  // folder with train, val_tones and val_unseen .jsonl
+  std::string categories;           // comma-separated; empty: all
+  int min_count = 2;                // a word seen less often is spelled in bytes
+  bool blank = false;               // white pictures: the control
+
+  // Model and training. `trainer.model.vocab` and `.sequence` are set from the data; sequence
+  // keeps a value given on the command line.
+  models::TrainerOptions trainer;
+  models::Schedule schedule;
+  double lr = 2e-3;
+  int64_t steps = 900;   // 0: no limit; then minutes is not 0
+  double minutes = 0;    // 0: no limit
+  int64_t sequence = 0;  // 0: as long as the longest caption needs
+
+  // Output.
+  std::string out = "runs/emoji";
+  int64_t eval_every = 200;  // steps between validations
+  int64_t log_every = 10;    // steps between lines of metrics.jsonl
+  int64_t samples = 24;      // held-out captions printed of each set
+  std::string config_text;   // the options as a config file that repeats the run
+};
+
+// Empty after --help, whose text has then been printed. A wrong flag or value is a user Error that
+// names the nearest valid one.
+std::optional<RunOptions> parse_command_line(int argc, char** argv);
+
+}  // namespace fusec::examples

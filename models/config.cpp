@@ -1,0 +1,105 @@
+// Presets and their checks; see config.h.
+#include "fusec/models/config.h"
+
+#include <cstdlib>
+
+#include "fusec/base/error.h"
+#include "fusec/base/nearest.h"
+
+namespace fusec::models {
+namespace {
+
+void require(bool ok, const std::string& what) {
+  if (!ok) fail_user("model config: " + what);
+}
+
+void require_positive(const char* name, int64_t value) {
+  require(value > 0,
+          std::string(name) + " is " + std::to_string(value) + ", expected a number above 0");
+}
+
+void require_divides(const char* small_name, int64_t small, const char* large_name, int64_t large) {
+  if (large % small == 0) return;
+  int64_t nearest = small;  // the closest divisor, the smaller one of two
+  for (int64_t d = 1; d <= large; ++d) {
+    bool closer = nearest == small || std::abs(d - small) < std::abs(nearest - small);
+    if (large % d == 0 && closer) nearest = d;
+  }
+  fail_user(std::string("model config: ") + small_name + " (" + std::to_string(small) +
+            ") must divide " + large_name + " (" + std::to_string(large) +
+            "); the nearest that does is " + std::to_string(nearest));
+}
+
+VisionGptConfig of_depth(int64_t depth) {
+  VisionGptConfig c;
+  c.name = "d" + std::to_string(depth);
+  c.vision = VitConfig::preset("vit-l/14");
+  c.resampler = {.queries = 64, .layers = 2, .heads = 8};
+  c.projector_hidden = 2048;
+  c.vocab = 65536;
+  c.sequence = 2048;
+  c.layers = depth;
+  c.width = 64 * depth;
+  c.heads = (c.width + 127) / 128;
+  c.kv_heads = c.heads / 2;
+  c.head_dim = 128;
+  c.intermediate = 27 * c.width / 10;
+  return c;
+}
+
+}  // namespace
+
+VitConfig VitConfig::preset(const std::string& name) {
+  if (name == "tiny") return {};
+  if (name == "vit-l/14") {
+    return {.image = 224, .patch = 14, .width = 1024, .layers = 24, .heads = 16};
+  }
+  fail_user("unknown vision encoder \"" + name + "\"" + suggest(name, {"tiny", "vit-l/14"}));
+}
+
+const std::vector<std::string>& VisionGptConfig::preset_names() {
+  static const std::vector<std::string> names = {"tiny", "d12", "d20", "d32"};
+  return names;
+}
+
+VisionGptConfig VisionGptConfig::preset(const std::string& name) {
+  if (name == "tiny") return {};
+  if (name == "d12") return of_depth(12);
+  if (name == "d20") return of_depth(20);
+  if (name == "d32") return of_depth(32);
+  fail_user("unknown model preset \"" + name + "\"" + suggest(name, preset_names()));
+}
+
+void VisionGptConfig::check() const {
+  require_positive("image size", vision.image);
+  require_positive("patch size", vision.patch);
+  require_positive("vision width", vision.width);
+  require_positive("vision layers", vision.layers);
+  require_positive("vision heads", vision.heads);
+  require_positive("resampler queries", resampler.queries);
+  require_positive("resampler layers", resampler.layers);
+  require_positive("resampler heads", resampler.heads);
+  require_positive("projector hidden width", projector_hidden);
+  require_positive("vocabulary", vocab);
+  require_positive("trunk layers", layers);
+  require_positive("trunk width", width);
+  require_positive("trunk heads", heads);
+  require_positive("trunk kv heads", kv_heads);
+  require_positive("head dimension", head_dim);
+  require_positive("intermediate width", intermediate);
+  require_divides("patch size", vision.patch, "image size", vision.image);
+  require_divides("vision heads", vision.heads, "vision width", vision.width);
+  require_divides("resampler heads", resampler.heads, "vision width", vision.width);
+  require_divides("kv heads", kv_heads, "heads", heads);
+  require(head_dim % 2 == 0, "head dimension " + std::to_string(head_dim) +
+                                 " is odd, rotary positions need pairs; the nearest even one is " +
+                                 std::to_string(head_dim + 1));
+  // <bos>, the image slots, one word and <eos>.
+  int64_t least = resampler.queries + 3;
+  require(sequence >= least, "sequence is " + std::to_string(sequence) + ", expected at least " +
+                                 std::to_string(least) + ": " + std::to_string(resampler.queries) +
+                                 " image slots and three tokens");
+  require(softcap >= 0, "softcap must be 0 (none) or above");
+}
+
+}  // namespace fusec::models

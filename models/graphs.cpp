@@ -1,0 +1,136 @@
+// A config to recorded graphs for training, evaluation and captioning; see graphs.h.
+#include "fusec/models/graphs.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "fusec/base/nearest.h"
+#include "fusec/models/vision_gpt.h"
+
+namespace fusec::models {
+namespace {
+
+const std::vector<std::string> kModules = {"vision",    "resampler", "projector",
+                                           "embedding", "trunk",     "head"};
+
+Tensor image_input(Graph& graph, const VisionGptConfig& c, int64_t rows) {
+  return graph.input("images", {rows, 3, c.vision.image, c.vision.image});
+}
+
+// Everything from inputs to the summed loss, as training and evaluation share it.
+LossSum record_loss(Graph& graph, const VisionGptConfig& config, int64_t rows) {
+  config.check();
+  Tensor images = image_input(graph, config, rows);
+  Tensor tokens = graph.input("tokens", {rows, config.sequence}, i32);
+  Tensor targets = graph.input("targets", {rows, config.sequence}, i32);
+  Tensor slots = graph.input("slots", {rows * config.resampler.queries}, i32);
+  ImageTower tower(graph, config);
+  TextTrunk trunk(graph, config);
+  Tensor logits = trunk.logits(trunk.hidden(tokens, slots, tower(images)));
+  return token_loss(logits, reshape(targets, {rows * config.sequence}));
+}
+
+// K of "last:K".
+int64_t parse_last(const std::string& item, int64_t layers) {
+  std::string digits = item.substr(5);
+  int64_t count = 0;
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
+  bool whole = error == std::errc() && end == digits.data() + digits.size();
+  if (!whole || count < 1 || count > layers) {
+    int64_t nearest_count = whole ? std::clamp<int64_t>(count, 1, layers) : layers;
+    fail_user("cannot train \"" + item + "\": the trunk has " + std::to_string(layers) +
+              " blocks (did you mean \"last:" + std::to_string(nearest_count) + "\"?)");
+  }
+  return count;
+}
+
+bool selected(const std::string& name, const std::vector<std::string>& items,
+              const VisionGptConfig& config) {
+  for (const std::string& item : items) {
+    if (item == "all") return true;
+    if (name.compare(0, item.size() + 1, item + ".") == 0) return true;
+    if (item.compare(0, 5, "last:") != 0) continue;
+    for (int64_t i = config.layers - parse_last(item, config.layers); i < config.layers; ++i) {
+      std::string block = "trunk." + std::to_string(i) + ".";
+      if (name.compare(0, block.size(), block) == 0) return true;
+    }
+  }
+  return false;
+}
+
+std::vector<std::string> parse_selection(const VisionGptConfig& config,
+                                         const std::string& selection) {
+  std::vector<std::string> items;
+  for (size_t begin = 0; begin <= selection.size();) {
+    size_t end = std::min(selection.find(',', begin), selection.size());
+    items.push_back(selection.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  std::vector<std::string> known = kModules;
+  known.insert(known.begin(), "all");
+  for (const std::string& item : items) {
+    if (item.compare(0, 5, "last:") == 0) {
+      parse_last(item, config.layers);
+      continue;
+    }
+    if (std::find(known.begin(), known.end(), item) != known.end()) continue;
+    std::vector<std::string> offered = known;
+    offered.push_back("last:1");
+    fail_user("cannot train \"" + item + "\"" + suggest(item, offered));
+  }
+  return items;
+}
+
+}  // namespace
+
+void check_selection(const VisionGptConfig& config, const std::string& selection) {
+  parse_selection(config, selection);
+}
+
+std::vector<Tensor> trainable(Graph& graph, const VisionGptConfig& config,
+                              const std::string& selection) {
+  std::vector<std::string> items = parse_selection(config, selection);
+  std::vector<Tensor> chosen;
+  for (const Tensor& p : graph.parameters()) {
+    if (selected(name_of_leaf(p), items, config)) chosen.push_back(p);
+  }
+  return chosen;
+}
+
+RecordedGraph record_training_step(const VisionGptConfig& config, int64_t rows,
+                                   const std::string& train, const AdamWOptions& options) {
+  auto graph = std::make_unique<Graph>();
+  Tensor loss = record_loss(*graph, config, rows).mean();
+  std::vector<Tensor> params = trainable(*graph, config, train);
+  Tensor norm = adamw(*graph, params, grad(loss, params), options);
+  return {std::move(graph), {{"loss", loss}, {"grad_norm", norm}}};
+}
+
+RecordedGraph record_evaluation(const VisionGptConfig& config, int64_t rows) {
+  auto graph = std::make_unique<Graph>();
+  LossSum loss = record_loss(*graph, config, rows);
+  return {std::move(graph), {{"loss_sum", loss.sum}, {"count", loss.count}}};
+}
+
+RecordedGraph record_encoder(const VisionGptConfig& config, int64_t rows) {
+  config.check();
+  auto graph = std::make_unique<Graph>();
+  ImageTower tower(*graph, config);
+  Tensor image_rows = tower(image_input(*graph, config, rows));
+  return {std::move(graph), {{"image_rows", image_rows}}};
+}
+
+RecordedGraph record_decoder(const VisionGptConfig& config, int64_t rows) {
+  config.check();
+  auto graph = std::make_unique<Graph>();
+  int64_t slot_count = rows * config.resampler.queries;
+  Tensor tokens = graph->input("tokens", {rows, config.sequence}, i32);
+  Tensor slots = graph->input("slots", {slot_count}, i32);
+  Tensor image_rows = graph->input("image_rows", {slot_count, config.width});
+  Tensor last = graph->input("last", {rows}, i32);
+  TextTrunk trunk(*graph, config);
+  Tensor newest = gather(trunk.hidden(tokens, slots, image_rows), last);
+  return {std::move(graph), {{"logits", trunk.logits(newest)}}};
+}
+
+}  // namespace fusec::models

@@ -1,0 +1,63 @@
+// Sizes of a vision-GPT and its presets. Plain data: a training program changes fields after
+// preset() and calls check() once, before anything is recorded.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fusec::models {
+
+// Vision transformer (Dosovitskiy et al. 2021), pre-LN, without class token.
+struct VitConfig {
+  int64_t image = 32;  // side of the square picture, pixels
+  int64_t patch = 4;   // side of a patch, pixels; divides image
+  int64_t width = 128;
+  int64_t layers = 4;
+  int64_t heads = 4;  // divides width
+  int64_t patches() const { return (image / patch) * (image / patch); }
+
+  // "vit-l/14" (1024 wide, 24 layers, 16 heads, 224 px, 256 patches) or "tiny" (the defaults).
+  // Any other name is a user Error with the nearest one.
+  static VitConfig preset(const std::string& name);
+};
+
+// Perceiver resampler (Jaegle et al. 2021; Alayrac et al. 2022), as wide as the encoder.
+struct ResamplerConfig {
+  int64_t queries = 8;  // image slots in the text sequence
+  int64_t layers = 1;
+  int64_t heads = 4;  // divides the encoder's width
+};
+
+struct VisionGptConfig {
+  std::string name = "tiny";
+  VitConfig vision;
+  ResamplerConfig resampler;
+  int64_t projector_hidden = 256;
+
+  // Trunk.
+  int64_t vocab = 2048;
+  int64_t sequence = 32;  // tokens a row, image slots included
+  int64_t layers = 2;
+  int64_t width = 128;
+  int64_t heads = 4;
+  int64_t kv_heads = 2;  // divides heads
+  int64_t head_dim = 32;
+  int64_t intermediate = 384;
+  double rope_theta = 10000;
+  double norm_eps = 1e-6;
+  double softcap = 15;          // of the logits; 0: none
+  bool attention_bias = false;  // q, k, v biases, as in Qwen2.5
+  bool weighted_norms = false;  // RMS norm weights, as in Llama and Qwen2.5
+
+  // "tiny", or "d12", "d20", "d32": depth L gives width 64 L, heads ceil(width / 128) of 128, half
+  // as many kv heads, intermediate floor(2.7 width), vocab 65536, sequence 2048, encoder vit-l/14.
+  // Any other name is a user Error with the nearest one.
+  static VisionGptConfig preset(const std::string& name);
+  static const std::vector<std::string>& preset_names();
+
+  // User Error if a size does not fit: says which, what it is and what it must be.
+  void check() const;
+};
+
+}  // namespace fusec::models

@@ -1,0 +1,120 @@
+// The vision-GPT as recorded modules:
+//
+//   images [B, 3, S, S] -> Vit -> [B, P, E] -> Resampler -> [B, N, E] -> Projector -> [B, N, D]
+//   tokens [B, T] -> embedding, image rows scattered into their slots -> Trunk -> [B*T, D]
+//   -> head -> logits [rows, V]
+//
+// Four modules and not one class: alignment, captioning and evaluation graphs record only the parts
+// they run. Parameter names start with the module: vision, resampler, projector, embedding, trunk,
+// head.
+#pragma once
+
+#include <vector>
+
+#include "fusec/models/config.h"
+#include "fusec/models/nn.h"
+
+namespace fusec::models {
+
+// Patchify, learned positions, pre-LN blocks: x += attn(ln(x)), x += mlp(ln(x)).
+class Vit {
+ public:
+  Vit(Graph& graph, const VitConfig& config);
+  // images [B, 3, S, S] f32 -> [B, patches, width].
+  Tensor operator()(const Tensor& images) const;
+
+ private:
+  struct Block {
+    Block(Graph& graph, const VitConfig& config);
+    LayerNorm norm1;
+    FullAttention attn;
+    LayerNorm norm2;
+    GeluMlp mlp;
+  };
+  VitConfig config_;
+  Linear patch_;
+  Tensor position_;  // [patches, width]
+  std::vector<Block> blocks_;
+};
+
+// N learned queries read the patches by cross-attention; queries and keys/values are normed first.
+class Resampler {
+ public:
+  Resampler(Graph& graph, const ResamplerConfig& config, int64_t width);
+  // patches [B, P, width] -> [B, queries, width], normed.
+  Tensor operator()(const Tensor& patches) const;
+
+ private:
+  struct Block {
+    Block(Graph& graph, const ResamplerConfig& config, int64_t width);
+    LayerNorm norm_query, norm_context;
+    FullAttention attn;
+    LayerNorm norm_mlp;
+    GeluMlp mlp;
+  };
+  Tensor query_;  // [queries, width]
+  std::vector<Block> blocks_;
+  LayerNorm norm_;
+};
+
+// Vit, resampler and projector together.
+class ImageTower {
+ public:
+  ImageTower(Graph& graph, const VisionGptConfig& config);
+  // images [B, 3, S, S] f32 -> one row an image slot, [B * queries, trunk width].
+  Tensor operator()(const Tensor& images) const;
+
+ private:
+  Vit vit_;
+  Resampler resampler_;
+  GeluMlp projector_;
+};
+
+// Embedding, decoder blocks and head.
+class TextTrunk {
+ public:
+  TextTrunk(Graph& graph, const VisionGptConfig& config);
+
+  // tokens [B, T] i32; slots [M] i32: for each image row its flat position b * T + t, or -1 to
+  // leave it out (positions must not repeat); image_rows [M, width] -> hidden [B * T, width],
+  // normed and ready for the head.
+  Tensor hidden(const Tensor& tokens, const Tensor& slots, const Tensor& image_rows) const;
+
+  // hidden [R, width] -> logits [R, vocab] f32, soft-capped.
+  Tensor logits(const Tensor& hidden) const;
+
+ private:
+  struct Block {
+    Block(Graph& graph, const VisionGptConfig& config);
+    RmsNorm norm1;
+    Linear q, k, v, out;
+    RmsNorm norm2;
+    Linear gate, up, down;
+  };
+  Tensor attend(const Block& block, const Tensor& x, const Tensor& cosines,
+                const Tensor& sines) const;
+
+  VisionGptConfig config_;
+  Embedding embedding_;
+  std::vector<Block> blocks_;
+  RmsNorm norm_;
+  Linear head_;
+};
+
+// Sum of the token losses of logits [R, V] against targets [R] i32 (-1: not supervised), and the
+// number of supervised tokens, both f32 scalars.
+struct LossSum {
+  Tensor sum, count;
+  // sum / count, and 0 for a batch without supervision.
+  Tensor mean() const;
+};
+LossSum token_loss(const Tensor& logits, const Tensor& targets);
+
+// Parameters of a graph counted by module (the first part of their names), in order of creation.
+struct ModuleCount {
+  std::string module;
+  int64_t tensors = 0, parameters = 0;
+};
+std::vector<ModuleCount> count_parameters(Graph& graph);
+
+}  // namespace fusec::models

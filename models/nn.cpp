@@ -1,0 +1,96 @@
+// Layer parameters and their arithmetic in the DSL; see nn.h.
+#include "fusec/models/nn.h"
+
+#include <cmath>
+
+namespace fusec::models {
+
+Linear::Linear(Graph& graph, std::string_view name, int64_t in, int64_t out, bool with_bias) {
+  ScopeGuard scope(graph, name);
+  weight = graph.parameter("weight", {out, in});
+  if (with_bias) bias = graph.parameter("bias", {out});
+}
+
+Tensor Linear::operator()(At x) const {
+  if (bias.defined()) return linear(x, weight, bias);
+  return linear(x, weight);
+}
+
+Embedding::Embedding(Graph& graph, std::string_view name, int64_t count, int64_t width) {
+  ScopeGuard scope(graph, name);
+  weight = graph.parameter("weight", {count, width});
+}
+
+Tensor Embedding::operator()(At ids) const { return gather(At(weight, ids.loc), ids.tensor); }
+
+LayerNorm::LayerNorm(Graph& graph, std::string_view name, int64_t width) {
+  ScopeGuard scope(graph, name);
+  weight = graph.parameter("weight", {width});
+  bias = graph.parameter("bias", {width});
+}
+
+Tensor LayerNorm::operator()(At x) const { return layer_norm(x, weight, bias); }
+
+RmsNorm::RmsNorm(Graph& graph, std::string_view name, int64_t width, bool weighted, double eps)
+    : eps(eps) {
+  if (!weighted) return;
+  ScopeGuard scope(graph, name);
+  weight = graph.parameter("weight", {width});
+}
+
+Tensor RmsNorm::operator()(At x) const { return rms_norm(x, eps, weight); }
+
+GeluMlp::GeluMlp(Graph& graph, int64_t in, int64_t hidden, int64_t out)
+    : up(graph, "up", in, hidden, true), down(graph, "down", hidden, out, true) {}
+
+Tensor GeluMlp::operator()(At x) const {
+  Tensor hidden = gelu(At(up(x), x.loc));
+  return down(At(hidden, x.loc));
+}
+
+FullAttention::FullAttention(Graph& graph, int64_t width, int64_t heads)
+    : heads(heads),
+      q(graph, "q", width, width, true),
+      k(graph, "k", width, width, true),
+      v(graph, "v", width, width, true),
+      out(graph, "out", width, width, true) {}
+
+Tensor FullAttention::operator()(At x, const Tensor& context) const {
+  auto at = [&](const Tensor& t) { return At(t, x.loc); };
+  auto split = [&](const Tensor& t) {
+    return reshape(at(t), {t.size(0), t.size(1), heads, t.size(2) / heads});
+  };
+  Tensor query = split(q(x)), key = split(k(at(context))), value = split(v(at(context)));
+  AttentionOptions options;
+  options.causal = false;
+  Tensor mixed = attention(at(query), key, value, options);
+  return out(at(reshape(at(mixed), x.tensor.shape())));
+}
+
+std::pair<Tensor, Tensor> rope_tables(Graph& graph, int64_t length, int64_t head_dim,
+                                      double theta) {
+  int64_t half = head_dim / 2;
+  std::vector<float> cosines(length * half), sines(length * half);
+  for (int64_t t = 0; t < length; ++t) {
+    for (int64_t i = 0; i < half; ++i) {
+      double angle = t * std::pow(theta, -2.0 * i / head_dim);
+      cosines[t * half + i] = static_cast<float>(std::cos(angle));
+      sines[t * half + i] = static_cast<float>(std::sin(angle));
+    }
+  }
+  return {graph.constant(std::move(cosines), {length, half}),
+          graph.constant(std::move(sines), {length, half})};
+}
+
+const std::string& name_of_leaf(const Tensor& leaf) {
+  const Node& node = leaf.graph().node(leaf.value());
+  const auto* name = std::get_if<NameAttr>(&node.attr);
+  if (name == nullptr) {
+    fail_internal("name_of_leaf: expected a parameter, state or input, found op " +
+                      std::string(fusec::name_of(node.kind)),
+                  node.loc);
+  }
+  return name->name;
+}
+
+}  // namespace fusec::models

@@ -1,0 +1,128 @@
+// Batches to updates, losses and captions; see trainer.h.
+#include "fusec/models/trainer.h"
+
+#include <algorithm>
+
+#include "fusec/models/init.h"
+
+namespace fusec::models {
+namespace {
+
+double scalar(const Executable& exe, const char* name) { return exe.get<float>(name).at(0); }
+
+}  // namespace
+
+CaptionTrainer::CaptionTrainer(TrainerOptions options, WordTokenizer tokenizer)
+    : options_(std::move(options)), tokenizer_(std::move(tokenizer)) {
+  const VisionGptConfig& model = options_.model;
+  if (tokenizer_.vocab_size() > model.vocab) {
+    fail_user("the tokenizer has " + std::to_string(tokenizer_.vocab_size()) +
+              " tokens, the model's vocabulary only " + std::to_string(model.vocab));
+  }
+  RecordedGraph step =
+      record_training_step(model, options_.rows, options_.train, options_.optimizer);
+  modules_ = count_parameters(*step.graph);
+  for (const Tensor& p : trainable(*step.graph, model, options_.train)) {
+    trained_parameters_ += numel(p.shape());
+  }
+  options_.compile.share = nullptr;
+  training_ = compile(*step.graph, step.outputs, options_.compile);
+  init_parameters(training_, model, options_.seed);
+}
+
+Executable& CaptionTrainer::compiled(std::optional<Executable>& slot,
+                                     RecordedGraph (*record)(const VisionGptConfig&, int64_t)) {
+  if (!slot) {
+    RecordedGraph recorded = record(options_.model, options_.rows);
+    CompileOptions compile_options = options_.compile;
+    compile_options.share = &training_;
+    compile_options.dump_dir.clear();  // the folder holds the training step
+    slot = compile(*recorded.graph, recorded.outputs, compile_options);
+  }
+  return *slot;
+}
+
+StepResult CaptionTrainer::step(const CaptionedItems& items, double lr) {
+  CaptionBatch batch = pack_captions(items, options_.rows, tokenizer_, options_.model);
+  training_.set("images", batch.images);
+  training_.set("tokens", batch.tokens);
+  training_.set("targets", batch.targets);
+  training_.set("slots", batch.slots);
+  set_adamw_inputs(training_, options_.optimizer, lr, ++steps_);
+  training_.run();
+  return {scalar(training_, "loss"), scalar(training_, "grad_norm"), batch.supervised,
+          batch.filled};
+}
+
+double CaptionTrainer::evaluate(const CaptionedItems& items) {
+  Executable& exe = compiled(evaluation_, record_evaluation);
+  double sum = 0, count = 0;
+  for (size_t begin = 0; begin < items.size(); begin += options_.rows) {
+    size_t end = std::min(items.size(), begin + options_.rows);
+    CaptionBatch batch = pack_captions({items.begin() + begin, items.begin() + end}, options_.rows,
+                                       tokenizer_, options_.model);
+    exe.set("images", batch.images);
+    exe.set("tokens", batch.tokens);
+    exe.set("targets", batch.targets);
+    exe.set("slots", batch.slots);
+    exe.run();
+    sum += scalar(exe, "loss_sum");
+    count += scalar(exe, "count");
+  }
+  return count > 0 ? sum / count : 0;
+}
+
+std::vector<std::string> CaptionTrainer::caption(const std::vector<const io::Image*>& images) {
+  std::vector<std::string> captions;
+  for (size_t begin = 0; begin < images.size(); begin += options_.rows) {
+    size_t end = std::min(images.size(), begin + options_.rows);
+    caption_batch({images.begin() + begin, images.begin() + end}, captions);
+  }
+  return captions;
+}
+
+void CaptionTrainer::caption_batch(const std::vector<const io::Image*>& images,
+                                   std::vector<std::string>& captions) {
+  const VisionGptConfig& model = options_.model;
+  Executable& encoder = compiled(encoder_, record_encoder);
+  Executable& decoder = compiled(decoder_, record_decoder);
+  CaptionBatch batch = pack_prompts(images, options_.rows, tokenizer_, model);
+  encoder.set("images", batch.images);
+  encoder.run();
+  decoder.set("image_rows", encoder.get<float>("image_rows"));
+  decoder.set("slots", batch.slots);
+
+  std::vector<std::vector<int32_t>> words(images.size());
+  std::vector<bool> ended(images.size(), false);
+  std::vector<int32_t> last(options_.rows);
+  // The newest token of every row stands at the same place: prompts are equally long.
+  for (int64_t at = model.resampler.queries; at + 1 < model.sequence; ++at) {
+    for (int64_t b = 0; b < options_.rows; ++b) {
+      last[b] = static_cast<int32_t>(b * model.sequence + at);
+    }
+    decoder.set("tokens", batch.tokens);
+    decoder.set("last", last);
+    decoder.run();
+    std::vector<float> logits = decoder.get<float>("logits");
+    for (size_t b = 0; b < images.size(); ++b) {
+      if (ended[b]) continue;
+      int32_t token = best_token(logits.data() + b * model.vocab);
+      batch.tokens[b * model.sequence + at + 1] = token;
+      ended[b] = token == tokenizer_.eos();
+      if (!ended[b]) words[b].push_back(token);
+    }
+    if (std::find(ended.begin(), ended.end(), false) == ended.end()) break;
+  }
+  for (const auto& ids : words) captions.push_back(tokenizer_.decode(ids));
+}
+
+int32_t CaptionTrainer::best_token(const float* logits) const {
+  int32_t best = tokenizer_.eos();
+  for (int32_t i = 0; i < tokenizer_.vocab_size(); ++i) {
+    bool sayable = i != tokenizer_.pad() && i != tokenizer_.bos() && i != tokenizer_.image();
+    if (sayable && logits[i] > logits[best]) best = i;
+  }
+  return best;
+}
+
+}  // namespace fusec::models

@@ -1,0 +1,103 @@
+// The text half of the vision-GPT: tokens and image rows to logits and loss; see vision_gpt.h.
+#include "fusec/models/vision_gpt.h"
+
+namespace fusec::models {
+
+TextTrunk::Block::Block(Graph& graph, const VisionGptConfig& c)
+    : norm1(graph, "norm1", c.width, c.weighted_norms, c.norm_eps),
+      q(in_scope<Linear>(graph, "attn", "q", c.width, c.heads * c.head_dim, c.attention_bias)),
+      k(in_scope<Linear>(graph, "attn", "k", c.width, c.kv_heads * c.head_dim, c.attention_bias)),
+      v(in_scope<Linear>(graph, "attn", "v", c.width, c.kv_heads * c.head_dim, c.attention_bias)),
+      out(in_scope<Linear>(graph, "attn", "out", c.heads * c.head_dim, c.width, false)),
+      norm2(graph, "norm2", c.width, c.weighted_norms, c.norm_eps),
+      gate(in_scope<Linear>(graph, "mlp", "gate", c.width, c.intermediate, false)),
+      up(in_scope<Linear>(graph, "mlp", "up", c.width, c.intermediate, false)),
+      down(in_scope<Linear>(graph, "mlp", "down", c.intermediate, c.width, false)) {}
+
+TextTrunk::TextTrunk(Graph& graph, const VisionGptConfig& config)
+    : config_(config),
+      embedding_(graph, "embedding", config.vocab, config.width),
+      norm_(in_scope<RmsNorm>(graph, "trunk", "norm", config.width, config.weighted_norms,
+                              config.norm_eps)),
+      head_(graph, "head", config.width, config.vocab, false) {
+  ScopeGuard scope(graph, "trunk");
+  blocks_.reserve(config.layers);
+  for (int64_t i = 0; i < config.layers; ++i) {
+    ScopeGuard layer(graph, std::to_string(i));
+    blocks_.emplace_back(graph, config);
+  }
+}
+
+Tensor TextTrunk::attend(const Block& block, const Tensor& x, const Tensor& cosines,
+                         const Tensor& sines) const {
+  auto heads = [&](const Tensor& t, int64_t count) {
+    return reshape(t, {x.size(0), x.size(1), count, config_.head_dim});
+  };
+  Tensor normed = block.norm1(x);
+  Tensor q = heads(block.q(normed), config_.heads);
+  Tensor k = heads(block.k(normed), config_.kv_heads);
+  Tensor v = heads(block.v(normed), config_.kv_heads);
+  q = rms_norm(rope(q, cosines, sines), config_.norm_eps);
+  k = rms_norm(rope(k, cosines, sines), config_.norm_eps);
+  Tensor mixed = attention(q, k, v);
+  return block.out(reshape(mixed, {x.size(0), x.size(1), config_.heads * config_.head_dim}));
+}
+
+Tensor TextTrunk::hidden(const Tensor& tokens, const Tensor& slots,
+                         const Tensor& image_rows) const {
+  Graph& graph = tokens.graph();
+  int64_t rows = tokens.size(0), length = tokens.size(1), width = config_.width;
+  Tensor x;
+  {
+    ScopeGuard scope(graph, "embedding");
+    Tensor words = embedding_(reshape(tokens, {rows * length}));
+    // The norm comes after the scatter, so that words and picture rows enter at one scale.
+    x = rms_norm(scatter(words, slots, image_rows), config_.norm_eps);
+    x = reshape(x, {rows, length, width});
+  }
+  ScopeGuard scope(graph, "trunk");
+  auto [cosines, sines] = rope_tables(graph, length, config_.head_dim, config_.rope_theta);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    ScopeGuard layer(graph, std::to_string(i));
+    const Block& block = blocks_[i];
+    {
+      ScopeGuard part(graph, "attn");
+      x = x + attend(block, x, cosines, sines);
+    }
+    ScopeGuard part(graph, "mlp");
+    Tensor normed = block.norm2(x);
+    x = x + block.down(swiglu(block.gate(normed), block.up(normed)));
+  }
+  return norm_(reshape(x, {rows * length, width}));
+}
+
+Tensor TextTrunk::logits(const Tensor& hidden) const {
+  ScopeGuard scope(hidden.graph(), "head");
+  Tensor z = cast(head_(hidden), f32);
+  return config_.softcap > 0 ? softcap(z, config_.softcap) : z;
+}
+
+Tensor LossSum::mean() const { return sum / maximum(count, 1.0); }
+
+LossSum token_loss(const Tensor& logits, const Tensor& targets) {
+  ScopeGuard scope(logits.graph(), "loss");
+  Tensor losses = cross_entropy(logits, targets);
+  Tensor supervised = targets >= 0.0;
+  return {sum(losses), sum(cast(supervised, f32))};
+}
+
+std::vector<ModuleCount> count_parameters(Graph& graph) {
+  std::vector<ModuleCount> counts;
+  for (const Tensor& p : graph.parameters()) {
+    const std::string& name = name_of_leaf(p);
+    std::string module = name.substr(0, name.find('.'));
+    auto it = counts.begin();
+    while (it != counts.end() && it->module != module) ++it;
+    if (it == counts.end()) it = counts.insert(it, {module});
+    it->tensors += 1;
+    it->parameters += numel(p.shape());
+  }
+  return counts;
+}
+
+}  // namespace fusec::models

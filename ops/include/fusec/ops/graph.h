@@ -1,0 +1,216 @@
+// The recorder: a Graph is a list of nodes in the order in which the user wrote them; a Tensor is a
+// cheap handle to one result of one node. Recording computes shapes and types and checks them, so
+// an error carries the user's own line. Nothing here executes and nothing here knows MLIR.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "fusec/base/dtype.h"
+#include "fusec/base/error.h"
+#include "fusec/base/export.h"
+#include "fusec/base/shape.h"
+#include "fusec/base/tensor_type.h"
+#include "fusec/plan/kernel_program.h"  // ReduceKind
+
+namespace fusec {
+
+class Graph;
+
+// Result `result` of node `node` of a graph.
+struct Value {
+  int32_t node = -1;
+  int32_t result = 0;
+  bool operator==(const Value&) const = default;
+};
+
+// Handle to a recorded value. Copy freely; valid as long as its Graph.
+class FUSEC_API Tensor {
+ public:
+  Tensor() = default;
+  Tensor(Graph* graph, Value value) : graph_(graph), value_(value) {}
+
+  bool defined() const { return graph_ != nullptr; }
+  Graph& graph() const { return *graph_; }
+  Value value() const { return value_; }
+  const TensorType& type() const;
+  const Shape& shape() const { return type().shape; }
+  DType dtype() const { return type().dtype; }
+  int64_t rank() const { return static_cast<int64_t>(shape().size()); }
+  // Size of dimension `i`; negative counts from the end.
+  int64_t size(int64_t i) const;
+
+ private:
+  Graph* graph_ = nullptr;
+  Value value_;
+};
+
+// An operand together with the place where the user wrote it. Every op takes At first, so that
+// `a + b` and `silu(x)` both carry the caller's file:line with no macro.
+struct At {
+  Tensor tensor;
+  SourceLoc loc;
+  At(const Tensor& t, const std::source_location& s = std::source_location::current())  // NOLINT
+      : tensor(t), loc(s) {}
+  At(const Tensor& t, SourceLoc l) : tensor(t), loc(l) {}
+};
+
+// One enumerator for each row of pointwise.def.
+enum class Pointwise : uint8_t {
+#define FUSEC_POINTWISE(name, ...) name,
+#include "fusec/ops/pointwise.def"
+};
+
+// Structural op classes. The dialect has one op for each (plus kernel, library call and return).
+enum class OpKind : uint8_t {
+  input,           // fed by the caller before each run
+  parameter,       // trainable, persistent
+  state,           // persistent, not trained (optimizer moments); zero at start
+  constant,        // splat of one number, or given data
+  iota,            // index along one axis
+  map,             // pointwise, all operands of the result's shape
+  cast,            // change of element type
+  reduce,          // sum / max / min over axes
+  contract,        // einsum of two operands
+  view,            // reshape, permute, broadcast, slice: no arithmetic
+  concat,          // along one axis
+  gather,          // rows of a table by index
+  scatter,         // rows into a table by index: add or set
+  attention,       // (q, k, v[, cu_seqlens]) -> (o, lse)
+  attention_grad,  // (do, q, k, v, o, lse[, cu_seqlens]) -> (dq, dk, dv)
+  assign,          // write a value to persistent memory at the end of the step
+};
+FUSEC_API std::string_view name_of(OpKind kind);
+FUSEC_API std::string_view name_of(Pointwise op);
+
+
+enum class ViewKind : uint8_t { reshape, permute, broadcast, slice };
+enum class ScatterMode : uint8_t { add, set };
+
+struct NameAttr { std::string name; };
+// `data` empty: every element is `splat`. Else row-major values, one an element.
+struct ConstantAttr { double splat = 0; std::shared_ptr<const std::vector<float>> data; };
+struct IotaAttr { int64_t axis = 0; };
+struct MapAttr { Pointwise op; };
+// stop: the same value, but no gradient flows through (stop_gradient).
+struct CastAttr { DType to; bool stop = false; };
+// `axes` sorted, unique, in range; reduced axes are dropped from the shape. chunk > 0 (made by the
+// compiler only): operand [n], axes {0}, result [ceil(n / chunk)], one value for each chunk.
+struct ReduceAttr { ReduceKind kind; std::vector<int64_t> axes; int64_t chunk = 0; };
+// Einsum labels, one letter a dimension: C[out] = sum over the rest of A[lhs] * B[rhs].
+// No label repeats within one operand; every output label occurs in an operand.
+struct ContractAttr { std::string lhs, rhs, out; };
+// permute:   dims[i] = source axis of result axis i.
+// broadcast: dims[i] = source axis of result axis i, or -1 where the result axis is new; a source
+//            axis of size 1 may meet a larger result axis.
+// slice:     result[i] = source[start + i * step] per axis; step may be negative (flip), not 0.
+struct ViewAttr {
+  ViewKind kind;
+  Shape shape;                       // of the result
+  std::vector<int64_t> dims;         // permute, broadcast
+  std::vector<int64_t> start, step;  // slice
+};
+struct ConcatAttr { int64_t axis; };
+struct ScatterAttr { ScatterMode mode; };
+// scale multiplies q.k before softcap and mask; softcap 0 means none: s = cap * tanh(s / cap).
+struct AttentionAttr { bool causal = true; double scale = 1; double softcap = 0; };
+
+using Attr = std::variant<std::monostate, NameAttr, ConstantAttr, IotaAttr, MapAttr, CastAttr,
+                          ReduceAttr, ContractAttr, ViewAttr, ConcatAttr, ScatterAttr, AttentionAttr>;
+
+struct Node {
+  OpKind kind;
+  Attr attr;
+  std::vector<Value> inputs;
+  std::vector<TensorType> results;
+  SourceLoc loc;
+  int32_t scope = 0;  // index into Graph::scopes()
+
+  template <class T>
+  const T& as() const { return std::get<T>(attr); }
+};
+
+class FUSEC_API Graph {
+ public:
+  Graph();
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  // Named leaves. A name must be unique in the graph and non-empty.
+  Tensor input(std::string name, Shape shape, DType dtype = DType::f32,
+               const std::source_location& loc = std::source_location::current());
+  Tensor parameter(std::string name, Shape shape, DType dtype = DType::f32,
+                   const std::source_location& loc = std::source_location::current());
+  Tensor state(std::string name, Shape shape, DType dtype = DType::f32,
+               const std::source_location& loc = std::source_location::current());
+
+  // A splat constant, or one with data (row-major, numel(shape) values; dtype f32 or i32).
+  Tensor constant(double value, Shape shape = {}, DType dtype = DType::f32,
+                  const std::source_location& loc = std::source_location::current());
+  Tensor constant(std::vector<float> data, Shape shape, DType dtype = DType::f32,
+                  const std::source_location& loc = std::source_location::current());
+  // A splat constant recorded at an explicit place, for ops that make constants of their own.
+  Tensor splat(double value, Shape shape, DType dtype, SourceLoc loc);
+  // result[..., i, ...] = i along `axis`.
+  Tensor iota(Shape shape, int64_t axis, DType dtype = DType::i32,
+              const std::source_location& loc = std::source_location::current());
+
+  // At the end of the step, parameter or state `target` takes the value. Same shape and dtype;
+  // at most one assign a target. Reads of `target` in this graph see the old value.
+  void assign(const Tensor& target, At value);
+
+  // Appends a node, running shape inference (infer.cpp) on it; throws a user Error at `loc`.
+  // All public ops end here.
+  Tensor append(OpKind kind, Attr attr, std::vector<Value> inputs, SourceLoc loc);
+
+  const std::vector<Node>& nodes() const;
+  const Node& node(Value v) const { return nodes()[v.node]; }
+  const TensorType& type(Value v) const { return node(v).results[v.result]; }
+  // The input, parameter or state of that name; an undefined Tensor if there is none.
+  Tensor find(std::string_view name);
+  // All parameters in the order of their creation.
+  std::vector<Tensor> parameters();
+
+  // Dotted scope of the model part being recorded ("trunk.3.attn"): prefixes parameter names and
+  // labels nodes for reports. Use ScopeGuard.
+  void push_scope(std::string_view name);
+  void pop_scope();
+  // Opens scopes()[scope] again, for ops derived from a node of that scope; ends by pop_scope().
+  void reopen_scope(int32_t scope);
+  const std::vector<std::string>& scopes() const;
+  // "trunk.3.attn.q" for name "q" inside that scope.
+  std::string scoped(std::string_view name) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  Tensor append_typed(OpKind kind, Attr attr, std::vector<Value> inputs,
+                      std::vector<TensorType> results, SourceLoc loc);
+  Tensor leaf(OpKind kind, std::string name, Shape shape, DType dtype, SourceLoc loc);
+};
+
+// Opens a scope for the lifetime of the guard.
+class ScopeGuard {
+ public:
+  ScopeGuard(Graph& graph, std::string_view name) : graph_(graph) { graph_.push_scope(name); }
+  ~ScopeGuard() { graph_.pop_scope(); }
+  ScopeGuard(const ScopeGuard&) = delete;
+  ScopeGuard& operator=(const ScopeGuard&) = delete;
+
+ private:
+  Graph& graph_;
+};
+
+// Result types of a node from its operand types; throws a user Error at `loc` that names found
+// and expected shapes. The one set of shape rules: the dialect's verifier calls it too.
+FUSEC_API std::vector<TensorType> infer_types(OpKind kind, const Attr& attr,
+                                              const std::vector<TensorType>& inputs,
+                                              SourceLoc loc);
+
+}  // namespace fusec

@@ -1,0 +1,109 @@
+// The DSL: free functions and operators over Tensor. Operands of pointwise ops broadcast by the
+// usual rule (align at the right; a size of 1, or a missing axis, stretches). Types do not promote:
+// both sides must have the same dtype (a number takes the tensor's), else a user error asks for
+// cast(). Every function throws a user Error with the caller's file:line on bad shapes or types.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "fusec/ops/graph.h"
+
+namespace fusec {
+
+// A tensor or a plain number on the right-hand side of an op.
+struct Operand {
+  Tensor tensor;
+  double number = 0;
+  Operand(const Tensor& t) : tensor(t) {}  // NOLINT
+  Operand(double v) : number(v) {}         // NOLINT
+};
+
+// Pointwise op `op` on broadcast operands; the named functions below all call it.
+FUSEC_API Tensor pointwise(Pointwise op, std::vector<Tensor> operands, SourceLoc loc);
+FUSEC_API Tensor pointwise(Pointwise op, const At& a, const Operand& b);
+FUSEC_API Tensor pointwise(Pointwise op, double a, const At& b);
+
+// One function for each row of pointwise.def: silu(x), maximum(a, b), select(cond, a, b), ...
+#define FUSEC_UNARY(name, ...) \
+  inline Tensor name(At x) { return pointwise(Pointwise::name, {x.tensor}, x.loc); }
+#define FUSEC_BINARY(name, ...) \
+  inline Tensor name(At a, const Operand& b) { return pointwise(Pointwise::name, a, b); }
+#define FUSEC_COMPARE(name, ...) FUSEC_BINARY(name)
+#define FUSEC_TERNARY(name, ...)                                                     \
+  inline Tensor name(At a, const Tensor& b, const Tensor& c) {                       \
+    return pointwise(Pointwise::name, {a.tensor, b, c}, a.loc);                      \
+  }
+#include "fusec/ops/pointwise.def"
+
+inline Tensor operator+(At a, const Operand& b) { return pointwise(Pointwise::add, a, b); }
+inline Tensor operator-(At a, const Operand& b) { return pointwise(Pointwise::sub, a, b); }
+inline Tensor operator*(At a, const Operand& b) { return pointwise(Pointwise::mul, a, b); }
+inline Tensor operator/(At a, const Operand& b) { return pointwise(Pointwise::div, a, b); }
+inline Tensor operator+(double a, At b) { return pointwise(Pointwise::add, a, b); }
+inline Tensor operator-(double a, At b) { return pointwise(Pointwise::sub, a, b); }
+inline Tensor operator*(double a, At b) { return pointwise(Pointwise::mul, a, b); }
+inline Tensor operator/(double a, At b) { return pointwise(Pointwise::div, a, b); }
+inline Tensor operator-(At a) { return pointwise(Pointwise::neg, {a.tensor}, a.loc); }
+inline Tensor operator<(At a, const Operand& b) { return pointwise(Pointwise::lt, a, b); }
+inline Tensor operator<=(At a, const Operand& b) { return pointwise(Pointwise::le, a, b); }
+inline Tensor operator>(At a, const Operand& b) { return pointwise(Pointwise::gt, a, b); }
+inline Tensor operator>=(At a, const Operand& b) { return pointwise(Pointwise::ge, a, b); }
+inline Tensor operator==(At a, const Operand& b) { return pointwise(Pointwise::eq, a, b); }
+inline Tensor operator!=(At a, const Operand& b) { return pointwise(Pointwise::ne, a, b); }
+
+// x with element type `to`; x itself when it already has it.
+FUSEC_API Tensor cast(At x, DType to);
+
+// x, but a constant to grad(): no gradient flows into x.
+FUSEC_API Tensor stop_gradient(At x);
+
+// Views: no data moves. An axis may be negative; reshape infers one -1.
+FUSEC_API Tensor reshape(At x, Shape shape);
+FUSEC_API Tensor permute(At x, std::vector<int64_t> axes);
+FUSEC_API Tensor transpose(At x, int64_t a, int64_t b);
+// Numpy-style broadcast of x to `shape` (aligned at the right).
+FUSEC_API Tensor broadcast_to(At x, Shape shape);
+// Inserts an axis of size 1 before `axis`.
+FUSEC_API Tensor unsqueeze(At x, int64_t axis);
+// Elements start, start + step, ... (`count` of them) along `axis`.
+FUSEC_API Tensor slice(At x, int64_t axis, int64_t start, int64_t count, int64_t step = 1);
+FUSEC_API Tensor flip(At x, int64_t axis);
+FUSEC_API Tensor concat(std::vector<Tensor> parts, int64_t axis,
+                        const std::source_location& loc = std::source_location::current());
+
+// Reductions over `axes` (negative allowed). keep_dims leaves size-1 axes in place. The sum of an
+// empty range is 0; max and min of an empty range are a user error.
+FUSEC_API Tensor sum(At x, std::vector<int64_t> axes, bool keep_dims = false);
+FUSEC_API Tensor max(At x, std::vector<int64_t> axes, bool keep_dims = false);
+FUSEC_API Tensor min(At x, std::vector<int64_t> axes, bool keep_dims = false);
+FUSEC_API Tensor mean(At x, std::vector<int64_t> axes, bool keep_dims = false);
+FUSEC_API Tensor sum(At x);  // over all axes, a scalar
+
+// Einsum of two operands: einsum("mk,nk->mn", a, b). No label may repeat within one operand.
+FUSEC_API Tensor einsum(std::string_view labels, At a, const Tensor& b);
+// x [..., in], weight [out, in] -> [..., out]; bias [out] optional.
+FUSEC_API Tensor linear(At x, const Tensor& weight, const std::optional<Tensor>& bias = {});
+// a [..., m, k] x b [..., k, n] with equal leading axes.
+FUSEC_API Tensor matmul(At a, const Tensor& b);
+
+// table [N, ...rest], index [...] (i32 or i64) -> index.shape + rest. Index < 0 gives zeros;
+// index >= N is undefined (checked by the CPU runtime).
+FUSEC_API Tensor gather(At table, const Tensor& index);
+// base [N, ...rest] with rows `index` (shape I) replaced by updates (I + rest); index < 0 is
+// skipped. An index must not repeat.
+FUSEC_API Tensor scatter(At base, const Tensor& index, const Tensor& updates);
+// As scatter, but adds; an index may repeat. The order of addition is fixed (deterministic).
+FUSEC_API Tensor scatter_add(At base, const Tensor& index, const Tensor& updates);
+
+struct AttentionOptions {
+  bool causal = true;          // query t sees key s <= t + (S - T) (bottom-right aligned)
+  double scale = 0;            // 0: 1 / sqrt(d)
+  double softcap = 0;          // 0: none
+  Tensor cu_seqlens;           // optional i32 [n + 1]: B must be 1, attention stays inside documents
+};
+// q [B, T, H, d], k and v [B, S, KV, d] with H a multiple of KV -> [B, T, H, d]. Online softmax
+// in O(T) memory (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022).
+FUSEC_API Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions options = {});
+
+}  // namespace fusec

@@ -1,0 +1,281 @@
+// Shape and type rules, one function an op class. The recorder runs them as ops are written and
+// the dialect's verifier runs them on every op of every stage, so there is one set of rules.
+#include <algorithm>
+#include <map>
+
+#include "fusec/ops/graph.h"
+
+namespace fusec {
+namespace {
+
+using Types = std::vector<TensorType>;
+
+[[noreturn]] void bad(const std::string& op, const std::string& expected,
+                      const std::string& found, SourceLoc loc) {
+  fail_user(op + ": expected " + expected + ", found " + found, loc);
+}
+
+void count(const std::string& op, const Types& in, size_t lo, size_t hi, SourceLoc loc) {
+  if (in.size() < lo || in.size() > hi)
+    bad(op, std::to_string(lo) + (hi > lo ? " to " + std::to_string(hi) : "") + " operands",
+        std::to_string(in.size()), loc);
+}
+
+std::string all(const Types& in) {
+  std::string s;
+  for (const TensorType& t : in) s += (s.empty() ? "" : " and ") + t.str();
+  return s;
+}
+
+struct MapRule {
+  int arity;
+  bool compare;
+};
+
+MapRule map_rule(Pointwise op) {
+  switch (op) {
+#define FUSEC_UNARY(name, ...) case Pointwise::name: return {1, false};
+#define FUSEC_BINARY(name, ...) case Pointwise::name: return {2, false};
+#define FUSEC_COMPARE(name, ...) case Pointwise::name: return {2, true};
+#define FUSEC_TERNARY(name, ...) case Pointwise::name: return {3, false};
+#include "fusec/ops/pointwise.def"
+  }
+  return {0, false};
+}
+
+Types infer_map(Pointwise op, const Types& in, SourceLoc loc) {
+  std::string name(name_of(op));
+  MapRule rule = map_rule(op);
+  count(name, in, rule.arity, rule.arity, loc);
+  for (const TensorType& t : in)
+    if (t.shape != in[0].shape) bad(name, "operands of one shape", all(in), loc);
+  size_t first = op == Pointwise::select ? 1 : 0;
+  if (first && in[0].dtype != DType::b8) bad(name, "a b8 condition", in[0].str(), loc);
+  for (size_t i = first; i < in.size(); ++i)
+    if (in[i].dtype != in[first].dtype)
+      bad(name, "operands of one dtype (use cast())", all(in), loc);
+  bool integer_ok = rule.compare || op == Pointwise::select || rule.arity == 2 ||
+                    op == Pointwise::neg || op == Pointwise::abs || op == Pointwise::square;
+  DType t = in[first].dtype;
+  if (!is_float(t) && !(integer_ok && t != DType::b8) && !(t == DType::b8 && (first || rule.compare)))
+    bad(name, integer_ok ? "float or integer operands" : "float operands", all(in), loc);
+  return {{in[0].shape, rule.compare ? DType::b8 : t}};
+}
+
+Types infer_reduce(const ReduceAttr& a, const Types& in, SourceLoc loc) {
+  std::string name(name_of(a.kind));
+  count(name, in, 1, 1, loc);
+  if (in[0].dtype == DType::b8 || in[0].dtype == DType::u8)
+    bad(name, "float, i32 or i64 (use cast())", in[0].str(), loc);
+  Shape out;
+  int64_t rank = static_cast<int64_t>(in[0].shape.size()), reduced = 1;
+  if (a.chunk > 0) {
+    if (rank != 1) bad(name + " in chunks", "one dimension", in[0].str(), loc);
+    return {{{(in[0].shape[0] + a.chunk - 1) / a.chunk}, in[0].dtype}};
+  }
+  for (size_t i = 0; i < a.axes.size(); ++i)
+    if (a.axes[i] < 0 || a.axes[i] >= rank || (i && a.axes[i] <= a.axes[i - 1]))
+      bad(name, "sorted distinct axes below " + std::to_string(rank), fusec::str(a.axes), loc);
+  for (int64_t i = 0; i < rank; ++i) {
+    if (std::find(a.axes.begin(), a.axes.end(), i) == a.axes.end()) out.push_back(in[0].shape[i]);
+    else reduced *= in[0].shape[i];
+  }
+  if (a.kind != ReduceKind::sum && reduced == 0)
+    bad(name, "a non-empty range", in[0].str(), loc);
+  return {{out, in[0].dtype}};
+}
+
+Types infer_contract(const ContractAttr& a, const Types& in, SourceLoc loc) {
+  count("contract", in, 2, 2, loc);
+  std::string labels = a.lhs + "," + a.rhs + "->" + a.out;
+  std::map<char, int64_t> sizes;
+  const std::string* side[] = {&a.lhs, &a.rhs};
+  for (int s = 0; s < 2; ++s) {
+    if (side[s]->size() != in[s].shape.size())
+      bad("contract " + labels, std::to_string(side[s]->size()) + " dimensions", in[s].str(), loc);
+    for (size_t i = 0; i < side[s]->size(); ++i) {
+      char c = (*side[s])[i];
+      if (side[s]->find(c) != i) bad("contract " + labels, "distinct labels in an operand",
+                                     std::string("'") + c + "' twice", loc);
+      auto [it, fresh] = sizes.emplace(c, in[s].shape[i]);
+      if (!fresh && it->second != in[s].shape[i])
+        bad("contract " + labels, std::string("one size for '") + c + "'", all(in), loc);
+    }
+  }
+  Shape out;
+  for (size_t i = 0; i < a.out.size(); ++i) {
+    auto it = sizes.find(a.out[i]);
+    if (it == sizes.end() || a.out.find(a.out[i]) != i)
+      bad("contract " + labels, "distinct output labels that occur in an operand",
+          std::string("'") + a.out[i] + "'", loc);
+    out.push_back(it->second);
+  }
+  if (in[0].dtype != in[1].dtype || !is_float(in[0].dtype))
+    bad("contract " + labels, "float operands of one dtype (use cast())", all(in), loc);
+  return {{out, in[0].dtype}};
+}
+
+Types infer_concat(const ConcatAttr& a, const Types& in, SourceLoc loc) {
+  if (in.empty()) bad("concat", "at least one part", "none", loc);
+  TensorType out = in[0];
+  int64_t rank = static_cast<int64_t>(out.shape.size());
+  if (a.axis < 0 || a.axis >= rank)
+    bad("concat", "an axis below " + std::to_string(rank), std::to_string(a.axis), loc);
+  for (size_t i = 1; i < in.size(); ++i) {
+    bool same = in[i].dtype == out.dtype && in[i].shape.size() == out.shape.size();
+    for (int64_t d = 0; same && d < rank; ++d)
+      same = d == a.axis || in[i].shape[d] == out.shape[d];
+    if (!same) bad("concat", "parts that differ only along the axis", all(in), loc);
+    out.shape[a.axis] += in[i].shape[a.axis];
+  }
+  return {out};
+}
+
+void check_index(const std::string& op, const TensorType& t, SourceLoc loc) {
+  if (t.dtype != DType::i32 && t.dtype != DType::i64)
+    bad(op, "an i32 or i64 index", t.str(), loc);
+}
+
+Shape rows_shape(const TensorType& index, const TensorType& table) {
+  Shape out = index.shape;
+  out.insert(out.end(), table.shape.begin() + 1, table.shape.end());
+  return out;
+}
+
+Types infer_gather(const Types& in, SourceLoc loc) {
+  count("gather", in, 2, 2, loc);
+  check_index("gather", in[1], loc);
+  if (in[0].shape.empty()) bad("gather", "a table of rank >= 1", in[0].str(), loc);
+  return {{rows_shape(in[1], in[0]), in[0].dtype}};
+}
+
+Types infer_scatter(const Types& in, SourceLoc loc) {
+  count("scatter", in, 3, 3, loc);
+  check_index("scatter", in[1], loc);
+  if (in[0].shape.empty()) bad("scatter", "a base of rank >= 1", in[0].str(), loc);
+  TensorType updates{rows_shape(in[1], in[0]), in[0].dtype};
+  if (in[2] != updates) bad("scatter", "updates " + updates.str(), in[2].str(), loc);
+  return {in[0]};
+}
+
+// q [B, T, H, d], k and v [B, S, KV, d].
+void check_attention(const TensorType& q, const TensorType& k, const TensorType& v, SourceLoc loc) {
+  auto shape = [](const TensorType& t) { return t.shape; };
+  bool ok = q.shape.size() == 4 && k.shape.size() == 4 && k == v && q.dtype == k.dtype &&
+            is_float(q.dtype);
+  ok = ok && shape(q)[0] == shape(k)[0] && shape(q)[3] == shape(k)[3] && shape(k)[2] > 0 &&
+       shape(q)[2] % shape(k)[2] == 0;
+  if (!ok)
+    bad("attention", "q [B, T, H, d], k and v [B, S, KV, d] of one float dtype, H a multiple of KV",
+        q.str() + ", " + k.str() + ", " + v.str(), loc);
+}
+
+void check_cu_seqlens(const TensorType& q, const TensorType& k, const TensorType& cu,
+                      SourceLoc loc) {
+  if (cu.dtype != DType::i32 || cu.shape.size() != 1 || cu.shape[0] < 2 || q.shape[0] != 1 ||
+      q.shape[1] != k.shape[1])
+    bad("attention", "cu_seqlens i32[n + 1] with B = 1 and T = S",
+        cu.str() + " with q " + q.str() + ", k " + k.str(), loc);
+}
+
+Types infer_attention(const Types& in, SourceLoc loc) {
+  count("attention", in, 3, 4, loc);
+  check_attention(in[0], in[1], in[2], loc);
+  if (in.size() == 4) check_cu_seqlens(in[0], in[1], in[3], loc);
+  const Shape& q = in[0].shape;
+  return {in[0], {{q[0], q[2], q[1]}, DType::f32}};
+}
+
+Types infer_attention_grad(const Types& in, SourceLoc loc) {
+  count("attention_grad", in, 6, 7, loc);
+  check_attention(in[1], in[2], in[3], loc);
+  const Shape& q = in[1].shape;
+  TensorType lse{{q[0], q[2], q[1]}, DType::f32};
+  if (in[0] != in[1] || in[4] != in[1] || in[5] != lse)
+    bad("attention_grad", "do and o like q, lse " + lse.str(), all(in), loc);
+  if (in.size() == 7) check_cu_seqlens(in[1], in[2], in[6], loc);
+  return {in[1], in[2], in[3]};
+}
+
+}  // namespace
+
+TensorType infer_view(const ViewAttr& a, const std::vector<int64_t>& target,
+                      const TensorType& in, SourceLoc loc);
+
+std::vector<TensorType> infer_types(OpKind kind, const Attr& attr, const Types& in,
+                                    SourceLoc loc) {
+  switch (kind) {
+    case OpKind::map: return infer_map(std::get<MapAttr>(attr).op, in, loc);
+    case OpKind::cast:
+      count("cast", in, 1, 1, loc);
+      return {{in[0].shape, std::get<CastAttr>(attr).to}};
+    case OpKind::reduce: return infer_reduce(std::get<ReduceAttr>(attr), in, loc);
+    case OpKind::contract: return infer_contract(std::get<ContractAttr>(attr), in, loc);
+    case OpKind::view: {
+      count("view", in, 1, 1, loc);
+      const ViewAttr& v = std::get<ViewAttr>(attr);
+      return {infer_view(v, v.shape, in[0], loc)};
+    }
+    case OpKind::concat: return infer_concat(std::get<ConcatAttr>(attr), in, loc);
+    case OpKind::gather: return infer_gather(in, loc);
+    case OpKind::scatter: return infer_scatter(in, loc);
+    case OpKind::attention: return infer_attention(in, loc);
+    case OpKind::attention_grad: return infer_attention_grad(in, loc);
+    case OpKind::input: case OpKind::parameter: case OpKind::state: case OpKind::constant:
+    case OpKind::iota: case OpKind::assign:
+      fail_internal("infer_types: " + std::string(name_of(kind)) + " carries its own type", loc);
+  }
+  return {};
+}
+
+// A view's result shape is part of its attribute; this checks it against the operand.
+TensorType infer_view(const ViewAttr& a, const Shape& target, const TensorType& in,
+                      SourceLoc loc) {
+  const Shape& s = in.shape;
+  std::string found = in.str() + " to " + fusec::str(target);
+  for (int64_t d : target)
+    if (d < 0) bad("view", "sizes >= 0", found, loc);
+  switch (a.kind) {
+    case ViewKind::reshape:
+      if (numel(target) != numel(s)) bad("reshape", "an equal number of elements", found, loc);
+      break;
+    case ViewKind::permute: {
+      std::vector<bool> seen(s.size(), false);
+      bool ok = a.dims.size() == s.size() && target.size() == s.size();
+      for (size_t i = 0; ok && i < s.size(); ++i) {
+        int64_t d = a.dims[i];
+        ok = d >= 0 && d < static_cast<int64_t>(s.size()) && !seen[d] && target[i] == s[d];
+        if (ok) seen[d] = true;
+      }
+      if (!ok) bad("permute", "each axis once", fusec::str(a.dims) + " of " + in.str(), loc);
+      break;
+    }
+    case ViewKind::broadcast: {
+      bool ok = a.dims.size() == target.size();
+      int64_t next = 0;
+      for (size_t i = 0; ok && i < target.size(); ++i) {
+        int64_t d = a.dims[i];
+        if (d < 0) continue;
+        ok = d == next && d < static_cast<int64_t>(s.size()) && (s[d] == target[i] || s[d] == 1);
+        ++next;
+      }
+      if (!ok || next != static_cast<int64_t>(s.size()))
+        bad("broadcast", "every source axis once, in order, of equal size or 1", found, loc);
+      break;
+    }
+    case ViewKind::slice: {
+      bool ok = a.start.size() == s.size() && a.step.size() == s.size() && target.size() == s.size();
+      for (size_t i = 0; ok && i < s.size(); ++i) {
+        int64_t last = a.start[i] + (target[i] - 1) * a.step[i];
+        ok = a.step[i] != 0 &&
+             (target[i] == 0 || (a.start[i] >= 0 && a.start[i] < s[i] && last >= 0 && last < s[i]));
+      }
+      if (!ok) bad("slice", "elements inside the operand, step not 0",
+                   found + ", start " + fusec::str(a.start) + ", step " + fusec::str(a.step), loc);
+      break;
+    }
+  }
+  return {target, in.dtype};
+}
+
+}  // namespace fusec

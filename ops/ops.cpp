@@ -1,0 +1,280 @@
+// The DSL functions of ops.h: normalise axes, insert the broadcasts, append the node.
+#include "fusec/ops/ops.h"
+
+#include <cmath>
+
+#include <algorithm>
+
+namespace fusec {
+namespace {
+
+Shape broadcast_shape(const Shape& a, const Shape& b, const std::string& op, SourceLoc loc) {
+  Shape out(std::max(a.size(), b.size()));
+  for (size_t i = 0; i < out.size(); ++i) {
+    int64_t x = i < a.size() ? a[a.size() - 1 - i] : 1;
+    int64_t y = i < b.size() ? b[b.size() - 1 - i] : 1;
+    if (x != y && x != 1 && y != 1)
+      fail_user(op + ": shapes " + str(a) + " and " + str(b) +
+                    " do not broadcast: expected equal sizes or 1, found " + std::to_string(x) +
+                    " and " + std::to_string(y) + " (counted from the right, axis " +
+                    std::to_string(i) + ")", loc);
+    out[out.size() - 1 - i] = x == 1 ? y : x;
+  }
+  return out;
+}
+
+std::vector<int64_t> normal_axes(std::vector<int64_t> axes, int64_t rank, const std::string& op,
+                                 SourceLoc loc) {
+  for (int64_t& a : axes) {
+    if (a < -rank || a >= rank)
+      fail_user(op + ": axis " + std::to_string(a) + " of a tensor of rank " +
+                    std::to_string(rank), loc);
+    if (a < 0) a += rank;
+  }
+  std::sort(axes.begin(), axes.end());
+  axes.erase(std::unique(axes.begin(), axes.end()), axes.end());
+  return axes;
+}
+
+int64_t normal_axis(int64_t axis, int64_t rank, const std::string& op, SourceLoc loc) {
+  return normal_axes({axis}, rank, op, loc)[0];
+}
+
+Tensor view(const At& x, ViewAttr attr) {
+  return x.tensor.graph().append(OpKind::view, std::move(attr), {x.tensor.value()}, x.loc);
+}
+
+Tensor broadcast(const At& x, const Shape& shape, const std::string& op) {
+  if (x.tensor.shape() == shape) return x.tensor;
+  const Shape& s = x.tensor.shape();
+  if (broadcast_shape(s, shape, op, x.loc) != shape)
+    fail_user(op + ": cannot broadcast " + str(s) + " to " + str(shape), x.loc);
+  std::vector<int64_t> dims(shape.size(), -1);
+  for (size_t i = 0; i < s.size(); ++i) dims[shape.size() - s.size() + i] = static_cast<int64_t>(i);
+  return view(x, {ViewKind::broadcast, shape, std::move(dims), {}, {}});
+}
+
+Tensor reduce(ReduceKind kind, const At& x, std::vector<int64_t> axes, bool keep_dims) {
+  std::string name(name_of(kind));
+  axes = normal_axes(std::move(axes), x.tensor.rank(), name, x.loc);
+  Shape kept = x.tensor.shape();
+  for (int64_t a : axes) kept[a] = 1;
+  Tensor y = axes.empty() ? x.tensor
+                          : x.tensor.graph().append(OpKind::reduce, ReduceAttr{kind, axes},
+                                                    {x.tensor.value()}, x.loc);
+  return keep_dims ? reshape(At(y, x.loc), kept) : y;
+}
+
+void same_graph(const std::vector<Tensor>& operands, const std::string& op, SourceLoc loc) {
+  for (const Tensor& t : operands) {
+    if (!t.defined()) fail_user(op + ": an operand is an undefined Tensor", loc);
+    if (&t.graph() != &operands[0].graph())
+      fail_user(op + ": operands belong to two graphs; record them in one", loc);
+  }
+}
+
+}  // namespace
+
+Tensor pointwise(Pointwise op, std::vector<Tensor> operands, SourceLoc loc) {
+  std::string name(name_of(op));
+  same_graph(operands, name, loc);
+  Shape shape = operands[0].shape();
+  for (size_t i = 1; i < operands.size(); ++i)
+    shape = broadcast_shape(shape, operands[i].shape(), name, loc);
+  std::vector<Value> values;
+  for (const Tensor& t : operands) values.push_back(broadcast(At(t, loc), shape, name).value());
+  return operands[0].graph().append(OpKind::map, MapAttr{op}, std::move(values), loc);
+}
+
+Tensor pointwise(Pointwise op, const At& a, const Operand& b) {
+  Tensor rhs = b.tensor;
+  if (!rhs.defined()) {
+    if (!a.tensor.defined())
+      fail_user(std::string(name_of(op)) + ": the left operand is an undefined Tensor", a.loc);
+    rhs = a.tensor.graph().splat(b.number, {}, a.tensor.dtype(), a.loc);
+  }
+  return pointwise(op, {a.tensor, rhs}, a.loc);
+}
+
+Tensor pointwise(Pointwise op, double a, const At& b) {
+  if (!b.tensor.defined())
+    fail_user(std::string(name_of(op)) + ": the right operand is an undefined Tensor", b.loc);
+  Tensor lhs = b.tensor.graph().splat(a, {}, b.tensor.dtype(), b.loc);
+  return pointwise(op, {lhs, b.tensor}, b.loc);
+}
+
+Tensor cast(At x, DType to) {
+  if (x.tensor.dtype() == to) return x.tensor;
+  return x.tensor.graph().append(OpKind::cast, CastAttr{to}, {x.tensor.value()}, x.loc);
+}
+
+Tensor stop_gradient(At x) {
+  return x.tensor.graph().append(OpKind::cast, CastAttr{x.tensor.dtype(), true},
+                                 {x.tensor.value()}, x.loc);
+}
+
+Tensor reshape(At x, Shape shape) {
+  int64_t known = 1, hole = -1;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == -1 && hole < 0) hole = static_cast<int64_t>(i);
+    else known *= shape[i];
+  }
+  if (hole >= 0) {
+    if (known == 0 || numel(x.tensor.shape()) % known != 0)
+      fail_user("reshape: " + x.tensor.type().str() + " does not divide into " + str(shape), x.loc);
+    shape[hole] = numel(x.tensor.shape()) / known;
+  }
+  if (shape == x.tensor.shape()) return x.tensor;
+  return view(x, {ViewKind::reshape, std::move(shape), {}, {}, {}});
+}
+
+Tensor permute(At x, std::vector<int64_t> axes) {
+  Shape shape;
+  for (int64_t& a : axes) {
+    a = normal_axis(a, x.tensor.rank(), "permute", x.loc);
+    shape.push_back(x.tensor.shape()[a]);
+  }
+  return view(x, {ViewKind::permute, std::move(shape), std::move(axes), {}, {}});
+}
+
+Tensor transpose(At x, int64_t a, int64_t b) {
+  a = normal_axis(a, x.tensor.rank(), "transpose", x.loc);
+  b = normal_axis(b, x.tensor.rank(), "transpose", x.loc);
+  std::vector<int64_t> axes(x.tensor.rank());
+  for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int64_t>(i);
+  std::swap(axes[a], axes[b]);
+  return permute(x, std::move(axes));
+}
+
+Tensor broadcast_to(At x, Shape shape) { return broadcast(x, shape, "broadcast_to"); }
+
+Tensor unsqueeze(At x, int64_t axis) {
+  axis = normal_axis(axis, x.tensor.rank() + 1, "unsqueeze", x.loc);
+  Shape shape = x.tensor.shape();
+  shape.insert(shape.begin() + axis, 1);
+  return reshape(x, std::move(shape));
+}
+
+Tensor slice(At x, int64_t axis, int64_t start, int64_t count, int64_t step) {
+  axis = normal_axis(axis, x.tensor.rank(), "slice", x.loc);
+  ViewAttr a{ViewKind::slice, x.tensor.shape(), {}, {}, {}};
+  a.start.assign(a.shape.size(), 0);
+  a.step.assign(a.shape.size(), 1);
+  a.shape[axis] = count;
+  a.start[axis] = start;
+  a.step[axis] = step;
+  return view(x, std::move(a));
+}
+
+Tensor flip(At x, int64_t axis) {
+  axis = normal_axis(axis, x.tensor.rank(), "flip", x.loc);
+  int64_t n = x.tensor.shape()[axis];
+  return n == 0 ? x.tensor : slice(x, axis, n - 1, n, -1);
+}
+
+Tensor concat(std::vector<Tensor> parts, int64_t axis, const std::source_location& loc) {
+  if (parts.empty()) fail_user("concat: expected at least one part, found none", loc);
+  same_graph(parts, "concat", loc);
+  axis = normal_axis(axis, parts[0].rank(), "concat", loc);
+  if (parts.size() == 1) return parts[0];
+  std::vector<Value> values;
+  for (const Tensor& t : parts) values.push_back(t.value());
+  return parts[0].graph().append(OpKind::concat, ConcatAttr{axis}, std::move(values), loc);
+}
+
+Tensor sum(At x, std::vector<int64_t> axes, bool keep) {
+  return reduce(ReduceKind::sum, x, std::move(axes), keep);
+}
+Tensor max(At x, std::vector<int64_t> axes, bool keep) {
+  return reduce(ReduceKind::max, x, std::move(axes), keep);
+}
+Tensor min(At x, std::vector<int64_t> axes, bool keep) {
+  return reduce(ReduceKind::min, x, std::move(axes), keep);
+}
+
+Tensor sum(At x) {
+  std::vector<int64_t> axes(x.tensor.rank());
+  for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int64_t>(i);
+  return reduce(ReduceKind::sum, x, std::move(axes), false);
+}
+
+Tensor mean(At x, std::vector<int64_t> axes, bool keep) {
+  int64_t before = numel(x.tensor.shape());
+  Tensor s = reduce(ReduceKind::sum, x, std::move(axes), keep);
+  int64_t after = numel(s.shape());
+  if (before == 0) fail_user("mean: expected a non-empty range, found " + x.tensor.type().str(), x.loc);
+  return At(s, x.loc) * (static_cast<double>(after) / static_cast<double>(before));
+}
+
+Tensor einsum(std::string_view labels, At a, const Tensor& b) {
+  size_t comma = labels.find(','), arrow = labels.find("->");
+  if (comma == std::string_view::npos || arrow == std::string_view::npos || comma > arrow)
+    fail_user("einsum: expected labels like \"mk,nk->mn\", found \"" + std::string(labels) + "\"",
+              a.loc);
+  same_graph({a.tensor, b}, "einsum", a.loc);
+  ContractAttr attr{std::string(labels.substr(0, comma)),
+                    std::string(labels.substr(comma + 1, arrow - comma - 1)),
+                    std::string(labels.substr(arrow + 2))};
+  return a.tensor.graph().append(OpKind::contract, attr, {a.tensor.value(), b.value()}, a.loc);
+}
+
+Tensor linear(At x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  const Shape& s = x.tensor.shape();
+  if (s.empty() || weight.rank() != 2 || weight.size(1) != s.back())
+    fail_user("linear: expected x [..., in] and weight [out, in], found " + x.tensor.type().str() +
+                  " and " + weight.type().str(), x.loc);
+  Tensor rows = reshape(x, {-1, s.back()});
+  Tensor y = einsum("mk,nk->mn", At(rows, x.loc), weight);
+  Shape out = s;
+  out.back() = weight.size(0);
+  y = reshape(At(y, x.loc), out);
+  return bias && bias->defined() ? At(y, x.loc) + *bias : y;
+}
+
+Tensor matmul(At a, const Tensor& b) {
+  int64_t r = a.tensor.rank();
+  if (r < 2 || b.rank() != r || r > 20)
+    fail_user("matmul: expected a [..., m, k] and b [..., k, n] of one rank >= 2, found " +
+                  a.tensor.type().str() + " and " + b.type().str(), a.loc);
+  std::string lead;
+  for (int64_t i = 0; i + 2 < r; ++i) lead += static_cast<char>('a' + i);
+  return einsum(lead + "xy," + lead + "yz->" + lead + "xz", a, b);
+}
+
+Tensor gather(At table, const Tensor& index) {
+  same_graph({table.tensor, index}, "gather", table.loc);
+  return table.tensor.graph().append(OpKind::gather, {}, {table.tensor.value(), index.value()},
+                                     table.loc);
+}
+
+static Tensor scatter_rows(At base, const Tensor& index, const Tensor& updates, ScatterMode mode) {
+  same_graph({base.tensor, index, updates}, "scatter", base.loc);
+  return base.tensor.graph().append(
+      OpKind::scatter, ScatterAttr{mode},
+      {base.tensor.value(), index.value(), updates.value()}, base.loc);
+}
+
+Tensor scatter(At base, const Tensor& index, const Tensor& updates) {
+  return scatter_rows(base, index, updates, ScatterMode::set);
+}
+Tensor scatter_add(At base, const Tensor& index, const Tensor& updates) {
+  return scatter_rows(base, index, updates, ScatterMode::add);
+}
+
+Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o) {
+  std::vector<Tensor> operands = {q.tensor, k, v};
+  if (o.cu_seqlens.defined()) operands.push_back(o.cu_seqlens);
+  same_graph(operands, "attention", q.loc);
+  std::vector<Value> values;
+  for (const Tensor& t : operands) values.push_back(t.value());
+  double scale = o.scale;
+  if (scale == 0) {
+    if (q.tensor.rank() != 4)
+      fail_user("attention: expected q [B, T, H, d], found " + q.tensor.type().str(), q.loc);
+    scale = 1.0 / std::sqrt(static_cast<double>(q.tensor.size(3)));
+  }
+  return q.tensor.graph().append(OpKind::attention, AttentionAttr{o.causal, scale, o.softcap},
+                                 std::move(values), q.loc);
+}
+
+}  // namespace fusec

@@ -1,0 +1,91 @@
+// Makes a kernel of each pointwise op and reduction, with its views folded into the loads.
+//
+//   %b = view broadcast(%bias) ; %y = map add(%x, %b)
+//   ->  %y = kernel "add"(%x, %bias) { %b = view broadcast(..) ; %y = map add(..) ; yield %y }
+//
+// A view, iota or splat that something other than a kernel reads becomes a copy kernel of its own,
+// but for reshapes of dense values: they stay as aliases. Views whose composition has no affine
+// index are materialised one by one.
+#include <mlir/IR/Builders.h>
+
+#include "kernels.h"
+
+using namespace mlir;
+
+namespace fusec::passes {
+namespace {
+
+using namespace ir;
+
+std::string kernel_name(Operation* op) {
+  if (auto o = dyn_cast<MapOp>(op)) return o.getFn().str();
+  if (auto o = dyn_cast<ReduceOp>(op)) return o.getKind().str();
+  if (auto o = dyn_cast<ViewOp>(op)) return o.getKind().str();
+  return op->getName().stripDialect().str();
+}
+
+bool is_alias(Operation* op) {
+  auto view = dyn_cast<ViewOp>(op);
+  if (!view || view.getKind() != "reshape") return false;
+  Operation* def = view.getArg().getDefiningOp();
+  return !def || !is_free(def) || is_alias(def);
+}
+
+bool read_by_others(Operation* op) {
+  return llvm::any_of(op->getUsers(), [](Operation* u) {
+    return !is_fusable(u) || (is_free(u) && is_alias(u)); });
+}
+
+// Turns the view behind operand `v` of `op` into a kernel of its own and reads its result.
+bool materialise(OpOperand& use) {
+  Operation* def = use.get().getDefiningOp();
+  if (!def || !isa<ViewOp>(def)) return false;
+  OpBuilder b(use.getOwner());
+  Operation* copy = b.clone(*def);
+  use.set(copy->getResult(0));
+  bool deeper = false;
+  for (OpOperand& inner : copy->getOpOperands()) deeper |= materialise(inner);
+  if (deeper || copy->getOperand(0).getDefiningOp() == nullptr || !is_alias(copy))
+    make_kernel({copy}, kernel_name(copy));
+  return true;
+}
+
+}  // namespace
+
+void form_kernels(GraphOp graph, PassContext&) {
+  KernelAnswers answers;
+  Block& body = graph.getBody().front();
+  for (Operation& op : llvm::make_early_inc_range(body)) {
+    if (!is_fusable(&op) || op.use_empty()) continue;
+    if (is_free(&op)) {
+      if (!is_alias(&op) && read_by_others(&op)) {
+        // Kernels go on reading the view itself; everyone else reads the copy.
+        OpBuilder b(graph.getContext());
+        b.setInsertionPointAfter(&op);
+        Operation* copy = b.clone(op);
+        op.getResult(0).replaceUsesWithIf(copy->getResult(0), [&](OpOperand& use) {
+          return !is_fusable(use.getOwner()) || (is_free(use.getOwner()) && is_alias(use.getOwner()));
+        });
+        make_kernel({copy}, kernel_name(copy));
+      }
+      continue;
+    }
+    // Try on a clone: the original is needed if its views have to be materialised first.
+    OpBuilder b(&op);
+    Operation* probe = b.clone(op);
+    auto sink = OutputOp::create(b, op.getLoc(), "probe", probe->getResult(0));
+    KernelOp trial = make_kernel({probe}, kernel_name(&op));
+    bool ok = answers(trial).failure.empty();
+    sink.erase();
+    trial.erase();
+    if (!ok)
+      for (OpOperand& use : op.getOpOperands()) materialise(use);
+    make_kernel({&op}, kernel_name(&op));
+  }
+  for (auto it = body.rbegin(); it != body.rend();) {
+    Operation& op = *it++;
+    if (op.use_empty() && (is_free(&op) || isa<ConstantOp>(op))) op.erase();
+  }
+}
+
+}  // namespace fusec::passes

@@ -1,0 +1,93 @@
+// Makes one kernel with many segments of kernels that do the same to tensors of different sizes:
+//
+//   kernel "adamw"(%p0, %g0, ..) ; kernel "adamw"(%p1, %g1, ..) ; ...
+//   ->  kernel "adamw"(%p0, %g0, .., %p1, %g1, ..) {segments = 2}
+//
+// so the optimizer and the gradient norm of all parameters are a few launches over a pointer table.
+// Takes flat kernels (their code does not depend on the size) that are equally far from the end of
+// the step, which proves that none depends on another. Refuses results that others than assigns
+// read, unless they are small: joining those would hold memory longer than it saves.
+#include <mlir/Analysis/TopologicalSortUtils.h>
+#include <mlir/IR/Builders.h>
+#include <mlir/IR/IRMapping.h>
+
+#include "fusec/base/hash.h"
+#include "kernels.h"
+
+using namespace mlir;
+
+namespace fusec::passes {
+namespace {
+
+using namespace ir;
+
+constexpr int64_t kSmall = 65536;  // bytes
+
+// Longest path to the end of the step.
+llvm::DenseMap<Operation*, int> distances(Block& body) {
+  llvm::DenseMap<Operation*, int> distance;
+  for (Operation& op : llvm::reverse(body)) {
+    int d = 0;
+    for (Operation* user : op.getUsers()) d = std::max(d, distance[user] + 1);
+    distance[&op] = d;
+  }
+  return distance;
+}
+
+bool is_candidate(KernelOp kernel) {
+  if (kernel.getSegments() != 1) return false;
+  for (mlir::Value r : kernel.getOuts())
+    for (Operation* user : r.getUsers())
+      if (!isa<AssignOp>(user) && bytes_of(r) > kSmall) return false;
+  return true;
+}
+
+void join(ArrayRef<KernelOp> group) {
+  KernelOp first = group.front(), last = group.back();
+  SmallVector<mlir::Value> args;
+  SmallVector<Type> types;
+  for (KernelOp k : group) {
+    args.append(k.getArgs().begin(), k.getArgs().end());
+    for (mlir::Value r : k.getOuts()) types.push_back(r.getType());
+  }
+  OpBuilder b(last);
+  auto joined = KernelOp::create(b, first.getLoc(), types, first.getName(), args,
+                                 static_cast<int64_t>(group.size()), DictionaryAttr());
+  IRMapping map;
+  first.getBody().cloneInto(&joined.getBody(), map);
+  unsigned next = 0;
+  for (KernelOp k : group)
+    for (mlir::Value r : k.getOuts()) r.replaceAllUsesWith(joined.getOuts()[next++]);
+  for (KernelOp k : group) k.erase();
+}
+
+}  // namespace
+
+void fuse_horizontal(GraphOp graph, PassContext& context) {
+  Block& body = graph.getBody().front();
+  llvm::DenseMap<Operation*, int> distance = distances(body);
+  std::map<std::pair<int, uint64_t>, SmallVector<KernelOp>> groups;
+  std::unordered_map<uint64_t, std::pair<ScheduleKind, uint64_t>> known;
+  for (KernelOp kernel : body.getOps<KernelOp>()) {
+    if (!is_candidate(kernel)) continue;
+    auto [it, fresh] = known.try_emplace(structure_of(kernel), ScheduleKind::rows, 0);
+    if (fresh)
+      if (KernelBuild built = build_kernel(region_of(kernel), ""); built.program)
+        it->second = {built.program->schedule.kind, structural_hash(*built.program)};
+    auto [kind, hash] = it->second;
+    if (kind == ScheduleKind::flat || kind == ScheduleKind::flat_reduce)
+      groups[{distance[kernel], hash}].push_back(kernel);
+  }
+  for (auto& [key, group] : groups) {
+    if (group.size() < 2) continue;
+    Decision d = Decision::yes(std::to_string(group.size()) + " equal kernels on other tensors");
+    d.pass = "fuse_horizontal";
+    d.producer = describe(group.front());
+    d.consumer = describe(group.back());
+    context.decisions.push_back(d);
+    join(group);
+  }
+  sortTopologically(&body);
+}
+
+}  // namespace fusec::passes

@@ -1,0 +1,62 @@
+// Merges reductions with what feeds them, with what uses them, and with each other.
+//
+//   square -> sum -> rsqrt -> mul            one kernel: RMSNorm, its row read once
+//   max -> sub -> exp -> sum -> log ...      one kernel: softmax, cross-entropy, and their gradients
+//
+// Two kinds of edges: producer to consumer, and siblings that read the same tensor (one load for
+// both). Refuses: reductions over different ranges, merges that leave too few units of work.
+#include "kernels.h"
+
+using namespace mlir;
+
+namespace fusec::passes {
+namespace {
+
+using namespace ir;
+
+// The largest shared operands first; small ones are not worth a merge.
+constexpr int64_t kSiblingBytes = 16384;
+
+KernelOp merge_sibling(KernelMerger& merger, KernelOp kernel) {
+  for (mlir::Value v : kernel.getArgs()) {
+    if (bytes_of(v) < kSiblingBytes) continue;
+    for (Operation* user : v.getUsers()) {
+      auto other = dyn_cast<KernelOp>(user);
+      if (!other || other == kernel || other.getSegments() != 1 || !other->isBeforeInBlock(kernel))
+        continue;
+      KernelAnswers::Answer a = merger.answer(other), b = merger.answer(kernel);
+      if (a.kind != b.kind || a.elements != b.elements || a.kind == ScheduleKind::flat) continue;
+      if (KernelOp merged = merger.try_merge(other, kernel)) return merged;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+void fuse_reduction(GraphOp graph, PassContext& context) {
+  KernelMerger merger(context, "fuse_reduction");
+  Block& body = graph.getBody().front();
+  for (Operation* op = &body.front(); op;) {
+    auto kernel = dyn_cast<KernelOp>(op);
+    op = op->getNextNode();
+    if (!kernel) continue;
+    for (bool again = true; again;) {
+      again = false;
+      for (mlir::Value v : kernel.getArgs()) {
+        auto producer = v.getDefiningOp<KernelOp>();
+        if (!producer) continue;
+        if (KernelOp merged = merger.try_merge(producer, kernel)) {
+          kernel = merged;
+          again = true;
+          break;
+        }
+      }
+      if (!again)
+        if (KernelOp merged = merge_sibling(merger, kernel)) kernel = merged, again = true;
+    }
+    op = kernel->getNextNode();
+  }
+}
+
+}  // namespace fusec::passes

@@ -1,0 +1,45 @@
+// A pass is one file and one row of the table in pipeline.cpp.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fusec/ir/context.h"
+#include "fusec/plan/decision.h"
+#include "fusec/plan/target.h"
+
+namespace fusec::passes {
+
+using ir::KernelOp;  // the dialect's; fusec::KernelOp is a scalar op of the plan
+
+// What a pass reads and leaves behind, besides the IR.
+struct PassContext {
+  TargetInfo target;
+  bool fuse = true;            // false: one kernel an op
+  bool bf16 = false;           // precision policy of GEMM and attention operands
+  std::vector<Decision> decisions;
+};
+
+struct Pass {
+  std::string_view name;
+  std::string_view stage;  // the stage whose text it contributes to
+  std::string_view why_here;
+  bool (*enabled)(const PassContext&);
+  void (*run)(ir::GraphOp graph, PassContext& context);
+};
+
+// All passes on the IR in the order in which they run.
+const std::vector<Pass>& pipeline();
+
+void canonicalize(ir::GraphOp graph, PassContext& context);
+void mixed_precision(ir::GraphOp graph, PassContext& context);
+void decompose(ir::GraphOp graph, PassContext& context);
+void select_library(ir::GraphOp graph, PassContext& context);
+void form_kernels(ir::GraphOp graph, PassContext& context);
+void fuse_pointwise(ir::GraphOp graph, PassContext& context);
+void fuse_reduction(ir::GraphOp graph, PassContext& context);
+void fuse_horizontal(ir::GraphOp graph, PassContext& context);
+void schedule(ir::GraphOp graph, PassContext& context);
+
+}  // namespace fusec::passes

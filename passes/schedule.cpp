@@ -1,0 +1,57 @@
+// Gives every kernel its loops: the schedule attribute, and a name that is unique for its code.
+//
+//   kernel "silu_mul"(...)  ->  kernel "k03_silu_mul"(...) {schedule = {kind = "flat", vector = 64,
+//                                                           extents = [1048576], ...}}
+//
+// Equal kernels share one name and are scheduled once. Refuses (internal Error) a region that
+// build_kernel() cannot compile: the fusion passes must not have made it.
+#include <mlir/IR/Builders.h>
+
+#include <fmt/format.h>
+
+#include "kernels.h"
+
+using namespace mlir;
+
+namespace fusec::passes {
+
+using namespace ir;
+
+void schedule(GraphOp graph, PassContext&) {
+  Builder b(graph.getContext());
+  struct Scheduled {
+    StringAttr name;
+    DictionaryAttr attr;
+  };
+  std::unordered_map<uint64_t, Scheduled> known;
+  std::unordered_map<uint64_t, std::string> names;  // by code
+  for (KernelOp kernel : graph.getBody().front().getOps<KernelOp>()) {
+    auto [it, fresh] = known.try_emplace(structure_of(kernel));
+    if (fresh) {
+      KernelBuild built = build_kernel(region_of(kernel), kernel.getName().str());
+      if (!built.program)
+        fail_internal("kernel " + kernel.getName().str() + " cannot be compiled: " + built.failure,
+                      source_of(kernel));
+      const KernelProgram& p = *built.program;
+      const KernelSchedule& s = p.schedule;
+      auto [named, new_code] = names.try_emplace(structural_hash(p));
+      if (new_code) {
+        StringRef base = kernel.getName();
+        if (base.starts_with("k")) base = base.substr(base.find('_') == StringRef::npos ? 0 : base.find('_') + 1);
+        named->second = fmt::format("k{:02}_{}", names.size() - 1, base.substr(0, 48).str());
+      }
+      it->second.name = b.getStringAttr(named->second);
+      it->second.attr = b.getDictionaryAttr({
+          b.getNamedAttr("kind", b.getStringAttr(name_of(s.kind))),
+          b.getNamedAttr("extents", b.getDenseI64ArrayAttr(p.extents)),
+          b.getNamedAttr("row_dims", b.getI64IntegerAttr(p.row_dims)),
+          b.getNamedAttr("vector", b.getI64IntegerAttr(s.vector)),
+          b.getNamedAttr("chunk", b.getI64IntegerAttr(s.chunk)),
+          b.getNamedAttr("grain", b.getI64IntegerAttr(s.grain))});
+    }
+    kernel.setNameAttr(it->second.name);
+    kernel.setScheduleAttr(it->second.attr);
+  }
+}
+
+}  // namespace fusec::passes

@@ -1,0 +1,187 @@
+// Turns contractions, attention, gather and scatter into library calls (plan.h).
+//
+//   %c = contract "mk,nk->mn"(%a, %b)  ->  %c = library "gemm"(%a, %b) {m, n, k, trans_b = 1, ...}
+//
+// A contraction whose labels are not [batch][m][k], [batch][k][m] (and so on) gets a permute in
+// front, or behind; a label summed in one operand only becomes a reduction first. Refuses nothing.
+#include <mlir/IR/Builders.h>
+
+#include "fusec/passes/pass.h"
+
+using namespace mlir;
+
+namespace fusec::passes {
+namespace {
+
+using namespace ir;
+
+class Selector {
+ public:
+  explicit Selector(Operation* op) : op_(op), b_(op) {}
+
+  void contract(ContractOp c) {
+    auto attr = std::get<ContractAttr>(info_of(c).attr);
+    Side lhs{c.getLhs(), attr.lhs}, rhs{c.getRhs(), attr.rhs};
+    sum_lonely(lhs, rhs.labels, attr.out);
+    sum_lonely(rhs, lhs.labels, attr.out);
+    std::string batch, m, n, k;
+    for (char x : attr.out) {
+      bool l = has(lhs, x), r = has(rhs, x);
+      (l && r ? batch : l ? m : n) += x;
+    }
+    for (char x : lhs.labels)
+      if (has(rhs, x) && attr.out.find(x) == std::string::npos) k += x;
+    if (attr.out == batch + n + m && !m.empty() && !n.empty()) {  // compute the transpose instead
+      std::swap(lhs, rhs);
+      std::swap(m, n);
+    }
+    int64_t trans_a = arrange(lhs, batch + m + k, batch + k + m);
+    int64_t trans_b = arrange(rhs, batch + k + n, batch + n + k);
+    std::string out = batch + m + n;
+    Shape shape;
+    for (char x : out) shape.push_back(size(lhs, rhs, x));
+    int64_t M = product(lhs, m), N = product(rhs, n), K = product(lhs, k), B = product(lhs, batch);
+    auto type = cast<RankedTensorType>(c.getType());
+    std::string t(name_of(type_of(c.getResult()).dtype));
+    mlir::Value result = call("gemm", {lhs.value, rhs.value},
+                        {RankedTensorType::get(shape, type.getElementType())},
+                        {integer("m", M), integer("n", N), integer("k", K), integer("batch", B),
+                         integer("lda", trans_a ? M : K), integer("ldb", trans_b ? K : N),
+                         integer("ldc", N), integer("stride_a", M * K), integer("stride_b", K * N),
+                         integer("stride_c", M * N), integer("trans_a", trans_a),
+                         integer("trans_b", trans_b), text("type_a", t), text("type_b", t),
+                         text("type_c", t), number("alpha", 1), number("beta", 0)})
+                       ->getResult(0);
+    finish({permuted(result, out, attr.out)});
+  }
+
+  template <class Attention>
+  void attention(Attention a, const char* name, size_t q_at) {
+    TensorType q = type_of(a.getArgs()[q_at]), k = type_of(a.getArgs()[q_at + 1]);
+    size_t base = q_at == 0 ? 3 : 6;
+    int64_t docs = a.getArgs().size() > base ? type_of(a.getArgs()[base]).shape[0] - 1 : 0;
+    SmallVector<Type> results(op_->getResultTypes());
+    Operation* c = call(name, a.getArgs(), results,
+                        {integer("b", q.shape[0]), integer("t", q.shape[1]),
+                         integer("s", k.shape[1]), integer("h", q.shape[2]),
+                         integer("kv", k.shape[2]), integer("d", q.shape[3]),
+                         integer("causal", a.getCausal()), integer("docs", docs),
+                         number("scale", a.getScale().convertToDouble()),
+                         number("softcap", a.getSoftcap().convertToDouble()),
+                         text("type", std::string(name_of(q.dtype)))});
+    finish(c->getResults());
+  }
+
+  void gather(GatherOp g) {
+    finish(call("gather", {g.getTable(), g.getIndex()}, {g.getType()}, rows(g.getTable(), g.getIndex()))
+               ->getResults());
+  }
+
+  void scatter(ScatterOp s) {
+    SmallVector<NamedAttribute> config = rows(s.getBase(), s.getIndex());
+    config.push_back(text("mode", s.getMode().str()));
+    finish(call("scatter", {s.getBase(), s.getIndex(), s.getUpdates()}, {s.getType()}, config)
+               ->getResults());
+  }
+
+ private:
+  struct Side {
+    mlir::Value value;
+    std::string labels;
+  };
+
+  static bool has(const Side& s, char x) { return s.labels.find(x) != std::string::npos; }
+  static int64_t dim(const Side& s, char x) {
+    return type_of(s.value).shape[s.labels.find(x)];
+  }
+  static int64_t size(const Side& a, const Side& b, char x) { return has(a, x) ? dim(a, x) : dim(b, x); }
+  static int64_t product(const Side& s, const std::string& labels) {
+    int64_t n = 1;
+    for (char x : labels) n *= dim(s, x);
+    return n;
+  }
+
+  void sum_lonely(Side& s, const std::string& other, const std::string& out) {
+    SmallVector<int64_t> axes;
+    std::string left;
+    Shape shape;
+    TensorType t = type_of(s.value);
+    for (size_t i = 0; i < s.labels.size(); ++i) {
+      char x = s.labels[i];
+      if (other.find(x) == std::string::npos && out.find(x) == std::string::npos) {
+        axes.push_back(static_cast<int64_t>(i));
+      } else {
+        left += x;
+        shape.push_back(t.shape[i]);
+      }
+    }
+    if (axes.empty()) return;
+    s.value = ReduceOp::create(b_, op_->getLoc(), tensor_type(b_.getContext(), {shape, t.dtype}),
+                               "sum", s.value, axes, 0);
+    s.labels = left;
+  }
+
+  mlir::Value permuted(mlir::Value v, const std::string& from, const std::string& to) {
+    if (from == to) return v;
+    SmallVector<int64_t> dims;
+    TensorType t = type_of(v), out{{}, t.dtype};
+    for (char x : to) {
+      dims.push_back(static_cast<int64_t>(from.find(x)));
+      out.shape.push_back(t.shape[dims.back()]);
+    }
+    return ViewOp::create(b_, op_->getLoc(), tensor_type(b_.getContext(), out), "permute", v, dims,
+                          ArrayRef<int64_t>{}, ArrayRef<int64_t>{});
+  }
+
+  // 0: labels read `plain`; 1: `transposed`. Otherwise permutes to `plain`.
+  int64_t arrange(Side& s, const std::string& plain, const std::string& transposed) {
+    if (s.labels == plain) return 0;
+    if (s.labels == transposed) return 1;
+    s.value = permuted(s.value, s.labels, plain);
+    s.labels = plain;
+    return 0;
+  }
+
+  SmallVector<NamedAttribute> rows(mlir::Value table, mlir::Value index) {
+    TensorType t = type_of(table), i = type_of(index);
+    int64_t width = 1;
+    for (size_t d = 1; d < t.shape.size(); ++d) width *= t.shape[d];
+    return {integer("rows", t.shape[0]), integer("count", numel(i.shape)), integer("width", width),
+            text("type", std::string(name_of(t.dtype))),
+            text("index_type", std::string(name_of(i.dtype)))};
+  }
+
+  NamedAttribute integer(StringRef k, int64_t v) { return b_.getNamedAttr(k, b_.getI64IntegerAttr(v)); }
+  NamedAttribute number(StringRef k, double v) { return b_.getNamedAttr(k, b_.getF64FloatAttr(v)); }
+  NamedAttribute text(StringRef k, const std::string& v) {
+    return b_.getNamedAttr(k, b_.getStringAttr(v));
+  }
+
+  Operation* call(StringRef name, ValueRange args, TypeRange results,
+                  ArrayRef<NamedAttribute> config) {
+    return LibraryOp::create(b_, op_->getLoc(), results, name, args, b_.getDictionaryAttr(config));
+  }
+
+  void finish(ValueRange results) {
+    op_->replaceAllUsesWith(results);
+    op_->erase();
+  }
+
+  Operation* op_;
+  OpBuilder b_;
+};
+
+}  // namespace
+
+void select_library(GraphOp graph, PassContext&) {
+  for (Operation& op : llvm::make_early_inc_range(graph.getBody().front())) {
+    Selector select(&op);
+    if (auto o = dyn_cast<ContractOp>(op)) select.contract(o);
+    else if (auto o = dyn_cast<AttentionOp>(op)) select.attention(o, "attention", 0);
+    else if (auto o = dyn_cast<AttentionGradOp>(op)) select.attention(o, "attention_grad", 1);
+    else if (auto o = dyn_cast<GatherOp>(op)) select.gather(o);
+    else if (auto o = dyn_cast<ScatterOp>(op)) select.scatter(o);
+  }
+}
+
+}  // namespace fusec::passes

@@ -1,0 +1,28 @@
+#include "fusec/base/options.h"
+
+#include <cstdlib>
+
+#include "fusec/base/error.h"
+
+namespace fusec {
+
+const std::vector<EnvOption>& env_options() {
+  static const std::vector<EnvOption> table = {
+      {"FUSEC_DUMP", "dir[:stage,...]: write one numbered file a stage of every compile"},
+      {"FUSEC_THREADS", "worker threads of the CPU device (default: all cores)"},
+      {"FUSEC_ONEDNN", "path of oneDNN's shared library; \"off\": use the own GEMM kernel"},
+      {"FUSEC_TIME", "1: print the wall time of every compile stage to stderr"},
+  };
+  return table;
+}
+
+std::string env(const std::string& name) {
+  for (const EnvOption& option : env_options())
+    if (name == option.name) {
+      const char* value = std::getenv(option.name);
+      return value ? value : "";
+    }
+  fail_internal("environment variable " + name + " is not in the table of runtime/base/options.cpp");
+}
+
+}  // namespace fusec

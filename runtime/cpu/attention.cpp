@@ -1,0 +1,179 @@
+// The `attention` call: softmax(scale * Q K^T) V without ever holding the scores. A tile of queries
+// walks over the keys with the online softmax (Dao, "FlashAttention-2", 2023), so memory is O(t).
+// Tiles are cut from the shape and the documents alone and each is computed by one thread, so the
+// result does not depend on the number of threads; a document's rows do not depend on its
+// neighbours. Refuses types other than f32 and bf16.
+#include "attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "memory.h"
+
+namespace fusec::cpu {
+namespace {
+
+constexpr int64_t kLongSequence = 128;
+constexpr double kFlopsPerTask = 4e5;  // about 10 us of one core
+
+struct ForwardScratch {
+  float *query, *scores, *sum_out, *keys, *values, *row, *max, *sum, *rescale;
+  ForwardScratch(Carver& c, const Attention& a) {
+    int64_t lanes = pad_lanes(a.block), wide = a.padded_d();
+    query = c.take(wide * lanes);
+    scores = c.take(a.block * lanes);
+    sum_out = c.take(a.block * wide);
+    keys = c.take(a.block * wide);
+    values = c.take(a.block * wide);
+    row = c.take(a.block * wide);
+    max = c.take(lanes);
+    sum = c.take(lanes);
+    rescale = c.take(lanes);
+  }
+};
+
+struct ForwardTensors {
+  HeadTensor q, k, v, o;
+  float* lse;
+};
+
+void forward_tile(const VectorKernels& v, const Attention& a, const ForwardTensors& x,
+                  int64_t item, int64_t head, const QueryTile& tile, const ForwardScratch& w) {
+  const Document& doc = *tile.document;
+  int64_t ld = pad_lanes(tile.count), wide = a.padded_d(), kv_head = head / a.group();
+  int64_t token = doc.first_query + tile.first;
+  Rows q = x.q.rows(v, a, item, token, head, tile.count, w.row);
+  v.transpose(q.data, q.stride, tile.count, a.d, w.query, ld);
+  std::fill_n(w.max, ld, -std::numeric_limits<float>::infinity());
+  std::fill_n(w.sum, ld, 0.0f);
+
+  int64_t end = doc.visible_keys(a, tile.first, tile.count);
+  for (int64_t key = 0; key < end; key += a.block) {
+    int64_t keys = std::min(a.block, end - key);
+    Rows k = x.k.rows(v, a, item, doc.first_key + key, kv_head, keys, w.keys);
+    Rows val = x.v.rows(v, a, item, doc.first_key + key, kv_head, keys, w.values);
+    v.block_gemm(keys, ld, a.d, k.data, k.stride, 1, w.query, ld, w.scores, ld, false);
+    ScoreTile scores{w.scores, keys, ld, doc.diagonal(a, tile.first, key), a.scale, a.softcap};
+    v.softmax_tile(scores, w.max, w.sum, w.rescale);
+    if (key > 0)
+      for (int64_t i = 0; i < tile.count; ++i)
+        if (w.rescale[i] != 1.0f) v.scale(w.sum_out + i * wide, a.d, w.rescale[i]);
+    v.block_gemm(tile.count, wide, keys, w.scores, 1, ld, val.data, val.stride, w.sum_out, wide,
+                 key > 0);
+  }
+
+  float* lse = x.lse + (item * a.h + head) * a.t + token;
+  for (int64_t i = 0; i < tile.count; ++i) {
+    float* row = w.sum_out + i * wide;
+    if (w.sum[i] == 0) {  // saw no key
+      std::fill_n(row, a.d, 0.0f);
+      lse[i] = -std::numeric_limits<float>::infinity();
+    } else {
+      v.scale(row, a.d, 1.0f / w.sum[i]);
+      lse[i] = w.max[i] + std::log(w.sum[i]);
+    }
+    x.o.write(v, a, item, token + i, head, row);
+  }
+}
+
+}  // namespace
+
+int64_t Document::visible_keys(const Attention& a, int64_t q, int64_t count) const {
+  if (!sees_keys) return 0;
+  return a.causal ? std::clamp<int64_t>(q + count + keys - queries, 0, keys) : keys;
+}
+
+int64_t Document::diagonal(const Attention& a, int64_t q, int64_t k) const {
+  return a.causal ? q + keys - queries - k : a.block;
+}
+
+Rows HeadTensor::rows(const VectorKernels& v, const Attention& a, int64_t item, int64_t token,
+                      int64_t head, int64_t count, float* scratch) const {
+  int64_t stride = heads * a.d, wide = a.padded_d();
+  if (a.type == f32)
+    return {static_cast<const float*>(data) + offset(a, item, token, head), stride};
+  const uint16_t* in = static_cast<const uint16_t*>(data) + offset(a, item, token, head);
+  for (int64_t i = 0; i < count; ++i) v.from_bf16(in + i * stride, scratch + i * wide, a.d);
+  return {scratch, wide};
+}
+
+void HeadTensor::write(const VectorKernels& v, const Attention& a, int64_t item, int64_t token,
+                       int64_t head, const float* row) const {
+  int64_t at = offset(a, item, token, head);
+  if (a.type == f32)
+    std::copy_n(row, a.d, static_cast<float*>(data) + at);
+  else
+    v.to_bf16(row, static_cast<uint16_t*>(data) + at, a.d);
+}
+
+Attention read_attention(const BoundCall& c) {
+  const LibraryCall& l = c.call;
+  Attention a{};
+  a.b = l.integer("b"), a.t = l.integer("t"), a.s = l.integer("s"), a.h = l.integer("h");
+  a.kv = l.integer("kv"), a.d = l.integer("d"), a.causal = l.integer("causal") != 0;
+  a.scale = static_cast<float>(l.number("scale"));
+  a.softcap = static_cast<float>(l.number("softcap"));
+  a.type = c.type("type"), a.docs = l.integer("docs");
+  c.require(a.b >= 0 && a.t >= 0 && a.s >= 0 && a.d > 0, "sizes must not be negative");
+  c.require(a.kv > 0 && a.h > 0 && a.h % a.kv == 0, "h must be a multiple of kv");
+  c.require(a.docs == 0 || (a.b == 1 && a.t == a.s), "documents need b = 1 and t = s");
+  if (a.type != f32 && a.type != bf16)
+    fail_unsupported("attention on the CPU takes f32 and bf16, got " +
+                     std::string(name_of(a.type)) + "; cast q, k and v to one of them");
+  a.block = std::max(a.t, a.s) <= kLongSequence ? 32 : 64;
+  return a;
+}
+
+std::vector<Document> find_documents(const Attention& a, const int32_t* cu_seqlens) {
+  if (!cu_seqlens) return {{0, a.t, 0, a.s, true}};
+  std::vector<Document> result;
+  int64_t start = 0;
+  for (int64_t i = 0; i <= a.docs; ++i) {
+    int64_t next = cu_seqlens[i];
+    if (next < start || next > a.t || (i == 0 && next != 0))
+      fail_user("attention: cu_seqlens[" + std::to_string(i) + "] is " + std::to_string(next) +
+                "; expected values that start at 0, never fall and stay within the " +
+                std::to_string(a.t) + " tokens");
+    if (next > start) result.push_back({start, next - start, start, next - start, true});
+    start = next;
+  }
+  if (start < a.t) result.push_back({start, a.t - start, start, a.t - start, false});
+  return result;
+}
+
+std::vector<QueryTile> query_tiles(const Attention& a, const std::vector<Document>& documents) {
+  std::vector<QueryTile> tiles;
+  for (const Document& d : documents)
+    for (int64_t q = 0; q < d.queries; q += a.block)
+      tiles.push_back({&d, q, std::min(a.block, d.queries - q)});
+  return tiles;
+}
+
+Action prepare_attention(const BoundCall& c) {
+  Attention a = read_attention(c);
+  c.require(c.args.size() == (a.docs ? 6u : 5u), "takes (q, k, v, o, lse[, cu_seqlens])");
+  ForwardTensors x{{c.args[0], a.t, a.h}, {c.args[1], a.s, a.kv}, {c.args[2], a.s, a.kv},
+                   {c.args[3], a.t, a.h}, c.arg<float>(4)};
+  const int32_t* cu_seqlens = a.docs ? c.arg<const int32_t>(5) : nullptr;
+  Carver measure{nullptr};
+  ForwardScratch layout(measure, a);
+  double tile_flops = 4.0 * static_cast<double>(std::min(a.t, a.block) * a.s * a.d);
+  auto grain = static_cast<int64_t>(std::max(1.0, kFlopsPerTask / std::max(1.0, tile_flops)));
+
+  return [=, floats = measure.used, &pool = c.pool] {
+    std::vector<Document> documents = find_documents(a, cu_seqlens);
+    std::vector<QueryTile> tiles = query_tiles(a, documents);
+    int64_t count = static_cast<int64_t>(tiles.size());
+    pool.parallel(a.b * a.h * count, grain, [&](int64_t lo, int64_t hi) {
+      const VectorKernels& v = vector_kernels();
+      Carver carver{thread_scratch(floats)};
+      ForwardScratch scratch(carver, a);
+      for (int64_t unit = lo; unit < hi; ++unit)
+        forward_tile(v, a, x, unit / count / a.h, unit / count % a.h, tiles[unit % count],
+                     scratch);
+    });
+  };
+}
+
+}  // namespace fusec::cpu

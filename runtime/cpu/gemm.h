@@ -1,0 +1,41 @@
+// One GEMM problem, and the own kernel that serves what oneDNN does not.
+#pragma once
+
+#include <cstdint>
+
+#include "fusec/base/dtype.h"
+#include "simd.h"
+
+namespace fusec::cpu {
+
+// C[m, n] = alpha * op(A) op(B) + beta * C for each of `batch` items; see `gemm` in plan.h.
+struct Gemm {
+  int64_t m, n, k, batch;
+  int64_t lda, ldb, ldc, stride_a, stride_b, stride_c;
+  bool trans_a, trans_b;
+  DType type_a, type_b, type_c;
+  float alpha, beta;
+};
+
+// A rectangle of C.
+struct GemmTile {
+  int64_t row, rows, col, cols;
+};
+
+// Largest side of a tile.
+inline constexpr int64_t kMaxTile = 512;
+
+// How C is cut into tasks. It depends on the shape alone, so that no bit of the result depends on
+// the number of threads.
+struct TileGrid {
+  int64_t tile_rows, tile_cols;  // at most kMaxTile each
+  int64_t down, across;          // tiles of one batch item
+};
+TileGrid tile_grid(const Gemm& g);
+
+// Computes one tile on the calling thread; a, b, c are the batch item's. Operands f32 or bf16;
+// sums in f32, rounded once on store. C is not read when beta is 0.
+void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,
+                   const GemmTile& tile);
+
+}  // namespace fusec::cpu

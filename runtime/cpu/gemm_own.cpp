@@ -1,0 +1,99 @@
+// The own GEMM: packs A and B into panels of f32 in the order in which the register-blocked
+// micro-kernel reads them, k by blocks, and sums in an f32 tile. Packing absorbs transposes and
+// bf16. (The structure is that of Goto and van de Geijn, "Anatomy of high-performance matrix
+// multiplication", 2008.)
+#include <algorithm>
+#include <cstring>
+
+#include "gemm.h"
+#include "memory.h"
+
+namespace fusec::cpu {
+namespace {
+
+constexpr int64_t kBlockK = 256;
+
+// One operand seen as a matrix of `lanes` (rows of A, columns of B) by k.
+struct Operand {
+  const void* data;
+  DType type;
+  int64_t ld;
+  bool lanes_contiguous;  // else k is
+
+  // The element (lane, p), as f32 in place or converted into `scratch` (rows x cols, dense).
+  const float* block(const VectorKernels& v, int64_t row, int64_t rows, int64_t col, int64_t cols,
+                     float* scratch, int64_t* stride) const {
+    if (type == f32) {
+      *stride = ld;
+      return static_cast<const float*>(data) + row * ld + col;
+    }
+    const uint16_t* in = static_cast<const uint16_t*>(data) + row * ld + col;
+    for (int64_t r = 0; r < rows; ++r) v.from_bf16(in + r * ld, scratch + r * cols, cols);
+    *stride = cols;
+    return scratch;
+  }
+};
+
+// Packs lanes [lane, lane + count), k [k0, k0 + kb) into panels of `width` lanes: panel after
+// panel, each [kb][width], missing lanes zero. scratch: kBlockK * width floats.
+void pack(const VectorKernels& v, const Operand& x, int64_t lane, int64_t count, int64_t k0,
+          int64_t kb, int64_t width, float* out, float* scratch) {
+  for (int64_t first = 0; first < count; first += width, out += kb * width) {
+    int64_t lanes = std::min(width, count - first), stride = 0;
+    if (!x.lanes_contiguous) {
+      const float* in = x.block(v, lane + first, lanes, k0, kb, scratch, &stride);
+      v.transpose(in, stride, lanes, kb, out, width);
+      continue;
+    }
+    const float* in = x.block(v, k0, kb, lane + first, lanes, scratch, &stride);
+    for (int64_t p = 0; p < kb; ++p) {
+      std::copy_n(in + p * stride, lanes, out + p * width);
+      std::fill_n(out + p * width + lanes, width - lanes, 0.0f);
+    }
+  }
+}
+
+// C = alpha * sum + beta * C for one row.
+void finish_row(const VectorKernels& v, const Gemm& g, const float* sum, void* c, int64_t offset,
+                int64_t n, float* scratch) {
+  bool in_place = g.type_c == f32;
+  float* out = in_place ? static_cast<float*>(c) + offset : scratch;
+  uint16_t* narrow = static_cast<uint16_t*>(c) + offset;
+  if (g.beta == 0) {
+    for (int64_t j = 0; j < n; ++j) out[j] = g.alpha * sum[j];
+  } else {
+    if (!in_place) v.from_bf16(narrow, out, n);
+    for (int64_t j = 0; j < n; ++j) out[j] = g.alpha * sum[j] + g.beta * out[j];
+  }
+  if (!in_place) v.to_bf16(out, narrow, n);
+}
+
+}  // namespace
+
+void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,
+                   const GemmTile& t) {
+  int64_t row_panels = (t.rows + v.mr - 1) / v.mr, col_panels = (t.cols + v.nr - 1) / v.nr;
+  int64_t ld = col_panels * v.nr;
+  int64_t widest = std::max(v.mr, v.nr);
+  float* sum = thread_scratch(t.rows * ld + kBlockK * (row_panels * v.mr + ld + widest) + ld);
+  float* packed_a = sum + t.rows * ld;
+  float* packed_b = packed_a + kBlockK * row_panels * v.mr;
+  float* scratch = packed_b + kBlockK * ld;
+  float* row = scratch + kBlockK * widest;
+  Operand left{a, g.type_a, g.lda, g.trans_a}, right{b, g.type_b, g.ldb, !g.trans_b};
+
+  if (g.k == 0) std::fill_n(sum, t.rows * ld, 0.0f);
+  for (int64_t k0 = 0; k0 < g.k; k0 += kBlockK) {
+    int64_t kb = std::min(kBlockK, g.k - k0);
+    pack(v, left, t.row, t.rows, k0, kb, v.mr, packed_a, scratch);
+    pack(v, right, t.col, t.cols, k0, kb, v.nr, packed_b, scratch);
+    for (int64_t j = 0; j < col_panels; ++j)
+      for (int64_t i = 0; i < row_panels; ++i)
+        v.block_gemm(std::min(v.mr, t.rows - i * v.mr), v.nr, kb, packed_a + i * kb * v.mr, 1, v.mr,
+                     packed_b + j * kb * v.nr, v.nr, sum + i * v.mr * ld + j * v.nr, ld, k0 > 0);
+  }
+  for (int64_t i = 0; i < t.rows; ++i)
+    finish_row(v, g, sum + i * ld, c, (t.row + i) * g.ldc + t.col, t.cols, row);
+}
+
+}  // namespace fusec::cpu

@@ -1,0 +1,119 @@
+// A fused kernel as plain data: loops over a domain, loads, scalar SSA ops, reductions, stores. It
+// is what a scheduled region becomes and all that a code generator sees. No MLIR, no vendor.
+//
+// Domain: a box `extents`, indices i[0], i[1], ... outermost first. Every load and store touches
+// element  offset + sum_d strides[d] * i[d]  of its parameter. Schedules:
+//
+//   flat         one dimension; every stride is 0 or 1. Work unit: an element. Its length is `n` of
+//                the launch, not part of the code, so one kernel serves tensors of any size (and
+//                many at once: horizontal fusion). No reductions.
+//   rows         the first `row_dims` dimensions number the rows; the others are looped inside.
+//                Work unit: a row. Reductions run over all inner dimensions. The last dimension is
+//                the vector dimension.
+//   columns      dimensions [row_dims outer][reduced ...][last]. Reductions run over the middle
+//                dimensions; the last dimension is kept, and vectorised. Work unit: `vector`
+//                consecutive elements of the last dimension of one outer index (the last unit of a
+//                row of units may be shorter). All loads happen inside the reduced loop or on
+//                values constant along it; all stores are constant along the reduced dimensions.
+//   flat_reduce  one dimension of length `n`, every load stride 0 or 1, one or more reductions
+//                whose results are stored at element u of their output, u the work unit:
+//                unit u reduces [u * chunk, min((u + 1) * chunk, n)). The result depends on chunk,
+//                never on the number of threads.
+//
+// Buffers are 64-byte aligned and padded: touching up to 64 elements past the end is harmless.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fusec/base/dtype.h"
+#include "fusec/base/shape.h"
+
+namespace fusec {
+
+enum class Prim : uint8_t {
+#define FUSEC_PRIM(name, arity, doc) name,
+#include "fusec/plan/scalar.def"
+};
+FUSEC_API std::string_view name_of(Prim p);
+
+enum class ReduceKind : uint8_t { sum, max, min };
+FUSEC_API std::string_view name_of(ReduceKind k);
+
+struct KernelParam {
+  std::string name;  // for people; not part of the structure
+  DType dtype = DType::f32;
+  bool read = false, written = false;
+  bool operator==(const KernelParam&) const = default;
+};
+
+// offset + sum_d strides[d] * i[d], in elements of parameter `param` (or, for KernelOp index, as a
+// value). strides.size() == extents.size().
+struct Access {
+  int param = -1;
+  int64_t offset = 0;
+  std::vector<int64_t> strides;
+  bool operator==(const Access&) const = default;
+};
+
+// One SSA value (or store). `type` is the type of the value. bf16 / f16 here mean: held as f32, but
+// rounded to that type; prims never run on them (the builder casts to f32 around arithmetic).
+// b8 is a truth value.
+struct KernelOp {
+  enum class Kind : uint8_t {
+    load,      // access
+    constant,  // imm
+    index,     // access with param -1: an integer of `type`
+    prim,      // prim(args)
+    cast,      // args[0] as `type`: float -> integer truncates, anything -> b8 is != 0
+    reduce,    // reduce(args[0]) over the reduced dimensions; f32 (bf16 is cast before) or i32, i64
+    store,     // args[0] to access; type = stored dtype
+  };
+  Kind kind = Kind::constant;
+  DType type = DType::f32;
+  Prim prim = Prim::add;
+  ReduceKind reduce = ReduceKind::sum;
+  double imm = 0;
+  std::vector<int> args;  // earlier ops
+  Access access;
+  bool operator==(const KernelOp&) const = default;
+};
+
+enum class ScheduleKind : uint8_t { flat, rows, columns, flat_reduce };
+FUSEC_API std::string_view name_of(ScheduleKind k);
+
+struct KernelSchedule {
+  ScheduleKind kind = ScheduleKind::flat;
+  int vector = 16;    // lanes of one step; a power of two
+  int64_t chunk = 0;  // flat_reduce: elements a unit
+  int64_t grain = 1;  // fewest work units worth one task
+  bool operator==(const KernelSchedule&) const = default;
+};
+
+struct KernelProgram {
+  std::string name;                  // "k07_rms_norm_mul": stable, unique in a plan
+  std::vector<std::string> origins;  // user lines and ops it came from, for comments
+  std::vector<KernelParam> params;
+  std::vector<int64_t> extents;
+  int row_dims = 0;
+  KernelSchedule schedule;
+  std::vector<KernelOp> ops;
+
+  // Work units of one launch (flat, flat_reduce: from n).
+  FUSEC_API int64_t units(int64_t n) const;
+};
+
+// Hash of everything that shapes the code: not name, origins or parameter names.
+FUSEC_API uint64_t structural_hash(const KernelProgram& k);
+FUSEC_API bool structurally_equal(const KernelProgram& a, const KernelProgram& b);
+
+// Checks the rules at the head of this file; throws an internal Error naming kernel and rule.
+FUSEC_API void verify(const KernelProgram& k);
+
+// The CPU form of a compiled kernel: work units [lo, hi) of a launch of length n. args[i] is the
+// base address of params[i]. Thread-safe for disjoint ranges.
+using KernelFn = void (*)(void* const* args, int64_t lo, int64_t hi, int64_t n);
+
+}  // namespace fusec

@@ -1,0 +1,122 @@
+// The seam between compiler and runtime: everything needed to run a compiled graph, as plain data
+// that prints as text and reads back (text.h). The compiler writes it, a device executes it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "fusec/base/tensor_type.h"
+#include "fusec/plan/decision.h"
+#include "fusec/plan/kernel_program.h"
+
+namespace fusec {
+
+enum class BufferClass : uint8_t {
+  input,      // arena, live for the whole step
+  output,     // arena, live from its writer to the end of the step
+  temporary,  // arena, live from first to last use
+  constant,   // persistent, filled from `data`
+  parameter,  // persistent, shared by name between executables
+  state,      // persistent, shared by name, zero at start
+};
+FUSEC_API std::string_view name_of(BufferClass c);
+inline bool is_persistent(BufferClass c) { return c >= BufferClass::constant; }
+
+struct PlanBuffer {
+  std::string name;
+  BufferClass cls = BufferClass::temporary;
+  TensorType type;
+  int64_t offset = -1;  // arena classes: byte offset, a multiple of kArenaAlign
+  int first = 0, last = 0;  // steps between which it must hold its value
+  std::string data;  // constant: raw bytes, row-major, exactly type.bytes()
+};
+
+// Bytes reserved for a buffer: its size plus the vector padding, rounded up.
+inline constexpr int64_t kArenaAlign = 256;
+inline int64_t reserved_bytes(const TensorType& t) {
+  int64_t padded = t.bytes() + 64 * size_of(t.dtype);
+  return (padded + kArenaAlign - 1) / kArenaAlign * kArenaAlign;
+}
+
+// Address of an argument: a byte offset into a buffer.
+struct BufferRef {
+  int buffer = -1;
+  int64_t byte_offset = 0;
+  bool operator==(const BufferRef&) const = default;
+};
+
+// One launch of a kernel: arguments in the order of KernelProgram::params. n: length of flat
+// kernels, else 0. A step with several segments is a horizontal fusion.
+struct Segment {
+  std::vector<BufferRef> args;
+  int64_t n = 0;
+};
+
+// A call into a device library. Calls known to every device, all tensors dense row-major unless
+// said otherwise; `type` below is the element type attribute ("f32", "bf16"):
+//
+//  gemm               (a, b, c): for each batch item  C = alpha * op(A) op(B) + beta * C
+//                     attrs: m n k, batch, lda ldb ldc (elements), stride_a stride_b stride_c
+//                     (elements a batch item), trans_a trans_b (0/1: A is [m,k] or [k,m]), type_a
+//                     type_b type_c, alpha, beta (doubles)
+//  attention          (q, k, v, o, lse[, cu_seqlens]): attrs b t s h kv d, causal (0/1), scale,
+//                     softcap, type, docs (number of documents; 0: no cu_seqlens). lse [B, H, T]
+//                     f32: log of the sum of exp of the scaled, capped, masked scores; -inf and
+//                     o = 0 for a row that sees no key.
+//  attention_grad     (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens]): same attrs
+//  gather             (table, index, out): attrs rows (N), count (M), width (elements a row), type,
+//                     index_type. index < 0 -> zeros
+//  scatter            (out, index, updates): out already holds the base. attrs rows, count, width,
+//                     type, index_type, mode ("add" or "set"); index < 0 is skipped; additions to
+//                     one row happen in index order
+//  copy               (src, dst): attrs bytes
+//  fill               (dst): attrs bytes; zero-fills
+struct LibraryCall {
+  std::string name;
+  std::vector<BufferRef> args;
+  std::map<std::string, std::variant<int64_t, double, std::string>> attrs;
+
+  // Throw an internal Error when the attribute is absent or of another type.
+  FUSEC_API int64_t integer(std::string_view key) const;
+  FUSEC_API double number(std::string_view key) const;
+  FUSEC_API const std::string& text(std::string_view key) const;
+};
+
+struct PlanStep {
+  int kernel = -1;  // index into Plan::kernels, or -1: `call`
+  std::vector<Segment> segments;
+  LibraryCall call;
+  std::string scope;  // model part, for the profile
+  int64_t bytes = 0;          // memory traffic of the step: each argument once
+  int64_t unfused_bytes = 0;  // traffic of its ops run one by one
+  int64_t flops = 0;
+};
+
+struct Plan {
+  std::string graph;  // name for people
+  std::vector<PlanBuffer> buffers;
+  std::vector<KernelProgram> kernels;  // structurally distinct
+  std::vector<PlanStep> steps;
+  int64_t arena_bytes = 0;
+  int64_t sum_of_temporaries = 0;  // what the arena would be without reuse
+
+  // Index of the buffer of that name among inputs, outputs, parameters and states; -1 if none.
+  FUSEC_API int find(std::string_view name) const;
+  FUSEC_API int64_t persistent_bytes() const;
+};
+
+// Structural checks (indices in range, arena overlaps of live buffers, argument counts); throws an
+// internal Error that names the step and the rule.
+FUSEC_API void verify(const Plan& plan);
+
+// Text form and back; parse(print(p)) prints the same text. Throws a user Error with line number.
+FUSEC_API std::string print(const Plan& plan);
+FUSEC_API std::string print(const KernelProgram& kernel);
+FUSEC_API Plan parse_plan(std::string_view text);
+FUSEC_API KernelProgram parse_kernel(std::string_view text);
+
+}  // namespace fusec

@@ -1,0 +1,17 @@
+// What a pass may know about the device it plans for: limits, never a vendor.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace fusec {
+
+struct TargetInfo {
+  std::string name = "cpu";
+  int cores = 1;                     // workers that run kernels side by side
+  int64_t reduce_chunk = 8192;       // elements of one partial sum of a whole-tensor reduction
+  int max_kernel_params = 64;        // arguments of one fused kernel
+  int max_kernel_ops = 240;          // tensor ops in one fused kernel
+};
+
+}  // namespace fusec

@@ -1,0 +1,298 @@
+// Names, work units, structural identity and the rules of a KernelProgram. The rules are checked
+// here once so that no code generator has to guess: a program that passes verify() can be spelled
+// by every backend. Refuses (internal Error) whatever the head of kernel_program.h rules out.
+#include "fusec/plan/kernel_program.h"
+
+#include <bit>
+
+#include "fusec/base/error.h"
+#include "fusec/base/hash.h"
+
+namespace fusec {
+
+namespace {
+
+constexpr std::string_view kPrimNames[] = {
+#define FUSEC_PRIM(name, arity, doc) #name,
+#include "fusec/plan/scalar.def"
+};
+constexpr int kPrimArity[] = {
+#define FUSEC_PRIM(name, arity, doc) arity,
+#include "fusec/plan/scalar.def"
+};
+
+bool is_comparison(Prim p) { return p >= Prim::eq && p <= Prim::ge; }
+bool is_float_only(Prim p) { return p >= Prim::sqrt && p <= Prim::erf; }
+
+// Loops that a reduction runs over: dimensions [lo, hi).
+struct ReducedDims {
+  int lo = 0, hi = 0;
+  explicit ReducedDims(const KernelProgram& k) {
+    int rank = static_cast<int>(k.extents.size());
+    switch (k.schedule.kind) {
+      case ScheduleKind::flat: break;
+      case ScheduleKind::rows: lo = k.row_dims, hi = rank; break;
+      case ScheduleKind::columns: lo = k.row_dims, hi = rank - 1; break;
+      case ScheduleKind::flat_reduce: lo = 0, hi = 1; break;
+    }
+  }
+};
+
+// Checks one program; `varies_[i]` is the set of dimensions along which value i changes.
+class Verifier {
+ public:
+  explicit Verifier(const KernelProgram& k) : k_(k), reduced_(k) {}
+
+  void run() {
+    check_domain();
+    bool stored = false;
+    for (op_ = 0; op_ < static_cast<int>(k_.ops.size()); ++op_) {
+      const KernelOp& op = k_.ops[op_];
+      uint64_t varies = 0;
+      for (int arg : op.args) {
+        need(arg >= 0 && arg < op_, "an operand is an earlier op, found %" + std::to_string(arg));
+        need(k_.ops[arg].kind != KernelOp::Kind::store, "a store has no value to use");
+        varies |= varies_[arg];
+      }
+      check_op(op, varies);
+      stored |= op.kind == KernelOp::Kind::store;
+      varies_.push_back(varies);
+    }
+    op_ = -1;
+    need(stored, "a kernel stores at least one value");
+    if (k_.schedule.kind == ScheduleKind::columns || k_.schedule.kind == ScheduleKind::flat_reduce)
+      need(reductions_ > 0, "schedule " + std::string(name_of(k_.schedule.kind)) +
+                                " has at least one reduction");
+  }
+
+ private:
+  void need(bool holds, const std::string& rule) const {
+    if (holds) return;
+    std::string where = op_ < 0 ? "" : ", op %" + std::to_string(op_);
+    fail_internal("kernel " + k_.name + where + ": broken rule: " + rule);
+  }
+
+  void check_domain() const {
+    const KernelSchedule& s = k_.schedule;
+    int rank = static_cast<int>(k_.extents.size());
+    need(rank >= 1 && rank <= 63, "a domain has 1 to 63 dimensions, found " + std::to_string(rank));
+    need(s.vector >= 1 && std::has_single_bit(static_cast<unsigned>(s.vector)),
+         "vector is a power of two, found " + std::to_string(s.vector));
+    need(s.grain >= 1, "grain is at least 1, found " + std::to_string(s.grain));
+    for (int64_t e : k_.extents) need(e >= 0, "extents are not negative, found " + str(k_.extents));
+    switch (s.kind) {
+      case ScheduleKind::flat:
+        need(rank == 1, "flat has one dimension, found " + str(k_.extents));
+        break;
+      case ScheduleKind::rows:
+        need(k_.row_dims >= 0 && k_.row_dims < rank,
+             "rows keeps an inner dimension: row_dims < rank, found " +
+                 std::to_string(k_.row_dims));
+        break;
+      case ScheduleKind::columns:
+        need(k_.row_dims >= 0 && k_.row_dims <= rank - 2,
+             "columns has a reduced and a last dimension: row_dims <= rank - 2, found " +
+                 std::to_string(k_.row_dims));
+        break;
+      case ScheduleKind::flat_reduce:
+        need(rank == 1, "flat_reduce has one dimension, found " + str(k_.extents));
+        need(s.chunk >= 1, "flat_reduce has chunk >= 1, found " + std::to_string(s.chunk));
+        break;
+    }
+  }
+
+  void check_access(const Access& a, uint64_t* varies) const {
+    need(a.strides.size() == k_.extents.size(), "an access has one stride a dimension, found " +
+                                                    std::to_string(a.strides.size()));
+    for (size_t d = 0; d < a.strides.size(); ++d)
+      if (a.strides[d] != 0) *varies |= uint64_t{1} << d;
+  }
+
+  void check_memory(const KernelOp& op, bool store, uint64_t* varies) const {
+    const Access& a = op.access;
+    need(a.param >= 0 && a.param < static_cast<int>(k_.params.size()),
+         "an access names a parameter, found " + std::to_string(a.param));
+    const KernelParam& p = k_.params[a.param];
+    need(store ? p.written : p.read, "parameter " + p.name + " is marked " +
+                                         (store ? "written" : "read") + " where it is used so");
+    need(op.type == p.dtype, "a load or store has its parameter's type " +
+                                 std::string(name_of(p.dtype)) + ", found " +
+                                 std::string(name_of(op.type)));
+    check_access(a, varies);
+    bool one_dim = k_.schedule.kind == ScheduleKind::flat ||
+                   k_.schedule.kind == ScheduleKind::flat_reduce;
+    if (one_dim)
+      need(a.strides[0] == 0 || a.strides[0] == 1,
+           "flat strides are 0 or 1, found " + std::to_string(a.strides[0]));
+  }
+
+  void check_store(const KernelOp& op, uint64_t value_varies) const {
+    uint64_t place_varies = 0;
+    check_memory(op, true, &place_varies);
+    need(k_.ops[op.args[0]].type == op.type, "a stored value has the stored type");
+    if (k_.schedule.kind == ScheduleKind::flat_reduce) place_varies = 0;  // one element a unit
+    if (k_.schedule.kind == ScheduleKind::columns)
+      for (int d = reduced_.lo; d < reduced_.hi; ++d)
+        need(op.access.strides[d] == 0, "a columns store is constant along reduced dimensions");
+    for (size_t d = 0; d < k_.extents.size(); ++d) {
+      bool single = k_.extents[d] == 1 && k_.schedule.kind != ScheduleKind::flat &&
+                    k_.schedule.kind != ScheduleKind::flat_reduce;
+      need(single || !(value_varies >> d & 1) || (place_varies >> d & 1),
+           "different values never go to one element (dimension " + std::to_string(d) + ")");
+    }
+  }
+
+  void check_prim(const KernelOp& op) const {
+    size_t arity = kPrimArity[static_cast<int>(op.prim)];
+    need(op.args.size() == arity, std::string(name_of(op.prim)) + " takes " +
+                                      std::to_string(arity) + " operands, found " +
+                                      std::to_string(op.args.size()));
+    size_t first = op.prim == Prim::select ? 1 : 0;
+    if (first) need(k_.ops[op.args[0]].type == DType::b8, "select's first operand is b8");
+    DType t = k_.ops[op.args[first]].type;
+    for (size_t i = first; i < arity; ++i)
+      need(k_.ops[op.args[i]].type == t, "operands of a prim have one type");
+    bool arithmetic = t == DType::f32 || t == DType::f64 || t == DType::i32 || t == DType::i64;
+    bool truth = t == DType::b8 && (op.prim == Prim::add || op.prim == Prim::mul);
+    need(arithmetic || truth, std::string(name_of(op.prim)) + " does not run on " +
+                                  std::string(name_of(t)));
+    if (is_float_only(op.prim)) need(is_float(t), std::string(name_of(op.prim)) + " is float only");
+    need(op.type == (is_comparison(op.prim) ? DType::b8 : t), "a prim's result has its type");
+  }
+
+  void check_op(const KernelOp& op, uint64_t& varies) {
+    using Kind = KernelOp::Kind;
+    auto operands = [&](size_t n) {
+      need(op.args.size() == n, "expected " + std::to_string(n) + " operands, found " +
+                                    std::to_string(op.args.size()));
+    };
+    switch (op.kind) {
+      case Kind::load:
+        operands(0);
+        check_memory(op, false, &varies);
+        break;
+      case Kind::constant: operands(0); break;
+      case Kind::index:
+        operands(0);
+        need(op.access.param == -1, "index has no parameter");
+        need(is_integer(op.type), "index has an integer type");
+        check_access(op.access, &varies);
+        break;
+      case Kind::prim: check_prim(op); break;
+      case Kind::cast: operands(1); break;
+      case Kind::reduce: {
+        operands(1);
+        ++reductions_;
+        need(k_.schedule.kind != ScheduleKind::flat, "flat has no reductions");
+        DType t = k_.ops[op.args[0]].type;
+        need(t == op.type && (t == DType::f32 || t == DType::i32 || t == DType::i64),
+             "a reduction runs on f32, i32 or i64 and keeps the type");
+        for (int d = reduced_.lo; d < reduced_.hi; ++d) varies &= ~(uint64_t{1} << d);
+        break;
+      }
+      case Kind::store:
+        operands(1);
+        check_store(op, varies);
+        break;
+    }
+  }
+
+  const KernelProgram& k_;
+  ReducedDims reduced_;
+  std::vector<uint64_t> varies_;
+  int op_ = -1;
+  int reductions_ = 0;
+};
+
+uint64_t hash_access(uint64_t h, const Access& a) {
+  h = hash_combine(h, static_cast<uint64_t>(a.param));
+  h = hash_combine(h, static_cast<uint64_t>(a.offset));
+  for (int64_t s : a.strides) h = hash_combine(h, static_cast<uint64_t>(s));
+  return h;
+}
+
+bool same_op(const KernelOp& a, const KernelOp& b) {
+  // Bits, not values: 0.0 and -0.0 are different code, and a NaN equals itself.
+  return a.kind == b.kind && a.type == b.type && a.prim == b.prim && a.reduce == b.reduce &&
+         std::bit_cast<uint64_t>(a.imm) == std::bit_cast<uint64_t>(b.imm) && a.args == b.args &&
+         a.access == b.access;
+}
+
+}  // namespace
+
+std::string_view name_of(Prim p) { return kPrimNames[static_cast<int>(p)]; }
+
+std::string_view name_of(ReduceKind k) {
+  switch (k) {
+    case ReduceKind::sum: return "sum";
+    case ReduceKind::max: return "max";
+    case ReduceKind::min: return "min";
+  }
+  return "?";
+}
+
+std::string_view name_of(ScheduleKind k) {
+  switch (k) {
+    case ScheduleKind::flat: return "flat";
+    case ScheduleKind::rows: return "rows";
+    case ScheduleKind::columns: return "columns";
+    case ScheduleKind::flat_reduce: return "flat_reduce";
+  }
+  return "?";
+}
+
+int64_t KernelProgram::units(int64_t n) const {
+  int64_t outer = 1;
+  for (int d = 0; d < row_dims; ++d) outer *= extents[d];
+  switch (schedule.kind) {
+    case ScheduleKind::flat: return n;
+    case ScheduleKind::rows: return outer;
+    case ScheduleKind::columns:
+      return outer * ((extents.back() + schedule.vector - 1) / schedule.vector);
+    case ScheduleKind::flat_reduce: return (n + schedule.chunk - 1) / schedule.chunk;
+  }
+  return 0;
+}
+
+uint64_t structural_hash(const KernelProgram& k) {
+  auto mix = [h = hash_text("kernel")](auto v) mutable {
+    return h = hash_combine(h, static_cast<uint64_t>(v));
+  };
+  for (const KernelParam& p : k.params) mix(static_cast<int>(p.dtype) * 4 + p.read * 2 + p.written);
+  mix(k.params.size());
+  for (int64_t e : k.extents) mix(e);
+  mix(k.extents.size());
+  mix(k.row_dims);
+  mix(k.schedule.kind);
+  mix(k.schedule.vector);
+  mix(k.schedule.chunk);
+  mix(k.schedule.grain);
+  for (const KernelOp& op : k.ops) {
+    mix(op.kind);
+    mix(op.type);
+    mix(op.prim);
+    mix(op.reduce);
+    mix(std::bit_cast<uint64_t>(op.imm));
+    for (int a : op.args) mix(a);
+    mix(hash_access(op.args.size(), op.access));
+  }
+  return mix(k.ops.size());
+}
+
+bool structurally_equal(const KernelProgram& a, const KernelProgram& b) {
+  auto same_param = [](const KernelParam& p, const KernelParam& q) {
+    return p.dtype == q.dtype && p.read == q.read && p.written == q.written;
+  };
+  auto equal = [](const auto& x, const auto& y, auto same) {
+    if (x.size() != y.size()) return false;
+    for (size_t i = 0; i < x.size(); ++i)
+      if (!same(x[i], y[i])) return false;
+    return true;
+  };
+  return a.extents == b.extents && a.row_dims == b.row_dims && a.schedule == b.schedule &&
+         equal(a.params, b.params, same_param) && equal(a.ops, b.ops, same_op);
+}
+
+void verify(const KernelProgram& k) { Verifier(k).run(); }
+
+}  // namespace fusec

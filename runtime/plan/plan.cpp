@@ -1,0 +1,241 @@
+// Lookups in a Plan and its structural checks. verify() proves, from the data alone, that running
+// the steps in order touches only memory that belongs to the named buffers and that no two live
+// buffers of the arena share bytes. Refuses (internal Error, naming buffer or step and rule) what
+// a device could only find out by corrupting memory.
+#include "fusec/plan/plan.h"
+
+#include <algorithm>
+
+#include "fusec/base/error.h"
+
+namespace fusec {
+
+std::string_view name_of(BufferClass c) {
+  switch (c) {
+    case BufferClass::input: return "input";
+    case BufferClass::output: return "output";
+    case BufferClass::temporary: return "temporary";
+    case BufferClass::constant: return "constant";
+    case BufferClass::parameter: return "parameter";
+    case BufferClass::state: return "state";
+  }
+  return "?";
+}
+
+namespace {
+
+template <class T>
+const T& attribute(const LibraryCall& call, std::string_view key, const char* type) {
+  auto it = call.attrs.find(std::string(key));
+  if (it == call.attrs.end())
+    fail_internal("library call " + call.name + ": attribute " + std::string(key) +
+                  " is missing, expected " + type);
+  const T* value = std::get_if<T>(&it->second);
+  if (!value)
+    fail_internal("library call " + call.name + ": attribute " + std::string(key) +
+                  " has another type, expected " + type);
+  return *value;
+}
+
+// Argument counts of the calls that every device knows; optional arguments come last.
+struct CallRow {
+  const char* name;
+  size_t min_args, max_args;
+};
+constexpr CallRow kCalls[] = {
+    {"gemm", 3, 3},    {"attention", 5, 6}, {"attention_grad", 9, 10}, {"gather", 3, 3},
+    {"scatter", 3, 3}, {"copy", 2, 2},      {"fill", 1, 1},
+};
+
+struct LiveRange {
+  int index;
+  int64_t begin, end;  // bytes of the arena
+  int first, last;     // steps, inclusive
+};
+
+class PlanVerifier {
+ public:
+  explicit PlanVerifier(const Plan& plan) : plan_(plan) {}
+
+  void run() {
+    for (size_t i = 0; i < plan_.buffers.size(); ++i) check_buffer(static_cast<int>(i));
+    check_names();
+    check_overlaps();
+    for (const KernelProgram& k : plan_.kernels) fusec::verify(k);
+    for (size_t s = 0; s < plan_.steps.size(); ++s) check_step(static_cast<int>(s));
+  }
+
+ private:
+  static void need(bool holds, const std::string& subject, const std::string& rule) {
+    if (!holds) fail_internal("plan: " + subject + ": broken rule: " + rule);
+  }
+  std::string buffer_name(int i) const {
+    return "buffer b" + std::to_string(i) + " \"" + plan_.buffers[i].name + "\"";
+  }
+
+  // An input holds its value for the whole step, an output to its end, whatever first..last say.
+  LiveRange range_of(int i) const {
+    const PlanBuffer& b = plan_.buffers[i];
+    int end = static_cast<int>(plan_.steps.size());
+    return {i, b.offset, b.offset + reserved_bytes(b.type),
+            b.cls == BufferClass::input ? 0 : b.first,
+            b.cls == BufferClass::temporary ? b.last : std::max(end, b.last)};
+  }
+
+  void check_buffer(int i) const {
+    const PlanBuffer& b = plan_.buffers[i];
+    std::string who = buffer_name(i);
+    for (int64_t d : b.type.shape) need(d >= 0, who, "sizes are not negative: " + b.type.str());
+    need(b.cls == BufferClass::constant
+             ? static_cast<int64_t>(b.data.size()) == b.type.bytes()
+             : b.data.empty(),
+         who, "constants, and no others, hold exactly type.bytes() of data; found " +
+                  std::to_string(b.data.size()) + " for " + b.type.str());
+    if (is_persistent(b.cls)) return;
+    need(b.offset >= 0 && b.offset % kArenaAlign == 0, who,
+         "an arena offset is a multiple of " + std::to_string(kArenaAlign) + ", found " +
+             std::to_string(b.offset));
+    need(b.offset + reserved_bytes(b.type) <= plan_.arena_bytes, who,
+         "it ends inside the arena of " + std::to_string(plan_.arena_bytes) + " bytes");
+    need(b.first <= b.last, who, "first <= last");
+  }
+
+  void check_names() const {
+    std::map<std::string_view, int> seen;
+    for (size_t i = 0; i < plan_.buffers.size(); ++i) {
+      const PlanBuffer& b = plan_.buffers[i];
+      if (b.cls == BufferClass::temporary || b.cls == BufferClass::constant) continue;
+      need(seen.emplace(b.name, static_cast<int>(i)).second, buffer_name(static_cast<int>(i)),
+           "names of inputs, outputs, parameters and states are unique");
+    }
+  }
+
+  // Two live buffers may share memory in one case only: the step that last reads one writes the
+  // other at the same address (an in-place update).
+  void check_overlaps() const {
+    std::vector<LiveRange> ranges;
+    for (size_t i = 0; i < plan_.buffers.size(); ++i)
+      if (!is_persistent(plan_.buffers[i].cls)) ranges.push_back(range_of(static_cast<int>(i)));
+    std::sort(ranges.begin(), ranges.end(),
+              [](const LiveRange& a, const LiveRange& b) { return a.begin < b.begin; });
+    for (size_t i = 0; i < ranges.size(); ++i)
+      for (size_t j = i + 1; j < ranges.size() && ranges[j].begin < ranges[i].end; ++j) {
+        const LiveRange& a = ranges[i];
+        const LiveRange& b = ranges[j];
+        bool together = a.first <= b.last && b.first <= a.last;
+        bool in_place = a.begin == b.begin && (a.last == b.first || b.last == a.first);
+        need(!together || in_place, buffer_name(a.index),
+             "live buffers do not share arena bytes; it overlaps " + buffer_name(b.index));
+      }
+  }
+
+  void check_ref(const BufferRef& ref, int step, const std::string& who) const {
+    need(ref.buffer >= 0 && ref.buffer < static_cast<int>(plan_.buffers.size()), who,
+         "an argument names a buffer, found b" + std::to_string(ref.buffer));
+    const PlanBuffer& b = plan_.buffers[ref.buffer];
+    need(ref.byte_offset >= 0 && ref.byte_offset <= b.type.bytes(), who,
+         "a byte offset lies inside " + buffer_name(ref.buffer) + ", found " +
+             std::to_string(ref.byte_offset));
+    LiveRange r = range_of(ref.buffer);
+    need(is_persistent(b.cls) || (r.first <= step && step <= r.last), who,
+         buffer_name(ref.buffer) + " is live in steps that use it");
+  }
+
+  // Smallest and largest element that an access touches must lie in the buffer.
+  void check_bounds(const KernelProgram& k, const KernelOp& op, const Segment& seg,
+                    const std::string& who) const {
+    const BufferRef& ref = seg.args[op.access.param];
+    const PlanBuffer& b = plan_.buffers[ref.buffer];
+    int64_t lo = op.access.offset, hi = lo;
+    bool reduce = k.schedule.kind == ScheduleKind::flat_reduce;
+    bool flat = reduce || k.schedule.kind == ScheduleKind::flat;
+    if (reduce && op.kind == KernelOp::Kind::store) {
+      hi += k.units(seg.n) - 1;
+      if (k.units(seg.n) == 0) return;
+    } else {
+      for (size_t d = 0; d < k.extents.size(); ++d) {
+        int64_t extent = flat ? seg.n : k.extents[d];
+        if (extent == 0) return;  // nothing is touched
+        (op.access.strides[d] < 0 ? lo : hi) += op.access.strides[d] * (extent - 1);
+      }
+    }
+    int64_t size = size_of(op.type);
+    need(ref.byte_offset + lo * size >= 0 && ref.byte_offset + (hi + 1) * size <= b.type.bytes(),
+         who, "accesses stay inside " + buffer_name(ref.buffer) + " (" + b.type.str() +
+                  "), found elements " + std::to_string(lo) + ".." + std::to_string(hi) +
+                  " of parameter " + k.params[op.access.param].name);
+  }
+
+  void check_step(int s) const {
+    const PlanStep& step = plan_.steps[s];
+    std::string who = "step " + std::to_string(s);
+    if (step.kernel < 0) return check_call(step.call, s, who);
+    need(step.kernel < static_cast<int>(plan_.kernels.size()), who,
+         "a step names a kernel, found " + std::to_string(step.kernel));
+    const KernelProgram& k = plan_.kernels[step.kernel];
+    who += " (" + k.name + ")";
+    need(!step.segments.empty(), who, "a kernel step has a segment");
+    for (const Segment& seg : step.segments) {
+      need(seg.args.size() == k.params.size(), who,
+           "one argument a parameter: expected " + std::to_string(k.params.size()) + ", found " +
+               std::to_string(seg.args.size()));
+      need(seg.n >= 0, who, "n is not negative");
+      for (size_t i = 0; i < seg.args.size(); ++i) {
+        check_ref(seg.args[i], s, who);
+        const PlanBuffer& b = plan_.buffers[seg.args[i].buffer];
+        need(b.type.dtype == k.params[i].dtype, who,
+             "parameter " + k.params[i].name + " and " + buffer_name(seg.args[i].buffer) +
+                 " have one type");
+      }
+      for (const KernelOp& op : k.ops)
+        if (op.kind == KernelOp::Kind::load || op.kind == KernelOp::Kind::store)
+          check_bounds(k, op, seg, who);
+    }
+  }
+
+  void check_call(const LibraryCall& call, int s, std::string who) const {
+    need(!call.name.empty(), who, "a step has a kernel or a named call");
+    who += " (" + call.name + ")";
+    for (const BufferRef& ref : call.args) check_ref(ref, s, who);
+    for (const CallRow& row : kCalls)
+      if (call.name == row.name)
+        need(call.args.size() >= row.min_args && call.args.size() <= row.max_args, who,
+             "the call takes " + std::to_string(row.min_args) + " to " +
+                 std::to_string(row.max_args) + " arguments, found " +
+                 std::to_string(call.args.size()));
+  }
+
+  const Plan& plan_;
+};
+
+}  // namespace
+
+int64_t LibraryCall::integer(std::string_view key) const {
+  return attribute<int64_t>(*this, key, "an integer");
+}
+double LibraryCall::number(std::string_view key) const {
+  return attribute<double>(*this, key, "a double");
+}
+const std::string& LibraryCall::text(std::string_view key) const {
+  return attribute<std::string>(*this, key, "a string");
+}
+
+int Plan::find(std::string_view name) const {
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    BufferClass c = buffers[i].cls;
+    if (c != BufferClass::temporary && c != BufferClass::constant && buffers[i].name == name)
+      return static_cast<int>(i);
+  }
+  return -1;
+}
+
+int64_t Plan::persistent_bytes() const {
+  int64_t total = 0;
+  for (const PlanBuffer& b : buffers)
+    if (is_persistent(b.cls)) total += reserved_bytes(b.type);
+  return total;
+}
+
+void verify(const Plan& plan) { PlanVerifier(plan).run(); }
+
+}  // namespace fusec

@@ -1,0 +1,105 @@
+#include "harness.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "fusec/base/philox.h"
+#include "reference.h"
+
+namespace fusec::test {
+
+namespace {
+constexpr int64_t kGuard = 128, kPadding = 64;
+constexpr char kMark = 0x3e;  // as bf16 or f32 a small number: reading it is harmless
+}  // namespace
+
+Buffer::Buffer(DType type, int64_t count)
+    : type_(type),
+      count_(count),
+      first_(kGuard * size_of(type)),
+      bytes_((2 * kGuard + kPadding + count) * size_of(type), kMark) {}
+
+void Buffer::fill(double lo, double hi, uint64_t seed) {
+  for (int64_t i = 0; i < count_; ++i) {
+    double u = philox_uniform(philox(seed, i)[0]);
+    double v = type_ == DType::b8 ? u > 0.5 : lo + (hi - lo) * u;
+    if (is_integer(type_)) v = std::floor(v);
+    set(i, type_ == DType::u8 ? std::fabs(v) : v);
+  }
+}
+
+void Buffer::set(int64_t i, double v) { store_from_double(data(), type_, i, v); }
+double Buffer::get(int64_t i) const { return load_as_double(bytes_.data() + first_, type_, i); }
+
+bool Buffer::intact(bool padding) const {
+  size_t end = first_ + count_ * size_of(type_);
+  if (padding) end += kPadding * size_of(type_);
+  auto marked = [](char c) { return c == kMark; };
+  return std::all_of(bytes_.begin(), bytes_.begin() + first_, marked) &&
+         std::all_of(bytes_.begin() + end, bytes_.end(), marked);
+}
+
+void compare_code(const KernelProgram& k, KernelFn f, const std::vector<int64_t>& counts,
+                  int64_t n, const Check& check) {
+  std::vector<Buffer> expected, found;
+  for (size_t i = 0; i < k.params.size(); ++i) {
+    Buffer b(k.params[i].dtype, counts[i]);
+    b.fill(check.lo, check.hi, check.seed * 100 + i);
+    for (auto& [param, values] : check.values) {
+      for (size_t e = 0; param == static_cast<int>(i) && e < values.size(); ++e) b.set(e, values[e]);
+    }
+    expected.push_back(b);
+    found.push_back(b);
+  }
+  std::vector<void*> expected_args, found_args;
+  for (Buffer& b : expected) expected_args.push_back(b.data());
+  for (Buffer& b : found) found_args.push_back(b.data());
+  run_reference(k, expected_args, n);
+
+  // Uneven ranges; those of flat kernels start at multiples of the longest vector.
+  const bool flat = k.schedule.kind == ScheduleKind::flat;
+  const int64_t units = k.units(n), step = flat ? 64 : 1;
+  int64_t cut = std::min(units, (units / 3 + step - 1) / step * step);
+  f(found_args.data(), 0, cut, n);
+  f(found_args.data(), cut, units, n);
+
+  for (size_t i = 0; i < found.size(); ++i) {
+    INFO("kernel " << k.name << ", parameter " << k.params[i].name);
+    CHECK(found[i].intact(flat && k.params[i].written));
+    int64_t wrong = 0, first = -1;
+    for (int64_t e = 0; e < counts[i]; ++e) {
+      double want = expected[i].get(e), have = found[i].get(e);
+      bool same = want == have || (std::isnan(want) && std::isnan(have));
+      double allowed = check.relative * std::max(std::fabs(want), check.scale);
+      if (!same && !(std::fabs(want - have) <= allowed)) {
+        if (wrong++ == 0) first = e;
+      }
+    }
+    if (wrong > 0) {
+      INFO(wrong << " wrong of " << counts[i] << "; element " << first << ": expected "
+                 << expected[i].get(first) << ", found " << found[i].get(first));
+      CHECK(wrong == 0);
+    }
+  }
+}
+
+void compare(const KernelProgram& k, const std::vector<int64_t>& counts, int64_t n,
+             const Check& check) {
+  verify(k);
+  for (const codegen_cpu::CpuTarget& target : targets()) {
+    INFO("vector bits " << target.vector_bits);
+    codegen_cpu::CompiledKernels code = codegen_cpu::compile_kernels({&k}, 1, target);
+    compare_code(k, code.functions[0], counts, n, check);
+  }
+}
+
+std::vector<codegen_cpu::CpuTarget> targets() {
+  std::vector<codegen_cpu::CpuTarget> all = {codegen_cpu::host_target()};
+  if (all[0].vector_bits > 256) all.push_back({"haswell", "", 256});
+  return all;
+}
+
+}  // namespace fusec::test

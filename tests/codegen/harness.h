@@ -1,0 +1,53 @@
+// Runs a kernel compiled and interpreted on the same data and compares every byte that it may touch.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fusec/codegen_cpu/codegen.h"
+#include "fusec/plan/kernel_program.h"
+
+namespace fusec::test {
+
+// Memory of one parameter: `guard` elements of known bytes, `count` elements, 64 elements of
+// padding, `guard` elements again.
+class Buffer {
+ public:
+  Buffer(DType type, int64_t count);
+  // Element values in [lo, hi], from a fixed sequence; integers for integer types, 0 or 1 for b8.
+  void fill(double lo, double hi, uint64_t seed);
+  void set(int64_t i, double v);
+  double get(int64_t i) const;
+  void* data() { return bytes_.data() + first_; }
+  DType type() const { return type_; }
+  int64_t count() const { return count_; }
+  // True if no byte outside the elements changed; `padding`: the 64 elements after them may.
+  bool intact(bool padding) const;
+
+ private:
+  DType type_;
+  int64_t count_;
+  size_t first_;
+  std::vector<char> bytes_;
+};
+
+struct Check {
+  double lo = -2, hi = 2;       // range of inputs
+  double relative = 2e-6;       // allowed error, relative to the larger of |expected| and `scale`
+  double scale = 1;
+  uint64_t seed = 1;
+  std::vector<std::pair<int, std::vector<double>>> values;  // first elements of a parameter
+};
+
+// Verifies and compiles `k`, runs it in uneven ranges of work units, and compares with the
+// reference. counts[i]: elements of parameter i. A doctest failure names the kernel.
+void compare(const KernelProgram& k, const std::vector<int64_t>& counts, int64_t n = 0,
+             const Check& check = {});
+// The same with given code.
+void compare_code(const KernelProgram& k, KernelFn f, const std::vector<int64_t>& counts,
+                  int64_t n, const Check& check);
+
+// The targets to test: this processor, and narrower ones that it can run too.
+std::vector<codegen_cpu::CpuTarget> targets();
+
+}  // namespace fusec::test

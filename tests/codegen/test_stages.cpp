@@ -1,0 +1,90 @@
+// Text stages and their way back, symbols, errors, many kernels at once.
+#include <doctest/doctest.h>
+
+#include "build.h"
+#include "fusec/base/error.h"
+#include "harness.h"
+
+using namespace fusec;
+using namespace fusec::codegen_cpu;
+using namespace fusec::test;
+
+namespace {
+
+KernelProgram rms_norm(const std::string& name, int64_t n) {
+  Build b(name, ScheduleKind::rows, {8, n}, 1);
+  int p = b.in("x", bf16), y = b.out("y", bf16);
+  int x = b.cast(b.load(p, {n, 1}), f32);
+  int s = b.reduce(ReduceKind::sum, b.prim(Prim::mul, {x, x}));
+  int inv = b.prim(Prim::div, {b.c(1), b.prim(Prim::sqrt, {b.prim(Prim::div, {s, b.c(n)})})});
+  b.store(y, b.cast(b.prim(Prim::mul, {x, inv}), bf16), {n, 1});
+  return b.k;
+}
+
+}  // namespace
+
+TEST_CASE("source stage: named, commented, and compiles back to the same bits") {
+  CpuTarget target = host_target();
+  KernelProgram k = rms_norm("k07-rms norm", 300), m = rms_norm("k08", 64);
+  std::string text = emit_llvm_ir(k, target);
+  CHECK(text.find("; kernel k07-rms norm") != std::string::npos);
+  CHECK(text.find(";   from map.test (test.cpp:1)") != std::string::npos);
+  CHECK(text.find("@k07_rms_norm(") != std::string::npos);
+  CompiledKernels direct = compile_kernels({&k, &m}, 1, target);
+  CompiledKernels back = compile_llvm_ir({text, emit_llvm_ir(m, target)}, {k.name, m.name}, target);
+  REQUIRE(back.functions.size() == 2);
+
+  Buffer x(bf16, 2400), a(bf16, 2400), b(bf16, 2400);
+  x.fill(-1, 1, 3);
+  void* direct_args[] = {x.data(), a.data()};
+  void* back_args[] = {x.data(), b.data()};
+  direct.functions[0](direct_args, 0, 8, 0);
+  back.functions[0](back_args, 0, 8, 0);
+  for (int i = 0; i < 2400; ++i) REQUIRE(a.get(i) == b.get(i));
+  compare_code(m, back.functions[1], {512, 512}, 0, {.relative = 0x1p-8});
+}
+
+TEST_CASE("vector stage: MLIR that shows the kernel's own ops and names") {
+  std::string text = emit_vector_ir(rms_norm("k1", 4096), host_target());
+  for (const char* part : {"// kernel k1, schedule rows", "llvm.func @k1(%args", "scf.for",
+                           "math.sqrt", "%x", "vector.shuffle"}) {
+    CHECK_MESSAGE(text.find(part) != std::string::npos, part);
+  }
+}
+
+TEST_CASE("binary stage is an ELF object") {
+  std::vector<char> object = object_code(rms_norm("k1", 64), host_target());
+  REQUIRE(object.size() > 64);
+  CHECK(std::string(object.data(), 4) == "\177ELF");
+}
+
+TEST_CASE("source stage: errors name the kernel") {
+  CpuTarget target = host_target();
+  CHECK_THROWS_WITH_AS(compile_llvm_ir({"define void @x( {"}, {"k3"}, target),
+                       doctest::Contains("the source of kernel k3 is not LLVM IR: line 1"), Error);
+  CHECK_THROWS_WITH_AS(compile_llvm_ir({"define void @x() { ret void }"}, {"k3"}, target),
+                       doctest::Contains("defines no function @k3"), Error);
+}
+
+TEST_CASE("many kernels, equal names, more threads than kernels; results do not depend on threads") {
+  std::vector<KernelProgram> all;
+  for (int i = 0; i < 12; ++i) all.push_back(rms_norm("same", 50 + 37 * i));
+  std::vector<const KernelProgram*> kernels;
+  for (const KernelProgram& k : all) kernels.push_back(&k);
+  CompiledKernels one = compile_kernels(kernels, 1, host_target());
+  CompiledKernels many = compile_kernels(kernels, 16, host_target());
+  REQUIRE(many.functions.size() == 12);
+  for (size_t i = 0; i < all.size(); ++i) {
+    int64_t n = 8 * all[i].extents.back();
+    compare_code(all[i], many.functions[i], {n, n}, 0, {.relative = 0x1p-8});
+    Buffer x(bf16, n), a(bf16, n), b(bf16, n);
+    x.fill(-1, 1, i);
+    void* one_args[] = {x.data(), a.data()};
+    void* many_args[] = {x.data(), b.data()};
+    one.functions[i](one_args, 0, 8, 0);
+    many.functions[i](many_args, 0, 3, 0);
+    many.functions[i](many_args, 3, 8, 0);
+    for (int64_t e = 0; e < n; ++e) REQUIRE(a.get(e) == b.get(e));
+  }
+  CHECK(compile_kernels({}, 4, host_target()).functions.empty());
+}
