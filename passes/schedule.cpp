@@ -7,8 +7,6 @@
 // build_kernel() cannot compile: the fusion passes must not have made it.
 #include <mlir/IR/Builders.h>
 
-#include <fmt/format.h>
-
 #include "kernels.h"
 
 using namespace mlir;
@@ -38,7 +36,8 @@ void schedule(GraphOp graph, PassContext&) {
       if (new_code) {
         StringRef base = kernel.getName();
         if (base.starts_with("k")) base = base.substr(base.find('_') == StringRef::npos ? 0 : base.find('_') + 1);
-        named->second = fmt::format("k{:02}_{}", names.size() - 1, base.substr(0, 48).str());
+        std::string number = std::to_string(names.size() - 1);
+        named->second = (number.size() < 2 ? "k0" : "k") + number + "_" + base.substr(0, 48).str();
       }
       it->second.name = b.getStringAttr(named->second);
       it->second.attr = b.getDictionaryAttr({

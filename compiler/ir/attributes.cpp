@@ -1,8 +1,6 @@
 // Recorder <-> MLIR: element types, locations, and an op's attributes in the recorder's form.
 #include <mlir/IR/Location.h>
 
-#include <fmt/format.h>
-
 #include "fusec/base/nearest.h"
 #include "fusec/ir/dialect.h"
 

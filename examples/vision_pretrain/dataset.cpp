@@ -69,16 +69,10 @@ Dataset load_dataset(const RunOptions& o) {
   auto length = [&](const data::CaptionedImage& item) {
     return models::tokens_in_row(item.caption, data.tokenizer, o.trainer.model);
   };
-  auto longest = [&](const Items& items) {
-    int64_t most = 0;
-    for (const auto& item : items) most = std::max(most, length(item));
-    return most;
-  };
   data.sequence = o.sequence;
   if (data.sequence == 0) {
-    int64_t most = longest(data.train);
-    for (const HeldOut& set : data.held_out) most = std::max(most, longest(set.items));
-    data.sequence = (most + 3) / 4 * 4;
+    for (const auto& item : data.train) data.sequence = std::max(data.sequence, length(item));
+    data.sequence = (data.sequence + 3) / 4 * 4;
   }
   auto too_long = [&](const data::CaptionedImage& item) { return length(item) > data.sequence; };
   data.dropped += static_cast<int64_t>(std::erase_if(data.train, too_long));

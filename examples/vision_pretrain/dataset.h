@@ -23,7 +23,8 @@ struct Dataset {
 };
 
 // Loads and filters by category; trains the tokenizer on the training captions alone. The row is as
-// long as the longest caption needs, rounded up to a multiple of 4, unless --seq says otherwise.
+// long as the longest training caption needs, rounded up to a multiple of 4, unless --seq says
+// otherwise; captions that do not fit are dropped and counted.
 // Missing files, an unknown category and an empty set are user Errors.
 Dataset load_dataset(const RunOptions& options);
 

@@ -69,7 +69,8 @@ void add_model_flags(CLI::App& app, RunOptions& o) {
   size("--head-dim", m.head_dim, "Size of a trunk head, even", 1024);
   size("--intermediate", m.intermediate, "Hidden width of the trunk's MLP", 1 << 20);
   app.add_option("--softcap", m.softcap, "Logit softcap; 0: none")->check(between(0, kMany));
-  app.add_option("--seq", o.sequence, "Tokens a row; 0: as many as the longest caption needs")
+  app.add_option("--seq", o.sequence,
+                 "Tokens a row (longer captions are dropped); 0: as the longest training caption")
       ->check(between(0, 1 << 20));
 }
 

@@ -12,7 +12,7 @@ struct RunOptions {
   // Data.
   std::string data = "data/emoji";  // folder with train, val_tones and val_unseen .jsonl
   std::string categories;           // comma-separated; empty: all
-  int min_count = 2;                // a word seen less often is spelled in bytes
+  int min_count = 1;                // a word seen less often is spelled in bytes
   bool blank = false;               // white pictures: the control
 
   // Model and training. `trainer.model.vocab` and `.sequence` are set from the data; sequence
@@ -22,7 +22,7 @@ struct RunOptions {
   double lr = 2e-3;
   int64_t steps = 900;   // 0: no limit; then minutes is not 0
   double minutes = 0;    // 0: no limit
-  int64_t sequence = 0;  // 0: as long as the longest caption needs
+  int64_t sequence = 0;  // 0: as long as the longest training caption needs
 
   // Output.
   std::string out = "runs/emoji";

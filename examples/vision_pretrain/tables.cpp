@@ -41,7 +41,8 @@ void print_data_table(const Dataset& data, const models::CaptionTrainer& trainer
     row(set.name, fmt::format("{} captions ({})", set.items.size(), set.meaning));
   }
   if (data.dropped > 0) {
-    row("dropped", fmt::format("{} captions longer than --seq", data.dropped));
+    row("dropped",
+        fmt::format("{} captions that need more than {} tokens", data.dropped, data.sequence));
   }
   row("vocabulary", fmt::format("{} tokens", trainer.tokenizer().vocab_size()));
 }

@@ -11,12 +11,13 @@
 namespace fusec::cpu {
 namespace {
 
-// About 20 us of one core: enough to pay for waking another one.
-constexpr double kFlopsPerTile = 2.5e6;
-constexpr double kMostTiles = 128;
-// Below these, packing costs more than it saves (measured on Zen 4 with oneDNN 2.6). A long k
-// makes narrower tiles worth it.
+// Tiles of about 20 us of one core until there are a few, then of about 150 us: enough to pay for
+// waking a core, and for packing operands once more a tile.
+constexpr double kFlopsPerSmallTile = 2.5e6, kFewTiles = 4;
+constexpr double kFlopsPerTile = 1.6e7, kMostTiles = 128;
+// Narrower tiles lose more to packing than they win (measured on Zen 4 with oneDNN 2.6).
 constexpr int64_t kLeastRows = 128, kLeastRowsLongK = 32, kLongK = 512, kLeastCols = 128;
+constexpr int64_t kLeastRowsTransposedB = 256;  // transposing B while packing it costs most
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -41,19 +42,24 @@ void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* 
 
 TileGrid tile_grid(const Gemm& g) {
   double flops = 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) *
-                 static_cast<double>(g.k);
-  int64_t wanted = static_cast<int64_t>(
-      std::clamp(flops * static_cast<double>(g.batch) / kFlopsPerTile, 1.0, kMostTiles));
-  wanted = ceil_div(wanted, g.batch);
+                 static_cast<double>(g.k) * static_cast<double>(g.batch);
+  double tiles = std::max(std::min(flops / kFlopsPerSmallTile, kFewTiles), flops / kFlopsPerTile);
+  int64_t wanted = ceil_div(static_cast<int64_t>(std::clamp(tiles, 1.0, kMostTiles)), g.batch);
+
   TileGrid grid{part(g.m, ceil_div(g.m, kMaxTile)), part(g.n, ceil_div(g.n, kMaxTile)), 1, 1};
-  auto tiles = [&] { return ceil_div(g.m, grid.tile_rows) * ceil_div(g.n, grid.tile_cols); };
-  int64_t least_rows = g.k >= kLongK ? kLeastRowsLongK : kLeastRows;
-  while (tiles() < wanted && part(grid.tile_rows, 2) >= least_rows &&
-         part(grid.tile_rows, 2) < grid.tile_rows)
-    grid.tile_rows = part(grid.tile_rows, 2);
-  while (tiles() < wanted && part(grid.tile_cols, 2) >= kLeastCols &&
-         part(grid.tile_cols, 2) < grid.tile_cols)
-    grid.tile_cols = part(grid.tile_cols, 2);
+  auto halve = [&](int64_t& side, int64_t least) {
+    for (int64_t half = part(side, 2); half >= least && half < side; half = part(side, 2)) {
+      if (ceil_div(g.m, grid.tile_rows) * ceil_div(g.n, grid.tile_cols) >= wanted) return;
+      side = half;
+    }
+  };
+  if (g.trans_b) {
+    halve(grid.tile_cols, kLeastCols);
+    halve(grid.tile_rows, kLeastRowsTransposedB);
+  } else {
+    halve(grid.tile_rows, g.k >= kLongK ? kLeastRowsLongK : kLeastRows);
+    halve(grid.tile_cols, kLeastCols);
+  }
   grid.down = ceil_div(g.m, grid.tile_rows);
   grid.across = ceil_div(g.n, grid.tile_cols);
   return grid;

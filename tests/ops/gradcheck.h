@@ -2,8 +2,8 @@
 // double. Shared by the tests of this folder.
 //
 // Tolerance. With h = 1e-5 the truncation error is h^2 f''' / 6, about 2e-9 for the steepest rows
-// of the table (f''' < 100), and the rounding error is 2e-16 |f| / h, about 1e-9 for losses up to 50.
-// 1e-7 of (1 + |gradient|) leaves a factor of 30 and still catches any wrong term.
+// of the table (f''' < 100), and the rounding error is 2e-16 |f| / h, about 1e-9 for losses up to
+// 50. 1e-7 of (1 + |gradient|) leaves a factor of 30 and still catches any wrong term.
 #pragma once
 
 #include <doctest/doctest.h>

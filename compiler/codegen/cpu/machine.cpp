@@ -3,7 +3,6 @@
 #include "machine.h"
 
 #include <mutex>
-#include <optional>
 
 #include "fusec/base/error.h"
 #include "llvm/AsmParser/Parser.h"
@@ -39,7 +38,7 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target) {
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
   std::unique_ptr<llvm::TargetMachine> machine(
       found->createTargetMachine(triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
-                                 std::nullopt, llvm::CodeGenOptLevel::Less, true));
+                                 llvm::CodeModel::Small, llvm::CodeGenOptLevel::Less));
   if (!machine) fail_internal("LLVM can not make a machine for processor " + target.cpu);
   return machine;
 }

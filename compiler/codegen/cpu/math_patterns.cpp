@@ -78,7 +78,8 @@ Value exp_of(Calculator& c, Value x) {
   Value y = c.add(c.fma(p, c.mul(r, r), r), c.f(1.0));
   // 2^n in two factors, because 2^128 is no f32; 2^(n-1) with n = -126 is 0.
   Value scale = c.real(c.shl(c.iadd(c.bits(shifted), c.i(126)), c.i(23)));
-  return c.mul(c.mul(y, scale), c.f(2.0));
+  y = c.mul(y, scale);
+  return c.add(y, y);
 }
 
 // sin(x + quarter * pi / 2).
