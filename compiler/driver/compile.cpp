@@ -53,6 +53,16 @@ const TensorType& Executable::type(std::string_view name) const {
 }
 
 void Executable::run() { impl_->program->run(); }
+std::vector<StepProfile> Executable::profile() {
+  std::vector<StepProfile> out;
+  for (const StepTime& t : impl_->program->run_profiled()) {
+    const PlanStep& step = impl_->plan->steps[t.step];
+    const std::string& name = step.kernel >= 0 ? impl_->plan->kernels[step.kernel].name : step.call.name;
+    out.push_back({name, step.scope, t.seconds, step.bytes, step.flops});
+  }
+  return out;
+}
+
 const Plan& Executable::plan() const { return *impl_->plan; }
 const CompileTimes& Executable::times() const { return impl_->times; }
 std::string Executable::backend(std::string_view work) const { return impl_->program->backend(work); }

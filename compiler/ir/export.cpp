@@ -18,8 +18,18 @@ class Exporter {
 
   Plan run() {
     for (Operation& op : graph_.getBody().front()) export_op(op);
+    // A value that is itself persistent may be overwritten by another assign: take it aside first.
     for (AssignOp a : assigns_)
-      copy(refs_.lookup(a.getValue()), refs_.lookup(a.getTarget()), bytes(a.getValue()), a);
+      if (BufferRef from = refs_.lookup(a.getValue()); is_persistent(plan_.buffers[from.buffer].cls)) {
+        BufferRef aside{buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(a.getValue())), 0};
+        copy(from, aside, bytes(a.getValue()), a);
+        aside_[a] = aside;
+      }
+    for (AssignOp a : assigns_) {
+      auto it = aside_.find(a);
+      copy(it != aside_.end() ? it->second : refs_.lookup(a.getValue()), refs_.lookup(a.getTarget()),
+           bytes(a.getValue()), a);
+    }
     return std::move(plan_);
   }
 
@@ -296,6 +306,7 @@ class Exporter {
   llvm::DenseMap<StringAttr, int> ids_;
   std::unordered_multimap<uint64_t, int> codes_;
   std::vector<AssignOp> assigns_;
+  llvm::DenseMap<Operation*, BufferRef> aside_;
   int next_ = 0;
 };
 

@@ -64,7 +64,7 @@ Index delinearize(const Affine& linear, const Shape& shape, const Domain& domain
   Index out(shape.size(), zero(domain.rank()));
   Affine rest = linear;
   for (size_t i = shape.size(); i-- > 0;) {
-    if (shape[i] == 1) continue;
+    if (shape[i] <= 1) continue;  // one index, or none at all
     if (i == 0) {
       out[0] = rest;
       return out;

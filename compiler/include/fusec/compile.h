@@ -50,6 +50,14 @@ struct CompileTimes {
   double total() const { return import + canonical + fused + scheduled + plan + source + binary; }
 };
 
+// Time and work of one step of the plan (one kernel launch or library call).
+struct StepProfile {
+  std::string name;   // "k03_silu_mul" or "gemm"
+  std::string scope;  // model part
+  double seconds = 0;
+  int64_t bytes = 0, flops = 0;
+};
+
 // A compiled graph with its memory. Movable; not safe for concurrent use.
 class FUSEC_API Executable {
  public:
@@ -80,6 +88,9 @@ class FUSEC_API Executable {
 
   // Runs the plan once. Blocking.
   void run();
+
+  // Runs the plan once, timing each step on its own (so a little slower than run()).
+  std::vector<StepProfile> profile();
 
   const Plan& plan() const;
   const CompileTimes& times() const;

@@ -1,0 +1,43 @@
+// A bundled training step with plausible inputs, for benches.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "fusec/base/philox.h"
+#include "fusec/fusec.h"
+#include "fusec/models/bundled.h"
+#include "fusec/models/init.h"
+
+namespace fusec::bench {
+
+inline double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Fills every input: pictures and scalars small and positive, token ids valid, slots one after the
+// other behind the first token of each row; parameters small and random.
+inline void fill(Executable& exe) {
+  const Plan& plan = exe.plan();
+  int64_t vocab = exe.type("head.weight").shape[0];
+  const Shape tokens = exe.type("tokens").shape;
+  for (const PlanBuffer& b : plan.buffers) {
+    int64_t n = numel(b.type.shape);
+    if (b.cls == BufferClass::input && b.type.dtype == DType::i32) {
+      std::vector<int32_t> v(n);
+      for (int64_t i = 0; i < n; ++i)
+        v[i] = b.name == "slots"
+                   ? static_cast<int32_t>(i / (n / tokens[0]) * tokens[1] + 1 + i % (n / tokens[0]))
+                   : static_cast<int32_t>(philox(1, i)[0] % static_cast<uint32_t>(vocab));
+      exe.set(b.name, v);
+    } else if (b.cls == BufferClass::input || b.cls == BufferClass::parameter) {
+      std::vector<float> v(n);
+      bool scalar = n == 1;
+      for (int64_t i = 0; i < n; ++i)
+        v[i] = scalar ? 1e-3f : 0.05f * static_cast<float>(philox_normal(philox(2, i)[0], philox(2, i)[1]));
+      exe.set(b.name, v);
+    }
+  }
+}
+
+}  // namespace fusec::bench

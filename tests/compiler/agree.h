@@ -1,0 +1,123 @@
+// Compares a compiled graph, fused and unfused, with the double oracle on the same inputs.
+//
+// Tolerance. Inputs are f32 (or bf16) numbers that oracle and kernel share exactly. Each scalar op
+// of a kernel errs by at most 4 ulp (the polynomial exp, tanh and erf are within that), so a chain
+// of `depth` ops on values of size |v| errs by about 4 * depth * 2^-24 * |v|; a sum of n terms adds
+// at most n * 2^-24 * sum|terms|, in practice sqrt(n). `scale` is the largest magnitude of the
+// result, so 1e-5 * (scale + 1e-3) covers depth 20 with a factor of 2, and still sees any wrong
+// index, term or constant. bf16 results carry their own rounding: 2^-8 relative a stored step.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "fusec/fusec.h"
+#include "fusec/ops/oracle.h"
+
+namespace fusec::test {
+
+using Feeds = std::map<std::string, std::vector<double>>;
+
+// Fixed-seed values in [lo, hi), rounded to `t` so that oracle and kernel see the same numbers.
+inline std::vector<double> draw(const TensorType& t, uint64_t seed, double lo, double hi) {
+  std::mt19937_64 engine(seed);
+  std::vector<double> out(numel(t.shape));
+  uint64_t cell = 0;
+  for (double& v : out) {
+    v = lo + (hi - lo) * static_cast<double>(engine() >> 11) * 0x1p-53;
+    store_from_double(&cell, t.dtype, 0, is_float(t.dtype) ? v : std::floor(v));
+    v = load_as_double(&cell, t.dtype, 0);
+  }
+  return out;
+}
+
+inline void write(Executable& exe, const std::string& name, const std::vector<double>& values) {
+  const TensorType& t = exe.type(name);
+  std::vector<char> bytes(t.bytes());
+  for (size_t i = 0; i < values.size(); ++i) store_from_double(bytes.data(), t.dtype, i, values[i]);
+  exe.write(name, bytes.data(), bytes.size());
+}
+
+inline std::vector<double> read(const Executable& exe, const std::string& name) {
+  const TensorType& t = exe.type(name);
+  std::vector<char> bytes(t.bytes());
+  exe.read(name, bytes.data(), bytes.size());
+  std::vector<double> out(numel(t.shape));
+  for (size_t i = 0; i < out.size(); ++i) out[i] = load_as_double(bytes.data(), t.dtype, i);
+  return out;
+}
+
+inline void check_close(const std::vector<double>& got, const std::vector<double>& expected,
+                        double tolerance, const std::string& what) {
+  REQUIRE(got.size() == expected.size());
+  double scale = 0;
+  for (double v : expected)
+    if (std::isfinite(v)) scale = std::max(scale, std::fabs(v));
+  for (size_t i = 0; i < got.size(); ++i) {
+    bool same = std::isnan(expected[i]) ? std::isnan(got[i])
+                : std::isinf(expected[i]) ? got[i] == expected[i]
+                : std::fabs(got[i] - expected[i]) <= tolerance * (scale + 1e-3);
+    if (!same) {
+      INFO(what << "[" << i << "]: kernel " << got[i] << ", oracle " << expected[i]);
+      CHECK(same);
+      return;  // one message a tensor
+    }
+  }
+  CHECK(true);
+}
+
+// Feeds for every leaf of the graph that has none.
+inline Feeds complete(const Graph& graph, Feeds feeds, double lo, double hi) {
+  uint64_t seed = 17;
+  for (const Node& n : graph.nodes())
+    if (n.kind == OpKind::input || n.kind == OpKind::parameter || n.kind == OpKind::state) {
+      const std::string& name = n.as<NameAttr>().name;
+      ++seed;
+      if (!feeds.count(name)) feeds[name] = draw(n.results[0], seed, lo, hi);
+    }
+  return feeds;
+}
+
+struct AgreeOptions {
+  double lo = -2, hi = 2;
+  double tolerance = 1e-5;
+  Feeds feeds = {};
+  CompileOptions compile = {};
+};
+
+// Returns the fused plan for further checks.
+inline Plan agree(Graph& graph, const std::vector<Tensor>& wanted, AgreeOptions o = {}) {
+  Feeds feeds = complete(graph, o.feeds, o.lo, o.hi);
+  std::vector<std::vector<double>> expected = evaluate(graph, feeds, wanted, {.round_storage = true});
+  std::vector<Output> outputs;
+  for (size_t i = 0; i < wanted.size(); ++i) outputs.emplace_back("result" + std::to_string(i), wanted[i]);
+  Plan plan;
+  for (bool fuse : {false, true}) {
+    CompileOptions options = o.compile;
+    options.fuse = fuse;
+    Executable exe = compile(graph, outputs, options);
+    for (const PlanBuffer& b : exe.plan().buffers)
+      if (feeds.count(b.name) && b.cls != BufferClass::temporary && b.cls != BufferClass::constant)
+        write(exe, b.name, feeds.at(b.name));
+    exe.run();
+    for (size_t i = 0; i < wanted.size(); ++i)
+      check_close(read(exe, outputs[i].name), expected[i], o.tolerance,
+                  std::string(fuse ? "fused " : "unfused ") + outputs[i].name);
+    plan = exe.plan();
+  }
+  return plan;
+}
+
+// Kernel launches of a plan (library calls not counted).
+inline int launches(const Plan& plan) {
+  int n = 0;
+  for (const PlanStep& s : plan.steps) n += s.kernel >= 0;
+  return n;
+}
+
+}  // namespace fusec::test
