@@ -15,7 +15,7 @@ void write_pixels(const io::Image& image, int64_t side, float* out) {
   }
   int64_t plane = side * side;
   for (int64_t i = 0; i < plane; ++i) {
-    for (int64_t c = 0; c < 3; ++c) out[c * plane + i] = image.rgb[3 * i + c] / 127.5f - 1.0f;
+    for (int64_t c = 0; c < 3; ++c) out[c * plane + i] = (255.0f - image.rgb[3 * i + c]) / 64.0f;
   }
 }
 

@@ -4,9 +4,10 @@
 //   ->  kernel "adamw"(%p0, %g0, .., %p1, %g1, ..) {segments = 2}
 //
 // so the optimizer and the gradient norm of all parameters are a few launches over a pointer table.
-// Takes flat kernels (their code does not depend on the size) that are equally far from the end of
-// the step, which proves that none depends on another. Refuses results that others than assigns
-// read, unless they are small: joining those would hold memory longer than it saves.
+// Takes flat kernels (their code does not depend on the size), and small ones of one size, that are
+// equally far from the end of the step, which proves that none depends on another. Refuses results
+// that others than assigns read, unless they are small: joining those would hold memory longer than
+// it saves.
 #include <mlir/Analysis/TopologicalSortUtils.h>
 #include <mlir/IR/Builders.h>
 #include <mlir/IR/IRMapping.h>
@@ -75,7 +76,8 @@ void fuse_horizontal(GraphOp graph, PassContext& context) {
       if (KernelBuild built = build_kernel(region_of(kernel), ""); built.program)
         it->second = {built.program->schedule.kind, structural_hash(*built.program)};
     auto [kind, hash] = it->second;
-    if (kind == ScheduleKind::flat || kind == ScheduleKind::flat_reduce)
+    bool any_size = kind == ScheduleKind::flat || kind == ScheduleKind::flat_reduce;
+    if (hash && (any_size || llvm::all_of(kernel.getArgs(), [](mlir::Value v) { return bytes_of(v) <= kSmall; })))
       groups[{distance[kernel], hash}].push_back(kernel);
   }
   for (auto& [key, group] : groups) {

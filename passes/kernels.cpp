@@ -98,16 +98,19 @@ const KernelAnswers::Answer& KernelAnswers::operator()(KernelOp kernel) {
 
 namespace {
 
-// Nodes between a and b that depend on a; nullopt if b depends on one of them (a cycle), or if the
-// two lie too far apart for a merge to help locality or lifetimes.
-std::optional<SmallVector<Operation*>> dependents_between(KernelOp a, KernelOp b) {
+// Ops between a and b that depend on a. `refusal` is set if b depends on one of them (a cycle), or
+// if the two lie too far apart for a merge to help locality or lifetimes.
+SmallVector<Operation*> dependents_between(KernelOp a, KernelOp b, std::string& refusal) {
   constexpr int kWindow = 600;
   llvm::SmallPtrSet<Operation*, 16> marked;
   SmallVector<Operation*> order;
   marked.insert(a);
   int steps = 0;
   for (Operation* op = a->getNextNode(); op; op = op->getNextNode()) {
-    if (++steps > kWindow) return std::nullopt;
+    if (++steps > kWindow) {
+      refusal = "more than " + std::to_string(kWindow) + " ops lie between the two";
+      return {};
+    }
     bool depends = false, through = false;
     for (mlir::Value v : op->getOperands())
       if (Operation* def = v.getDefiningOp(); def && marked.count(def)) {
@@ -115,12 +118,13 @@ std::optional<SmallVector<Operation*>> dependents_between(KernelOp a, KernelOp b
         through = through || def != a.getOperation();
       }
     if (op == b.getOperation()) {
-      if (through) return std::nullopt;
+      if (through) refusal = "another op between the two depends on the first";
       return order;
     }
     if (depends) marked.insert(op), order.push_back(op);
   }
-  return std::nullopt;
+  refusal = "the producer comes after the consumer";
+  return {};
 }
 
 }  // namespace
@@ -197,10 +201,11 @@ KernelOp KernelMerger::try_merge(KernelOp a, KernelOp b) {
     if (v.getDefiningOp() == a.getOperation()) saved += bytes_of(v) * (v.hasOneUse() ? 2 : 1);
     else if (loads.count(v.getAsOpaquePointer())) saved += bytes_of(v);
   }
-  auto moved = dependents_between(a, b);
-  Decision d = Decision::no("another op between the two depends on the first", saved);
+  std::string refusal;
+  SmallVector<Operation*> moved = dependents_between(a, b, refusal);
+  Decision d = Decision::no(refusal, saved);
   KernelOp merged;
-  if (moved) {
+  if (refusal.empty()) {
     merged = merge(a, b);
     d = decide(a, b, merged, saved);
   }
@@ -214,7 +219,7 @@ KernelOp KernelMerger::try_merge(KernelOp a, KernelOp b) {
   }
   // Users of a's other results must now follow the merged kernel.
   Operation* after = b;
-  for (Operation* op : *moved) op->moveAfter(after), after = op;
+  for (Operation* op : moved) op->moveAfter(after), after = op;
   unsigned next = 0;
   for (mlir::Value r : a.getOuts())
     if (llvm::any_of(r.getUsers(), [&](Operation* u) {

@@ -75,8 +75,8 @@ class Builder {
       Affine linear;
       int value;
       if (chunked) {  // result u of unit u: the access is on the unit, by the schedule's contract
-        value = eval(v, Index(t.shape.size(), Affine{0, std::vector<int64_t>(1, 0)}));
-        linear = {0, {0}};
+        linear = {0, std::vector<int64_t>(domain_.rank(), 0)};
+        value = eval(v, Index(t.shape.size(), linear));
       } else {
         if (n != total && n != outer) refuse("a result on another domain: " + t.str());
         linear = linear_of_dims(domain_, n == total && (n != outer || !has_reduce_output(v)) ? all : kept);

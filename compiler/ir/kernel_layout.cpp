@@ -59,10 +59,13 @@ int64_t grain_for(const KernelProgram& p, int64_t elements_a_unit) {
 
 std::string layout_kernel(KernelProgram& p, const std::vector<bool>& reduced, int64_t chunk) {
   if (chunk > 0) {
-    for (KernelOp& op : p.ops)
-      if (op.kind == KernelOp::Kind::load && (op.access.offset != 0 || op.access.strides[0] < 0 ||
-                                              op.access.strides[0] > 1))
-        return "a reduction in chunks over strided data";
+    std::vector<int> one(p.extents.size(), 0);
+    for (size_t d = p.extents.size() - 1; d-- > 0;) merge(p, one, d);
+    bool flat = p.extents.size() == 1;
+    for (const KernelOp& op : p.ops)
+      if (op.kind == KernelOp::Kind::load)
+        flat = flat && op.access.offset == 0 && op.access.strides[0] >= 0 && op.access.strides[0] <= 1;
+    if (!flat) return "a reduction in chunks over strided data";
     p.schedule = {ScheduleKind::flat_reduce, 16, chunk, 1};
     p.row_dims = 0;
     return "";

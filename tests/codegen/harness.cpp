@@ -1,3 +1,4 @@
+// See harness.h.
 #include "harness.h"
 
 #include <doctest/doctest.h>
@@ -49,7 +50,8 @@ void compare_code(const KernelProgram& k, KernelFn f, const std::vector<int64_t>
     Buffer b(k.params[i].dtype, counts[i]);
     b.fill(check.lo, check.hi, check.seed * 100 + i);
     for (auto& [param, values] : check.values) {
-      for (size_t e = 0; param == static_cast<int>(i) && e < values.size(); ++e) b.set(e, values[e]);
+      if (param != static_cast<int>(i)) continue;
+      for (size_t e = 0; e < values.size(); ++e) b.set(e, values[e]);
     }
     expected.push_back(b);
     found.push_back(b);

@@ -1,4 +1,4 @@
-// Runs a kernel compiled and interpreted on the same data and compares every byte that it may touch.
+// Runs a kernel compiled and interpreted on the same data and compares all memory around it.
 #pragma once
 
 #include <string>

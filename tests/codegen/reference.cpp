@@ -109,7 +109,9 @@ class Interpreter {
           v[i] = load_as_double(args_[op.access.param], op.type, address(op.access, i));
           break;
         case Kind::constant: v[i] = rounded(op.imm, op.type); break;
-        case Kind::index: v[i] = rounded(static_cast<double>(address(op.access, i)), op.type); break;
+        case Kind::index:
+          v[i] = rounded(static_cast<double>(address(op.access, i)), op.type);
+          break;
         case Kind::prim: {
           double x[3] = {};
           for (size_t a = 0; a < op.args.size(); ++a) x[a] = values_[op.args[a]][i];

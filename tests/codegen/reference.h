@@ -7,7 +7,7 @@
 
 namespace fusec::test {
 
-// Runs the whole launch. args[i] is the base of params[i]; n is the length for flat and flat_reduce.
+// Runs the whole launch. args[i] is the base of params[i]; n: length of flat and flat_reduce.
 // Loads see the memory as it was before the launch. Values are doubles, rounded where the kernel
 // casts (to bf16, f16, f32 or an integer); integers are exact up to 2^53.
 void run_reference(const KernelProgram& kernel, const std::vector<void*>& args, int64_t n);

@@ -52,7 +52,9 @@ Random make(uint64_t seed) {
   }
   auto grow = [&](int times) {
     for (int i = 0; i < times; ++i) {
-      int x = pool[dice(static_cast<int>(pool.size()))], y = pool[dice(static_cast<int>(pool.size()))];
+      const int size = static_cast<int>(pool.size());
+      int x = pool[dice(size)], y = pool[dice(size)];
+      int above_one = b.prim(Prim::add, {b.prim(Prim::abs, {y}), b.c(1)});
       switch (dice(9)) {
         case 0: x = b.prim(Prim::add, {x, y}); break;
         case 1: x = b.prim(Prim::sub, {x, y}); break;
@@ -60,9 +62,9 @@ Random make(uint64_t seed) {
         case 3: x = b.prim(Prim::max, {x, y}); break;
         case 4: x = b.prim(Prim::tanh, {x}); break;
         case 5: x = b.prim(Prim::sin, {x}); break;
-        case 6: x = b.prim(Prim::div, {x, b.prim(Prim::add, {b.prim(Prim::abs, {y}), b.c(1)})}); break;
+        case 6: x = b.prim(Prim::div, {x, above_one}); break;
         case 7: x = b.prim(Prim::exp, {b.prim(Prim::neg, {b.prim(Prim::abs, {x})})}); break;
-        case 8: x = b.prim(Prim::sqrt, {b.prim(Prim::abs, {b.prim(Prim::add, {x, b.c(3)})})}); break;
+        case 8: x = b.prim(Prim::sqrt, {above_one}); break;
       }
       pool.push_back(x);
     }

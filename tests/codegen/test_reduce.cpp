@@ -8,7 +8,7 @@ using namespace fusec;
 using namespace fusec::test;
 
 TEST_CASE("columns: sums over one and two dimensions, odd widths") {
-  for (int64_t n : {1, 5, 16, 63, 64, 65, 200}) {
+  for (int64_t n : {1, 5, 16, 63, 64, 65, 200, 256}) {
     for (int vector : {16, 64, 128}) {
       Build b("columns", ScheduleKind::columns, {2, 7, 3, n}, 1);
       b.k.schedule.vector = vector;

@@ -66,7 +66,7 @@ TEST_CASE("source stage: errors name the kernel") {
                        doctest::Contains("defines no function @k3"), Error);
 }
 
-TEST_CASE("many kernels, equal names, more threads than kernels; results do not depend on threads") {
+TEST_CASE("many kernels, equal names, more threads than kernels; threads do not change results") {
   std::vector<KernelProgram> all;
   for (int i = 0; i < 12; ++i) all.push_back(rms_norm("same", 50 + 37 * i));
   std::vector<const KernelProgram*> kernels;

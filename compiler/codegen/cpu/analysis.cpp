@@ -1,4 +1,4 @@
-// KernelProgram -> Analysis: dependence, liveness, stages, lanes and row buffers. Exists so that the
+// KernelProgram -> Analysis: dependence, liveness, stages, lanes, row buffers. Exists so that the
 // emitters only spell decisions. Refuses kernels whose accesses do not fit their schedule.
 #include "analysis.h"
 
@@ -43,7 +43,8 @@ int own_cost(const KernelOp& op, const OpFacts& f) {
 
 void find_dependence(const KernelProgram& k, Analysis& a) {
   const uint32_t last = k.extents.empty() ? 0 : 1u << (k.extents.size() - 1);
-  const bool sized = k.schedule.kind == ScheduleKind::rows || k.schedule.kind == ScheduleKind::columns;
+  const ScheduleKind kind = k.schedule.kind;
+  const bool sized = kind == ScheduleKind::rows || kind == ScheduleKind::columns;
   for (size_t i = 0; i < k.ops.size(); ++i) {
     const KernelOp& op = k.ops[i];
     OpFacts& f = a.ops[i];

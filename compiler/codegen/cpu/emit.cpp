@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Matchers.h"
 
 namespace fusec::codegen_cpu {
 
@@ -144,6 +145,7 @@ void Emitter::bind_unit_pointers(const Values& index, uint32_t unit_dims, Value 
     const KernelOp& op = kernel_.ops[i];
     const OpFacts& f = facts_.ops[i];
     if (op.access.param < 0 || !f.live || launch_.values.count(static_cast<int>(i))) continue;
+    locate(kernel_.params[op.access.param].name + "_at");
     Value offset;
     for (size_t d = 0; d < f.strides.size(); ++d) {
       if ((unit_dims >> d & 1) && f.strides[d] != 0) {
@@ -152,7 +154,6 @@ void Emitter::bind_unit_pointers(const Values& index, uint32_t unit_dims, Value 
     }
     if (extra && op.kind == KernelOp::Kind::store) offset = add(offset, extra);
     if (op.access.offset != 0) offset = add(offset, i64(op.access.offset));
-    locate(kernel_.params[op.access.param].name + "_at");
     Value base = params_[op.access.param];
     pointers_[i] = offset ? gep(base, storage_type(kernel_.params[op.access.param].dtype), offset)
                           : base;

@@ -1,12 +1,13 @@
 // Loads, stores and storage formats: bf16 lives in memory as i16 and is converted by integer shifts
 // (or the target's own instruction), b8 as a byte. A load of a partial vector reads whole lanes,
 // which the padding of every buffer allows; a store writes only lanes that exist.
-#include <limits>
+#include <algorithm>
 
 #include "emit.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
 
 namespace fusec::codegen_cpu {
 
@@ -135,6 +136,7 @@ void Emitter::store(int op, Value packed, const Point& p) {
   Type element = storage_type(param.dtype);
   int align = bytes_of(element);
   int64_t stride = last_stride(facts_.ops[op]);
+  locate(param.name + "_at");
   Value pointer = address(op, p);
   bool vector = mlir::isa<mlir::VectorType>(packed.getType());
   if (!vector || (stride == 1 && p.valid == p.width)) {

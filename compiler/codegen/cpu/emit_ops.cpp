@@ -1,13 +1,11 @@
-// One KernelOp -> arith and math ops on scalars or vectors, whichever the op is: an op that does not
+// One KernelOp -> arith and math ops on scalars or vectors, whichever it is: an op that does not
 // vary along the last dimension stays a scalar until a vector needs it.
-#include <cmath>
-
 #include "emit.h"
-#include "fusec/base/error.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
 
 namespace fusec::codegen_cpu {
 

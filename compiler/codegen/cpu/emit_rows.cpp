@@ -1,6 +1,6 @@
-// The `rows` schedule: a row at a time, the last dimension in vectors. A short row is computed once,
-// straight-line, with all its values in registers across the reductions; a long one in one loop a
-// pass, where costly values that several passes need lie in row buffers.
+// The `rows` schedule: a row at a time, the last dimension in vectors. A short row is computed
+// once, straight-line, with all its values in registers across the reductions; a long one in one
+// loop a pass, where costly values that several passes need lie in row buffers.
 #include <algorithm>
 #include <bit>
 

@@ -38,7 +38,7 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target) {
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
   std::unique_ptr<llvm::TargetMachine> machine(
       found->createTargetMachine(triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
-                                 llvm::CodeModel::Small, llvm::CodeGenOptLevel::Less));
+                                 llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
   if (!machine) fail_internal("LLVM can not make a machine for processor " + target.cpu);
   return machine;
 }

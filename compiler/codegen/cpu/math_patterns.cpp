@@ -7,6 +7,7 @@
 #include "lower.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/IR/TypeUtilities.h"
 
 namespace fusec::codegen_cpu {
 namespace {

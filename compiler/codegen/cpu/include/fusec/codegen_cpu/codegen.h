@@ -1,7 +1,7 @@
 // Kernels of a plan to machine code for this processor, and every text on the way.
 //
-// KernelProgram -> MLIR (vector, arith, math, scf; memory by bare pointers) -> LLVM IR -> ELF object
-// -> KernelFn. The number of lanes of a step is chosen here from the target and the types;
+// KernelProgram -> MLIR (vector, arith, math, scf; memory by bare pointers) -> LLVM IR -> ELF
+// object -> KernelFn. The number of lanes of a step is chosen here from the target and the types;
 // schedule.vector is binding only for `columns`, where it fixes the work unit.
 //
 // Stored bf16 is rounded to nearest even. With avx512bf16 the hardware conversion is used, which

@@ -1,0 +1,72 @@
+// RUN: split-file %s %t
+// RUN: %fusec --print-after=select_library --stop-after=fused --no-locations %t/gemm.mlir | FileCheck %t/gemm.mlir
+// RUN: %fusec --print-after=select_library --stop-after=fused --no-locations %t/calls.mlir | FileCheck %t/calls.mlir
+
+//--- gemm.mlir
+fusec.graph "gemm" {
+  %x = fusec.input "x" : tensor<4x8xf32>
+  %w = fusec.parameter "w" : tensor<16x8xf32>
+  %a = fusec.input "a" : tensor<2x3x4x5xf32>
+  %b = fusec.input "b" : tensor<2x3x5x6xf32>
+  %t = fusec.input "t" : tensor<5x2x4xf32>
+  %u = fusec.input "u" : tensor<2x6x5xf32>
+
+  // x w^T: no operand moves.
+  %linear = fusec.contract "mk,nk->mn"(%x, %w) : (tensor<4x8xf32>, tensor<16x8xf32>) -> tensor<4x16xf32>
+  // The transposed result is the same product with its sides exchanged.
+  %swapped = fusec.contract "mk,nk->nm"(%x, %w) : (tensor<4x8xf32>, tensor<16x8xf32>) -> tensor<16x4xf32>
+  // Leading labels of all three are batches.
+  %batched = fusec.contract "abmk,abkn->abmn"(%a, %b) : (tensor<2x3x4x5xf32>, tensor<2x3x5x6xf32>) -> tensor<2x3x4x6xf32>
+  // Two summed labels in the same order are one.
+  %weight = fusec.contract "abm,abn->mn"(%t, %t) : (tensor<5x2x4xf32>, tensor<5x2x4xf32>) -> tensor<4x4xf32>
+
+  // What no layout of a GEMM describes is permuted first: here the batch label lies inside.
+  %inside = fusec.contract "kbm,bnk->bmn"(%t, %u) : (tensor<5x2x4xf32>, tensor<2x6x5xf32>) -> tensor<2x4x6xf32>
+  // A label summed in one operand only is a reduction.
+  %lonely = fusec.contract "kbm,bnj->bmn"(%t, %u) : (tensor<5x2x4xf32>, tensor<2x6x5xf32>) -> tensor<2x4x6xf32>
+
+  fusec.output "linear" %linear : tensor<4x16xf32>
+  fusec.output "swapped" %swapped : tensor<16x4xf32>
+  fusec.output "batched" %batched : tensor<2x3x4x6xf32>
+  fusec.output "weight" %weight : tensor<4x4xf32>
+  fusec.output "inside" %inside : tensor<2x4x6xf32>
+  fusec.output "lonely" %lonely : tensor<2x4x6xf32>
+}
+// CHECK-LABEL: // after select_library
+// CHECK-NOT: fusec.contract
+// CHECK: %[[X:.*]] = fusec.input "x"
+// CHECK: %[[W:.*]] = fusec.parameter "w"
+// CHECK: %[[T:.*]] = fusec.input "t"
+// CHECK: %[[U:.*]] = fusec.input "u"
+// CHECK: fusec.library "gemm"(%[[X]], %[[W]]) {{.*}}batch = 1 {{.*}}k = 8 : {{.*}}m = 4 : {{.*}}n = 16 : {{.*}}trans_a = 0 : i64, trans_b = 1 : i64
+// CHECK: fusec.library "gemm"(%[[W]], %[[X]]) {{.*}}m = 16 : {{.*}}n = 4 : {{.*}}trans_a = 0 : i64, trans_b = 1 : i64
+// CHECK: fusec.library "gemm"({{.*}}) {{.*}}batch = 6 {{.*}}k = 5 : {{.*}}m = 4 : {{.*}}n = 6 : {{.*}}stride_a = 20 : i64, stride_b = 30 : i64, stride_c = 24 : i64, trans_a = 0 : i64, trans_b = 0 : i64
+// CHECK: fusec.library "gemm"(%[[T]], %[[T]]) {{.*}}k = 10 : {{.*}}trans_a = 1 : i64, trans_b = 0 : i64
+// CHECK: %[[TP:.*]] = fusec.view permute(%[[T]]) {dims = array<i64: 1, 2, 0>} : tensor<5x2x4xf32> to tensor<2x4x5xf32>
+// CHECK: fusec.library "gemm"(%[[TP]], %[[U]]) {{.*}}batch = 2 {{.*}}trans_b = 1
+// CHECK: %[[TS:.*]] = fusec.reduce sum(%[[T]]) axes [0] : tensor<5x2x4xf32> to tensor<2x4xf32>
+// CHECK: %[[US:.*]] = fusec.reduce sum(%[[U]]) axes [2] : tensor<2x6x5xf32> to tensor<2x6xf32>
+// CHECK: fusec.library "gemm"(%[[TS]], %[[US]]) {{.*}}batch = 2 {{.*}}k = 1 :
+
+//--- calls.mlir
+// Attention, gather and scatter become calls; pointwise ops, reductions and concat stay.
+fusec.graph "calls" {
+  %q = fusec.input "q" : tensor<1x8x4x16xf32>
+  %k = fusec.input "k" : tensor<1x8x2x16xf32>
+  %cu = fusec.input "cu" : tensor<3xi32>
+  %table = fusec.parameter "table" : tensor<100x32xf32>
+  %index = fusec.input "index" : tensor<2x5xi32>
+  %o, %lse = fusec.attention(%q, %k, %k, %cu) {causal = true, scale = 0.25 : f64, softcap = 15.0 : f64} : (tensor<1x8x4x16xf32>, tensor<1x8x2x16xf32>, tensor<1x8x2x16xf32>, tensor<3xi32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
+  %rows = fusec.gather(%table, %index) : (tensor<100x32xf32>, tensor<2x5xi32>) -> tensor<2x5x32xf32>
+  %sum = fusec.scatter add(%table, %index, %rows) : (tensor<100x32xf32>, tensor<2x5xi32>, tensor<2x5x32xf32>) -> tensor<100x32xf32>
+  %e = fusec.map exp(%sum) : (tensor<100x32xf32>) -> tensor<100x32xf32>
+  %s = fusec.reduce sum(%e) axes [1] : tensor<100x32xf32> to tensor<100xf32>
+  fusec.output "o" %o : tensor<1x8x4x16xf32>
+  fusec.output "s" %s : tensor<100xf32>
+}
+// CHECK-LABEL: // after select_library
+// CHECK: fusec.library "attention"({{.*}}) {b = 1 : i64, causal = 1 : i64, d = 16 : i64, docs = 2 : i64, h = 4 : i64, kv = 2 : i64, s = 8 : i64, scale = 2.500000e-01 : f64, softcap = 1.500000e+01 : f64, t = 8 : i64, type = "f32"}
+// CHECK: fusec.library "gather"({{.*}}) {count = 10 : i64, index_type = "i32", rows = 100 : i64, type = "f32", width = 32 : i64}
+// CHECK: fusec.library "scatter"({{.*}}) {count = 10 : i64, {{.*}}mode = "add"
+// CHECK: fusec.map exp
+// CHECK: fusec.reduce sum
