@@ -18,7 +18,7 @@ Tensor image_input(Graph& graph, const VisionGptConfig& c, int64_t rows) {
 }
 
 // Everything from inputs to the summed loss, as training and evaluation share it.
-LossSum record_loss(Graph& graph, const VisionGptConfig& config, int64_t rows) {
+LossSum record_loss(Graph& graph, const VisionGptConfig& config, int64_t rows, double smoothing) {
   config.check();
   Tensor images = image_input(graph, config, rows);
   Tensor tokens = graph.input("tokens", {rows, config.sequence}, i32);
@@ -27,7 +27,7 @@ LossSum record_loss(Graph& graph, const VisionGptConfig& config, int64_t rows) {
   ImageTower tower(graph, config);
   TextTrunk trunk(graph, config);
   Tensor logits = trunk.logits(trunk.hidden(tokens, slots, tower(images)));
-  return token_loss(logits, reshape(targets, {rows * config.sequence}));
+  return token_loss(logits, reshape(targets, {rows * config.sequence}), smoothing);
 }
 
 // K of "last:K".
@@ -100,7 +100,7 @@ std::vector<Tensor> trainable(Graph& graph, const VisionGptConfig& config,
 RecordedGraph record_training_step(const VisionGptConfig& config, int64_t rows,
                                    const std::string& train, const AdamWOptions& options) {
   auto graph = std::make_unique<Graph>();
-  Tensor loss = record_loss(*graph, config, rows).mean();
+  Tensor loss = record_loss(*graph, config, rows, config.label_smoothing).mean();
   std::vector<Tensor> params = trainable(*graph, config, train);
   Tensor norm = adamw(*graph, params, grad(loss, params), options);
   return {std::move(graph), {{"loss", loss}, {"grad_norm", norm}}};
@@ -108,7 +108,7 @@ RecordedGraph record_training_step(const VisionGptConfig& config, int64_t rows,
 
 RecordedGraph record_evaluation(const VisionGptConfig& config, int64_t rows) {
   auto graph = std::make_unique<Graph>();
-  LossSum loss = record_loss(*graph, config, rows);
+  LossSum loss = record_loss(*graph, config, rows, 0);
   return {std::move(graph), {{"loss_sum", loss.sum}, {"count", loss.count}}};
 }
 

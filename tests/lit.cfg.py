@@ -12,6 +12,7 @@ llvm = lit_config.params.get("llvm", "/usr/lib/llvm-22")
 config.name = "fusec"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
+config.excludes = ["inputs"]
 config.test_source_root = os.path.dirname(os.path.abspath(__file__))
 config.test_exec_root = os.path.join(build, "tests", "lit")
 config.environment["PATH"] = os.pathsep.join([os.path.join(llvm, "bin"), "/usr/bin", "/bin"])

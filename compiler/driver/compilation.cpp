@@ -118,7 +118,22 @@ void Compilation::from_text(std::string_view text, const std::string& name) {
     result_.plan = parse_plan(parts.plan);
     verify(result_.plan);
     source_ = std::move(parts.kernels);
+    if (start_ > Stage::plan && source_.size() != result_.plan.kernels.size())
+      fail_user(name + ": expected one section for each of the plan's " +
+                std::to_string(result_.plan.kernels.size()) + " kernels, found " + std::to_string(source_.size()));
+    if (start_ == Stage::binary) link_binary();
   }
+}
+
+void Compilation::link_binary() {
+  Timer timer(result_.times.binary);
+  std::vector<std::vector<char>> objects;
+  std::vector<std::string> names;
+  for (const KernelProgram& k : result_.plan.kernels) {
+    objects.push_back(bytes_of_hex(source_[objects.size()]));
+    names.push_back(k.name);
+  }
+  kernels_ = codegen_cpu::link_object_code(objects, names);
 }
 
 void Compilation::run() {
@@ -228,6 +243,8 @@ std::string Compilation::text_of(Stage stage) {
     const KernelProgram& k = result_.plan.kernels[i];
     if (stage == Stage::source)
       bodies.push_back(source_.empty() ? codegen_cpu::emit_llvm_ir(k, target_) : source_[i]);
+    else if (start_ == Stage::binary)
+      bodies.push_back(source_[i]);
     else
       bodies.push_back(hex_text(codegen_cpu::object_code(k, target_)));
   }

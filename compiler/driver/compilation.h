@@ -30,6 +30,7 @@ class Compilation {
  private:
   struct Ir;
   void reach(Stage stage);
+  void link_binary();
   void run_passes(std::string_view stage, double& seconds);
   void emit(Stage stage);
   std::string text_of(Stage stage);
@@ -41,7 +42,7 @@ class Compilation {
   int threads_;
   std::unique_ptr<Ir> ir_;
   Stage start_ = Stage::graph;
-  std::vector<std::string> source_;  // stage source, when read from text
+  std::vector<std::string> source_;  // a section a kernel, when read from stage source or binary
   codegen_cpu::CompiledKernels kernels_;
   Inspection result_;
 };

@@ -47,10 +47,6 @@ StageText split_stage_text(std::string_view text, const std::string& name) {
     else if (section) section->append(line);
     else fail_user(name + ": expected a line \"=== source\" first");
   }
-  if (stage == Stage::binary) {
-    // Machine code is tied to the process that links it; the plan before it says the same.
-    out.kernels.clear();
-  }
   return out;
 }
 
@@ -64,6 +60,20 @@ std::string hex_text(const std::vector<char>& bytes) {
     if (i % 40 == 39) out += '\n';
   }
   return out + "\n";
+}
+
+std::vector<char> bytes_of_hex(std::string_view text) {
+  std::vector<char> out;
+  int high = -1;
+  for (char c : text) {
+    if (c == '\n' || c == '\r') continue;
+    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (digit < 0) fail_user(std::string("binary stage: expected hexadecimal digits, found '") + c + "'");
+    if (high < 0) high = digit;
+    else out.push_back(static_cast<char>(high * 16 + digit)), high = -1;
+  }
+  if (high >= 0) fail_user("binary stage: expected an even number of hexadecimal digits");
+  return out;
 }
 
 }  // namespace fusec::driver

@@ -5,7 +5,7 @@
 //   === source                           the source stage: the plan, then LLVM IR a kernel
 //   plan "..." { ... }
 //   === kernel k00_silu_mul
-//   define void @k00_silu_mul(...)
+//   define void @k00_silu_mul(...)       in the binary stage: the object file, hexadecimal
 #pragma once
 
 #include <string>
@@ -28,6 +28,8 @@ struct StageText {
 };
 StageText split_stage_text(std::string_view text, const std::string& name);
 
+// Bytes as lines of hexadecimal digits, and back; a user Error for anything else.
 std::string hex_text(const std::vector<char>& bytes);
+std::vector<char> bytes_of_hex(std::string_view text);
 
 }  // namespace fusec::driver

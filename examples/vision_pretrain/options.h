@@ -19,14 +19,14 @@ struct RunOptions {
   // keeps a value given on the command line.
   models::TrainerOptions trainer;
   models::Schedule schedule;
-  double lr = 2e-3;
-  int64_t steps = 900;   // 0: no limit; then minutes is not 0
+  double lr = 1e-3;
+  int64_t steps = 2000;  // 0: no limit; then minutes is not 0
   double minutes = 0;    // 0: no limit
   int64_t sequence = 0;  // 0: as long as the longest training caption needs
 
   // Output.
   std::string out = "runs/emoji";
-  int64_t eval_every = 200;  // steps between validations
+  int64_t eval_every = 300;  // steps between validations
   int64_t log_every = 10;    // steps between lines of metrics.jsonl
   int64_t samples = 24;      // held-out captions printed of each set
   std::string config_text;   // the options as a config file that repeats the run

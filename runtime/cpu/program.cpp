@@ -68,10 +68,12 @@ class CpuProgram final : public Program {
   }
 
   void write(int buffer, const void* data, size_t bytes) override {
-    std::memcpy(checked(buffer, bytes), data, bytes);
+    std::byte* to = checked(buffer, bytes);
+    if (bytes > 0) std::memcpy(to, data, bytes);  // an empty tensor's data may be null
   }
   void read(int buffer, void* data, size_t bytes) const override {
-    std::memcpy(data, checked(buffer, bytes), bytes);
+    const std::byte* from = checked(buffer, bytes);
+    if (bytes > 0) std::memcpy(data, from, bytes);
   }
 
   void run() override {

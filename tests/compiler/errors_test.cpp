@@ -53,11 +53,11 @@ TEST_CASE("every stage reads back to the same plan") {
   Tensor loss = sum(square(rms_norm(linear(x, w))) * 0.5 + 0.1);
   g.assign(w, w - grad(loss, {w})[0] * 0.1);
   InspectOptions all;
-  for (int s = 0; s < 6; ++s) all.texts.push_back(static_cast<Stage>(s));
-  all.until = Stage::source;
+  for (int s = 0; s < 7; ++s) all.texts.push_back(static_cast<Stage>(s));
+  all.until = Stage::binary;
   Inspection first = inspect(g, {{"loss", loss}}, "g", all);
   std::string plan = first.texts.at(Stage::plan);
-  for (int s = 0; s < 6; ++s) {
+  for (int s = 0; s < 7; ++s) {
     CAPTURE(stage_names()[s]);
     InspectOptions o;
     o.until = Stage::binary;

@@ -188,4 +188,16 @@ std::vector<char> object_code(const KernelProgram& kernel, const CpuTarget& targ
   return std::vector<char>(object->getBufferStart(), object->getBufferEnd());
 }
 
+CompiledKernels link_object_code(const std::vector<std::vector<char>>& objects,
+                                 const std::vector<std::string>& names) {
+  std::vector<std::unique_ptr<llvm::MemoryBuffer>> buffers;
+  std::vector<std::string> symbols;
+  for (size_t i = 0; i < objects.size(); ++i) {
+    buffers.push_back(llvm::MemoryBuffer::getMemBufferCopy(
+        llvm::StringRef(objects[i].data(), objects[i].size()), names[i]));
+    symbols.push_back(symbol_of(names[i]));
+  }
+  return link_objects(std::move(buffers), symbols);
+}
+
 }  // namespace fusec::codegen_cpu

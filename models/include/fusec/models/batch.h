@@ -20,7 +20,7 @@
 namespace fusec::models {
 
 struct CaptionBatch {
-  std::vector<float> images;     // [rows, 3, S, S], -1 (black) .. 1 (white)
+  std::vector<float> images;     // [rows, 3, S, S], 0 (white, the background) .. 4 (black)
   std::vector<int32_t> tokens;   // [rows, T]
   std::vector<int32_t> targets;  // [rows, T], -1: not supervised
   std::vector<int32_t> slots;    // [rows * N], flat position b * T + t; -1 in empty rows
@@ -32,10 +32,17 @@ struct CaptionBatch {
 int64_t tokens_in_row(const std::string& caption, const WordTokenizer& tokenizer,
                       const VisionGptConfig& config);
 
+// Pixels by which a picture is moved right and down; what moves in is white.
+struct Shift {
+  int dx = 0, dy = 0;
+};
+
 // One row an item; rows past the last item are empty (padding only, no supervision, slots -1).
 // User Error if there are more items than rows, an image is not S x S, or a caption does not fit.
+// Item i is moved by shifts[i]; no shifts: none is.
 CaptionBatch pack_captions(const std::vector<const data::CaptionedImage*>& items, int64_t rows,
-                           const WordTokenizer& tokenizer, const VisionGptConfig& config);
+                           const WordTokenizer& tokenizer, const VisionGptConfig& config,
+                           const std::vector<Shift>& shifts = {});
 
 // A batch of prompts (<bos> and image slots only): what greedy captioning starts from.
 CaptionBatch pack_prompts(const std::vector<const io::Image*>& images, int64_t rows,

@@ -11,9 +11,9 @@ namespace fusec::models {
 // Vision transformer (Dosovitskiy et al. 2021), pre-LN, without class token.
 struct VitConfig {
   int64_t image = 32;  // side of the square picture, pixels
-  int64_t patch = 4;   // side of a patch, pixels; divides image
+  int64_t patch = 8;   // side of a patch, pixels; divides image
   int64_t width = 128;
-  int64_t layers = 4;
+  int64_t layers = 2;
   int64_t heads = 4;  // divides width
   int64_t patches() const { return (image / patch) * (image / patch); }
 
@@ -47,6 +47,7 @@ struct VisionGptConfig {
   double rope_theta = 10000;
   double norm_eps = 1e-6;
   double softcap = 15;          // of the logits; 0: none
+  double label_smoothing = 0;   // of the training loss; evaluation never smooths
   bool attention_bias = false;  // q, k, v biases, as in Qwen2.5
   bool weighted_norms = false;  // RMS norm weights, as in Llama and Qwen2.5
 

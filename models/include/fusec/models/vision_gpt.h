@@ -108,7 +108,7 @@ struct LossSum {
   // sum / count, and 0 for a batch without supervision.
   Tensor mean() const;
 };
-LossSum token_loss(const Tensor& logits, const Tensor& targets);
+LossSum token_loss(const Tensor& logits, const Tensor& targets, double smoothing = 0);
 
 // Parameters of a graph counted by module (the first part of their names), in order of creation.
 struct ModuleCount {

@@ -45,8 +45,9 @@ inline Tensor softcap(At x, double cap) {
 }
 
 // Token losses of logits [N, V] (f32) against target [N] (i32): logsumexp(z) - z[target], and 0
-// where target < 0. The caller divides the sum by the number of supervised tokens.
-inline Tensor cross_entropy(At logits, const Tensor& target) {
+// where target < 0. The caller divides the sum by the number of supervised tokens. With smoothing s
+// the target distribution is 1 - s on the target plus s spread evenly (Szegedy et al. 2016).
+inline Tensor cross_entropy(At logits, const Tensor& target, double smoothing = 0) {
   auto at = [&](const Tensor& t) { return At(t, logits.loc); };
   const Tensor& z = logits.tensor;
   Tensor m = stop_gradient(at(max(logits, {-1}, true)));  // cancels in the gradient
@@ -55,6 +56,8 @@ inline Tensor cross_entropy(At logits, const Tensor& target) {
   Tensor t = reshape(at(target), {z.size(0), 1});
   Tensor zero = z.graph().constant(0.0, {}, z.dtype());
   Tensor picked = sum(at(select(at(at(column) == t), z, zero)), {-1}, true);
+  if (smoothing > 0)
+    picked = at(at(picked) * (1 - smoothing)) + at(mean(logits, {-1}, true)) * smoothing;
   Tensor loss = reshape(at(at(lse) - picked), {z.size(0)});
   return select(at(at(target) >= 0.0), loss, zero);
 }

@@ -58,4 +58,9 @@ FUSEC_API CompiledKernels compile_llvm_ir(const std::vector<std::string>& texts,
 // The `binary` stage: a relocatable ELF object that defines the kernel's function.
 FUSEC_API std::vector<char> object_code(const KernelProgram& kernel, const CpuTarget& target);
 
+// Reads the `binary` stage back: objects[i] defines the function of the kernel called names[i].
+// Bytes that are no object, or lack the function, are an internal Error naming the kernel.
+FUSEC_API CompiledKernels link_object_code(const std::vector<std::vector<char>>& objects,
+                                           const std::vector<std::string>& names);
+
 }  // namespace fusec::codegen_cpu
