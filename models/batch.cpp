@@ -8,20 +8,15 @@ namespace {
 
 // 8-bit interleaved RGB to planes in which the white background is 0, so that empty patches carry
 // nothing but their position; 1/64 gives strokes and fills values around 1 to 4.
-void write_pixels(const io::Image& image, int64_t side, Shift shift, float* out) {
+void write_pixels(const io::Image& image, int64_t side, float* out) {
   if (image.width != side || image.height != side) {
     fail_user("picture of " + std::to_string(image.width) + " x " + std::to_string(image.height) +
               " pixels, expected " + std::to_string(side) + " x " + std::to_string(side) +
               ": load the data with the model's image size");
   }
   int64_t plane = side * side;
-  for (int64_t y = 0; y < side; ++y) {
-    for (int64_t x = 0; x < side; ++x) {
-      int64_t from_y = y - shift.dy, from_x = x - shift.dx;
-      if (from_y < 0 || from_y >= side || from_x < 0 || from_x >= side) continue;  // stays 0
-      const uint8_t* pixel = image.rgb.data() + 3 * (from_y * side + from_x);
-      for (int64_t c = 0; c < 3; ++c) out[c * plane + y * side + x] = (255.0f - pixel[c]) / 64.0f;
-    }
+  for (int64_t i = 0; i < plane; ++i) {
+    for (int64_t c = 0; c < 3; ++c) out[c * plane + i] = (255.0f - image.rgb[3 * i + c]) / 64.0f;
   }
 }
 
@@ -41,10 +36,9 @@ CaptionBatch empty_batch(int64_t items, int64_t rows, const WordTokenizer& token
 
 // <bos>, slots and pixels of one row; returns the position after them.
 int64_t write_prompt(CaptionBatch& batch, int64_t row, const io::Image& image,
-                     const WordTokenizer& tokenizer, const VisionGptConfig& config,
-                     Shift shift = {}) {
+                     const WordTokenizer& tokenizer, const VisionGptConfig& config) {
   int64_t side = config.vision.image, count = config.resampler.queries;
-  write_pixels(image, side, shift, batch.images.data() + row * 3 * side * side);
+  write_pixels(image, side, batch.images.data() + row * 3 * side * side);
   int64_t base = row * config.sequence;
   batch.tokens[base] = tokenizer.bos();
   for (int64_t i = 0; i < count; ++i) {
@@ -63,13 +57,11 @@ int64_t tokens_in_row(const std::string& caption, const WordTokenizer& tokenizer
 }
 
 CaptionBatch pack_captions(const std::vector<const data::CaptionedImage*>& items, int64_t rows,
-                           const WordTokenizer& tokenizer, const VisionGptConfig& config,
-                           const std::vector<Shift>& shifts) {
+                           const WordTokenizer& tokenizer, const VisionGptConfig& config) {
   int64_t count = static_cast<int64_t>(items.size());
   CaptionBatch batch = empty_batch(count, rows, tokenizer, config);
   for (int64_t row = 0; row < count; ++row) {
-    int64_t at = write_prompt(batch, row, items[row]->image, tokenizer, config,
-                              shifts.empty() ? Shift{} : shifts[row]);
+    int64_t at = write_prompt(batch, row, items[row]->image, tokenizer, config);
     std::vector<int32_t> words = tokenizer.encode(items[row]->caption);
     words.push_back(tokenizer.eos());
     if (at + static_cast<int64_t>(words.size()) > config.sequence) {

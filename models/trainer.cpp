@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "fusec/base/hash.h"
-#include "fusec/base/philox.h"
 #include "fusec/models/init.h"
 
 namespace fusec::models {
@@ -44,21 +42,8 @@ Executable& CaptionTrainer::compiled(std::optional<Executable>& slot,
   return *slot;
 }
 
-// Drawn by (seed, step, row), so that a resumed run moves the pictures alike.
-std::vector<Shift> CaptionTrainer::shifts(size_t count) const {
-  std::vector<Shift> out;
-  auto range = static_cast<uint32_t>(2 * options_.max_shift + 1);
-  for (size_t row = 0; row < count && options_.max_shift > 0; ++row) {
-    PhiloxBlock words = philox(options_.seed, static_cast<uint64_t>(steps_), hash_text("shift") + row);
-    out.push_back({static_cast<int>(words[0] % range) - options_.max_shift,
-                   static_cast<int>(words[1] % range) - options_.max_shift});
-  }
-  return out;
-}
-
 StepResult CaptionTrainer::step(const CaptionedItems& items, double lr) {
-  CaptionBatch batch =
-      pack_captions(items, options_.rows, tokenizer_, options_.model, shifts(items.size()));
+  CaptionBatch batch = pack_captions(items, options_.rows, tokenizer_, options_.model);
   training_.set("images", batch.images);
   training_.set("tokens", batch.tokens);
   training_.set("targets", batch.targets);

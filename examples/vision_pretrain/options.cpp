@@ -88,9 +88,6 @@ void add_training_flags(CLI::App& app, RunOptions& o, std::string& schedule) {
   app.add_option("--minutes", o.minutes,
                  "Stop after this time; the schedule follows whichever ends first. 0: no limit")
       ->check(between(0, kMany));
-  app.add_option("--shift", o.trainer.max_shift,
-                 "Training pictures move by up to this many pixels, each way")
-      ->check(between(0, 1024));
   app.add_option("--batch", o.trainer.rows, "Pictures a step")->check(between(1, 65536));
   app.add_option("--lr", o.lr, "Peak learning rate")->check(between(0, 10));
   app.add_option("--schedule", schedule, "Learning rate after warm-up")
@@ -159,10 +156,10 @@ void refuse_extras(const CLI::App& app) {
 
 std::optional<RunOptions> parse_command_line(int argc, char** argv) {
   RunOptions o;
-  // Each emoji is seen some twenty times: without these two the model grows sure of what it learnt
-  // by heart, and its loss on whole emoji it never saw rises above that of a model that sees nothing.
+  // Each emoji is seen some twenty times: without smoothing the model grows so sure of what it
+  // learnt by heart that its loss on whole emoji it never saw reaches that of a model that sees
+  // nothing (4.39 against 4.37; with it 3.2).
   o.trainer.model.label_smoothing = 0.1;
-  o.trainer.max_shift = 2;
   o.trainer.compile.device = "auto";
   std::string schedule = "cosine", precision = "f32";
   bool no_fuse = false;

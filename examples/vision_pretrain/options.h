@@ -20,7 +20,7 @@ struct RunOptions {
   models::TrainerOptions trainer;
   models::Schedule schedule;
   double lr = 1e-3;
-  int64_t steps = 2000;  // 0: no limit; then minutes is not 0
+  int64_t steps = 2400;  // 0: no limit; then minutes is not 0
   double minutes = 0;    // 0: no limit
   int64_t sequence = 0;  // 0: as long as the longest training caption needs
 

@@ -32,17 +32,10 @@ struct CaptionBatch {
 int64_t tokens_in_row(const std::string& caption, const WordTokenizer& tokenizer,
                       const VisionGptConfig& config);
 
-// Pixels by which a picture is moved right and down; what moves in is white.
-struct Shift {
-  int dx = 0, dy = 0;
-};
-
 // One row an item; rows past the last item are empty (padding only, no supervision, slots -1).
 // User Error if there are more items than rows, an image is not S x S, or a caption does not fit.
-// Item i is moved by shifts[i]; no shifts: none is.
 CaptionBatch pack_captions(const std::vector<const data::CaptionedImage*>& items, int64_t rows,
-                           const WordTokenizer& tokenizer, const VisionGptConfig& config,
-                           const std::vector<Shift>& shifts = {});
+                           const WordTokenizer& tokenizer, const VisionGptConfig& config);
 
 // A batch of prompts (<bos> and image slots only): what greedy captioning starts from.
 CaptionBatch pack_prompts(const std::vector<const io::Image*>& images, int64_t rows,

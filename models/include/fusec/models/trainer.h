@@ -20,8 +20,7 @@ struct TrainerOptions {
   int64_t rows = 32;          // a batch
   std::string train = "all";  // see trainable() in graphs.h
   AdamWOptions optimizer;
-  uint64_t seed = 0;       // of the first parameter values and the shifts
-  int max_shift = 0;       // training pictures move by up to this many pixels a step, each way
+  uint64_t seed = 0;       // of the first parameter values
   CompileOptions compile;  // `share` is ignored
 };
 
@@ -59,7 +58,6 @@ class CaptionTrainer {
   // Compiled on first use, so that training starts without waiting for them.
   Executable& compiled(std::optional<Executable>& slot,
                        RecordedGraph (*record)(const VisionGptConfig&, int64_t));
-  std::vector<Shift> shifts(size_t count) const;
   void caption_batch(const std::vector<const io::Image*>& images,
                      std::vector<std::string>& captions);
   int32_t best_token(const float* logits) const;
