@@ -18,7 +18,6 @@
 #include "llvm/TargetParser/Host.h"
 
 namespace fusec::codegen_cpu {
-namespace {
 
 void initialise_native_target() {
   static std::once_flag once;
@@ -27,6 +26,8 @@ void initialise_native_target() {
     llvm::InitializeNativeTargetAsmPrinter();
   });
 }
+
+namespace {
 
 std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target) {
   initialise_native_target();

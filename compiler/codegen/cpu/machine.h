@@ -15,6 +15,9 @@ class Module;
 
 namespace fusec::codegen_cpu {
 
+// Registers this machine's code generator with LLVM; once a process, from any thread.
+void initialise_native_target();
+
 // Marks module and functions with triple, data layout, processor and features.
 void set_target(llvm::Module& module, const CpuTarget& target);
 

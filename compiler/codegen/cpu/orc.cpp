@@ -15,6 +15,7 @@ void check(llvm::Error error, const std::string& what) {
 
 CompiledKernels link_objects(std::vector<std::unique_ptr<llvm::MemoryBuffer>> objects,
                              const std::vector<std::string>& symbols) {
+  initialise_native_target();
   // No platform: kernels have no static constructors, and setting one up compiles a module.
   auto made = llvm::orc::LLJITBuilder()
                   .setPlatformSetUp(llvm::orc::setUpInactivePlatform)
