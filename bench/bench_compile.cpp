@@ -22,9 +22,11 @@ int main(int argc, char** argv) {
     double filled = now();
     exe.run();
     double first = now();
-    std::printf("tiny: record %.3f  compile %.3f  first step %.3f  graph to first step %.3f s (%zu kernels)\n",
-                recorded - start, compiled - recorded, first - filled,
-                recorded - start + compiled - recorded + first - filled, exe.plan().kernels.size());
+    std::printf(
+        "tiny: record %.3f  compile %.3f  first step %.3f  graph to first step %.3f s (%zu "
+        "kernels)\n",
+        recorded - start, compiled - recorded, first - filled,
+        recorded - start + compiled - recorded + first - filled, exe.plan().kernels.size());
     start = now();
     models::RecordedGraph d20 = models::build_bundled("vision-gpt:d20");
     recorded = now();

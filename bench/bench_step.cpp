@@ -44,25 +44,33 @@ int main(int argc, char** argv) {
   std::printf("%s, %d rounds, alternating\n", model.c_str(), rounds);
   std::printf("  fused    %4zu steps  median %7.1f ms  best %7.1f ms\n", fused.plan().steps.size(),
               1e3 * median(a), 1e3 * *std::min_element(a.begin(), a.end()));
-  std::printf("  unfused  %4zu steps  median %7.1f ms  best %7.1f ms\n", unfused.plan().steps.size(),
-              1e3 * median(b), 1e3 * *std::min_element(b.begin(), b.end()));
+  std::printf("  unfused  %4zu steps  median %7.1f ms  best %7.1f ms\n",
+              unfused.plan().steps.size(), 1e3 * median(b),
+              1e3 * *std::min_element(b.begin(), b.end()));
   std::printf("  ratio    median %.2f  best %.2f\n", median(b) / median(a),
               *std::min_element(b.begin(), b.end()) / *std::min_element(a.begin(), a.end()));
 
-  struct Row { double seconds = 0; int64_t bytes = 0, flops = 0; int launches = 0; };
+  struct Row {
+    double seconds = 0;
+    int64_t bytes = 0, flops = 0;
+    int launches = 0;
+  };
   std::map<std::string, Row> rows;
   double total = 0;
   constexpr int kProfiles = 5;
   for (int i = 0; i < kProfiles; ++i)
     for (const StepProfile& s : fused.profile()) {
       Row& r = rows[s.name];
-      r.seconds += s.seconds / kProfiles, r.bytes += s.bytes / kProfiles, r.flops += s.flops / kProfiles;
+      r.seconds += s.seconds / kProfiles, r.bytes += s.bytes / kProfiles,
+          r.flops += s.flops / kProfiles;
       r.launches += i == 0;
       total += s.seconds / kProfiles;
     }
   std::vector<std::pair<std::string, Row>> sorted(rows.begin(), rows.end());
-  std::sort(sorted.begin(), sorted.end(), [](auto& x, auto& y) { return x.second.seconds > y.second.seconds; });
-  std::printf("%-52s %8s %9s %6s %8s %8s\n", "fused step", "launches", "ms", "share", "GB/s", "GFLOP/s");
+  std::sort(sorted.begin(), sorted.end(),
+            [](auto& x, auto& y) { return x.second.seconds > y.second.seconds; });
+  std::printf("%-52s %8s %9s %6s %8s %8s\n", "fused step", "launches", "ms", "share", "GB/s",
+              "GFLOP/s");
   for (size_t i = 0; i < sorted.size() && i < 40; ++i) {
     const auto& [name, r] = sorted[i];
     std::printf("%-52s %8d %9.3f %5.1f%% %8.1f %8.1f\n", name.c_str(), r.launches, 1e3 * r.seconds,

@@ -34,7 +34,8 @@ inline void fill(Executable& exe) {
       std::vector<float> v(n);
       bool scalar = n == 1;
       for (int64_t i = 0; i < n; ++i)
-        v[i] = scalar ? 1e-3f : 0.05f * static_cast<float>(philox_normal(philox(2, i)[0], philox(2, i)[1]));
+        v[i] = scalar ? 1e-3f
+                      : 0.05f * static_cast<float>(philox_normal(philox(2, i)[0], philox(2, i)[1]));
       exe.set(b.name, v);
     }
   }

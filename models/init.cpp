@@ -24,7 +24,7 @@ int64_t residual_branches(const std::string& name, const VisionGptConfig& config
   return 1;
 }
 
-// Of query and key matrices; the trunk norms its queries and keys, so that scale means nothing there.
+// Of query and key matrices. The trunk norms its queries and keys, so scale means nothing there.
 double attention_gain(const std::string& name) {
   if (starts_with(name, "vision.")) return 2;
   if (starts_with(name, "resampler.")) return 4;

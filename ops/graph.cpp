@@ -9,9 +9,9 @@ namespace fusec {
 
 std::string_view name_of(OpKind kind) {
   static constexpr std::string_view names[] = {
-      "input", "parameter", "state",   "constant",  "iota",           "map",   "cast", "reduce",
-      "contract", "view",   "concat",  "gather",    "scatter", "attention", "attention_grad",
-      "assign"};
+      "input",   "parameter", "state",          "constant", "iota",   "map",
+      "cast",    "reduce",    "contract",       "view",     "concat", "gather",
+      "scatter", "attention", "attention_grad", "assign"};
   return names[static_cast<int>(kind)];
 }
 
@@ -106,10 +106,12 @@ Tensor Graph::constant(std::vector<float> data, Shape shape, DType dtype,
                        const std::source_location& loc) {
   if (dtype != DType::f32 && dtype != DType::i32)
     fail_user("constant with data: expected f32 or i32, found " + std::string(name_of(dtype)) +
-                  "; use cast()", loc);
+                  "; use cast()",
+              loc);
   if (static_cast<int64_t>(data.size()) != numel(shape))
     fail_user("constant: shape " + str(shape) + " needs " + std::to_string(numel(shape)) +
-                  " values, found " + std::to_string(data.size()), loc);
+                  " values, found " + std::to_string(data.size()),
+              loc);
   auto shared = std::make_shared<const std::vector<float>>(std::move(data));
   return append_typed(OpKind::constant, ConstantAttr{0, shared}, {}, {{std::move(shape), dtype}},
                       loc);
@@ -127,16 +129,18 @@ void Graph::assign(const Tensor& target, At value) {
   const Node& t = node(target.value());
   if (t.kind != OpKind::parameter && t.kind != OpKind::state)
     fail_user("assign: the target must be a parameter or state, found the result of " +
-                  std::string(name_of(t.kind)), value.loc);
+                  std::string(name_of(t.kind)),
+              value.loc);
   const std::string& name = t.as<NameAttr>().name;
   if (target.type() != value.tensor.type())
     fail_user("assign to " + name + ": expected " + target.type().str() + ", found " +
-                  value.tensor.type().str(), value.loc);
+                  value.tensor.type().str(),
+              value.loc);
   auto [it, fresh] =
       impl_->assigned.emplace(target.value().node, static_cast<int32_t>(impl_->nodes.size()));
   if (!fresh)
-    fail_user("assign to " + name + ": already assigned at " +
-                  impl_->nodes[it->second].loc.str() + "; a target takes one value a step",
+    fail_user("assign to " + name + ": already assigned at " + impl_->nodes[it->second].loc.str() +
+                  "; a target takes one value a step",
               value.loc);
   append_typed(OpKind::assign, NameAttr{name}, {target.value(), value.tensor.value()}, {},
                value.loc);

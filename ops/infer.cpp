@@ -10,8 +10,8 @@ namespace {
 
 using Types = std::vector<TensorType>;
 
-[[noreturn]] void bad(const std::string& op, const std::string& expected,
-                      const std::string& found, SourceLoc loc) {
+[[noreturn]] void bad(const std::string& op, const std::string& expected, const std::string& found,
+                      SourceLoc loc) {
   fail_user(op + ": expected " + expected + ", found " + found, loc);
 }
 
@@ -34,11 +34,15 @@ struct MapRule {
 
 MapRule map_rule(Pointwise op) {
   switch (op) {
-#define FUSEC_UNARY(name, ...) case Pointwise::name: return {1, false};
-#define FUSEC_BINARY(name, ...) case Pointwise::name: return {2, false};
-#define FUSEC_COMPARE(name, ...) case Pointwise::name: return {2, true};
-#define FUSEC_TERNARY(name, ...) case Pointwise::name: return {3, false};
-#include "fusec/ops/pointwise.def"
+#define FUSEC_UNARY(name, ...)             \
+  case Pointwise::name: return {1, false}; \
+      #define FUSEC_BINARY(name, ...)      \
+  case Pointwise::name: return {2, false}; \
+      #define FUSEC_COMPARE(name, ...)     \
+  case Pointwise::name: return {2, true};  \
+      #define FUSEC_TERNARY(name, ...)     \
+  case Pointwise::name: return {3, false}; \
+      #include "fusec/ops/pointwise.def"
   }
   return {0, false};
 }
@@ -57,7 +61,8 @@ Types infer_map(Pointwise op, const Types& in, SourceLoc loc) {
   bool integer_ok = rule.compare || op == Pointwise::select || rule.arity == 2 ||
                     op == Pointwise::neg || op == Pointwise::abs || op == Pointwise::square;
   DType t = in[first].dtype;
-  if (!is_float(t) && !(integer_ok && t != DType::b8) && !(t == DType::b8 && (first || rule.compare)))
+  if (!is_float(t) && !(integer_ok && t != DType::b8) &&
+      !(t == DType::b8 && (first || rule.compare)))
     bad(name, integer_ok ? "float or integer operands" : "float operands", all(in), loc);
   return {{in[0].shape, rule.compare ? DType::b8 : t}};
 }
@@ -77,11 +82,12 @@ Types infer_reduce(const ReduceAttr& a, const Types& in, SourceLoc loc) {
     if (a.axes[i] < 0 || a.axes[i] >= rank || (i && a.axes[i] <= a.axes[i - 1]))
       bad(name, "sorted distinct axes below " + std::to_string(rank), fusec::str(a.axes), loc);
   for (int64_t i = 0; i < rank; ++i) {
-    if (std::find(a.axes.begin(), a.axes.end(), i) == a.axes.end()) out.push_back(in[0].shape[i]);
-    else reduced *= in[0].shape[i];
+    if (std::find(a.axes.begin(), a.axes.end(), i) == a.axes.end())
+      out.push_back(in[0].shape[i]);
+    else
+      reduced *= in[0].shape[i];
   }
-  if (a.kind != ReduceKind::sum && reduced == 0)
-    bad(name, "a non-empty range", in[0].str(), loc);
+  if (a.kind != ReduceKind::sum && reduced == 0) bad(name, "a non-empty range", in[0].str(), loc);
   return {{out, in[0].dtype}};
 }
 
@@ -95,8 +101,9 @@ Types infer_contract(const ContractAttr& a, const Types& in, SourceLoc loc) {
       bad("contract " + labels, std::to_string(side[s]->size()) + " dimensions", in[s].str(), loc);
     for (size_t i = 0; i < side[s]->size(); ++i) {
       char c = (*side[s])[i];
-      if (side[s]->find(c) != i) bad("contract " + labels, "distinct labels in an operand",
-                                     std::string("'") + c + "' twice", loc);
+      if (side[s]->find(c) != i)
+        bad("contract " + labels, "distinct labels in an operand", std::string("'") + c + "' twice",
+            loc);
       auto [it, fresh] = sizes.emplace(c, in[s].shape[i]);
       if (!fresh && it->second != in[s].shape[i])
         bad("contract " + labels, std::string("one size for '") + c + "'", all(in), loc);
@@ -123,8 +130,7 @@ Types infer_concat(const ConcatAttr& a, const Types& in, SourceLoc loc) {
     bad("concat", "an axis below " + std::to_string(rank), std::to_string(a.axis), loc);
   for (size_t i = 1; i < in.size(); ++i) {
     bool same = in[i].dtype == out.dtype && in[i].shape.size() == out.shape.size();
-    for (int64_t d = 0; same && d < rank; ++d)
-      same = d == a.axis || in[i].shape[d] == out.shape[d];
+    for (int64_t d = 0; same && d < rank; ++d) same = d == a.axis || in[i].shape[d] == out.shape[d];
     if (!same) bad("concat", "parts that differ only along the axis", all(in), loc);
     out.shape[a.axis] += in[i].shape[a.axis];
   }
@@ -132,8 +138,7 @@ Types infer_concat(const ConcatAttr& a, const Types& in, SourceLoc loc) {
 }
 
 void check_index(const std::string& op, const TensorType& t, SourceLoc loc) {
-  if (t.dtype != DType::i32 && t.dtype != DType::i64)
-    bad(op, "an i32 or i64 index", t.str(), loc);
+  if (t.dtype != DType::i32 && t.dtype != DType::i64) bad(op, "an i32 or i64 index", t.str(), loc);
 }
 
 Shape rows_shape(const TensorType& index, const TensorType& table) {
@@ -199,11 +204,10 @@ Types infer_attention_grad(const Types& in, SourceLoc loc) {
 
 }  // namespace
 
-TensorType infer_view(const ViewAttr& a, const std::vector<int64_t>& target,
-                      const TensorType& in, SourceLoc loc);
+TensorType infer_view(const ViewAttr& a, const std::vector<int64_t>& target, const TensorType& in,
+                      SourceLoc loc);
 
-std::vector<TensorType> infer_types(OpKind kind, const Attr& attr, const Types& in,
-                                    SourceLoc loc) {
+std::vector<TensorType> infer_types(OpKind kind, const Attr& attr, const Types& in, SourceLoc loc) {
   switch (kind) {
     case OpKind::map: return infer_map(std::get<MapAttr>(attr).op, in, loc);
     case OpKind::cast:
@@ -221,16 +225,19 @@ std::vector<TensorType> infer_types(OpKind kind, const Attr& attr, const Types& 
     case OpKind::scatter: return infer_scatter(in, loc);
     case OpKind::attention: return infer_attention(in, loc);
     case OpKind::attention_grad: return infer_attention_grad(in, loc);
-    case OpKind::input: case OpKind::parameter: case OpKind::state: case OpKind::constant:
-    case OpKind::iota: case OpKind::assign:
+    case OpKind::input:
+    case OpKind::parameter:
+    case OpKind::state:
+    case OpKind::constant:
+    case OpKind::iota:
+    case OpKind::assign:
       fail_internal("infer_types: " + std::string(name_of(kind)) + " carries its own type", loc);
   }
   return {};
 }
 
 // A view's result shape is part of its attribute; this checks it against the operand.
-TensorType infer_view(const ViewAttr& a, const Shape& target, const TensorType& in,
-                      SourceLoc loc) {
+TensorType infer_view(const ViewAttr& a, const Shape& target, const TensorType& in, SourceLoc loc) {
   const Shape& s = in.shape;
   std::string found = in.str() + " to " + fusec::str(target);
   for (int64_t d : target)
@@ -264,14 +271,16 @@ TensorType infer_view(const ViewAttr& a, const Shape& target, const TensorType& 
       break;
     }
     case ViewKind::slice: {
-      bool ok = a.start.size() == s.size() && a.step.size() == s.size() && target.size() == s.size();
+      bool ok =
+          a.start.size() == s.size() && a.step.size() == s.size() && target.size() == s.size();
       for (size_t i = 0; ok && i < s.size(); ++i) {
         int64_t last = a.start[i] + (target[i] - 1) * a.step[i];
         ok = a.step[i] != 0 &&
              (target[i] == 0 || (a.start[i] >= 0 && a.start[i] < s[i] && last >= 0 && last < s[i]));
       }
-      if (!ok) bad("slice", "elements inside the operand, step not 0",
-                   found + ", start " + fusec::str(a.start) + ", step " + fusec::str(a.step), loc);
+      if (!ok)
+        bad("slice", "elements inside the operand, step not 0",
+            found + ", start " + fusec::str(a.start) + ", step " + fusec::str(a.step), loc);
       break;
     }
   }

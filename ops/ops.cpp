@@ -17,7 +17,8 @@ Shape broadcast_shape(const Shape& a, const Shape& b, const std::string& op, Sou
       fail_user(op + ": shapes " + str(a) + " and " + str(b) +
                     " do not broadcast: expected equal sizes or 1, found " + std::to_string(x) +
                     " and " + std::to_string(y) + " (counted from the right, axis " +
-                    std::to_string(i) + ")", loc);
+                    std::to_string(i) + ")",
+                loc);
     out[out.size() - 1 - i] = x == 1 ? y : x;
   }
   return out;
@@ -27,8 +28,8 @@ std::vector<int64_t> normal_axes(std::vector<int64_t> axes, int64_t rank, const 
                                  SourceLoc loc) {
   for (int64_t& a : axes) {
     if (a < -rank || a >= rank)
-      fail_user(op + ": axis " + std::to_string(a) + " of a tensor of rank " +
-                    std::to_string(rank), loc);
+      fail_user(op + ": axis " + std::to_string(a) + " of a tensor of rank " + std::to_string(rank),
+                loc);
     if (a < 0) a += rank;
   }
   std::sort(axes.begin(), axes.end());
@@ -109,15 +110,17 @@ Tensor cast(At x, DType to) {
 }
 
 Tensor stop_gradient(At x) {
-  return x.tensor.graph().append(OpKind::cast, CastAttr{x.tensor.dtype(), true},
-                                 {x.tensor.value()}, x.loc);
+  return x.tensor.graph().append(OpKind::cast, CastAttr{x.tensor.dtype(), true}, {x.tensor.value()},
+                                 x.loc);
 }
 
 Tensor reshape(At x, Shape shape) {
   int64_t known = 1, hole = -1;
   for (size_t i = 0; i < shape.size(); ++i) {
-    if (shape[i] == -1 && hole < 0) hole = static_cast<int64_t>(i);
-    else known *= shape[i];
+    if (shape[i] == -1 && hole < 0)
+      hole = static_cast<int64_t>(i);
+    else
+      known *= shape[i];
   }
   if (hole >= 0) {
     if (known == 0 || numel(x.tensor.shape()) % known != 0)
@@ -202,7 +205,8 @@ Tensor mean(At x, std::vector<int64_t> axes, bool keep) {
   int64_t before = numel(x.tensor.shape());
   Tensor s = reduce(ReduceKind::sum, x, std::move(axes), keep);
   int64_t after = numel(s.shape());
-  if (before == 0) fail_user("mean: expected a non-empty range, found " + x.tensor.type().str(), x.loc);
+  if (before == 0)
+    fail_user("mean: expected a non-empty range, found " + x.tensor.type().str(), x.loc);
   return At(s, x.loc) * (static_cast<double>(after) / static_cast<double>(before));
 }
 
@@ -222,7 +226,8 @@ Tensor linear(At x, const Tensor& weight, const std::optional<Tensor>& bias) {
   const Shape& s = x.tensor.shape();
   if (s.empty() || weight.rank() != 2 || weight.size(1) != s.back())
     fail_user("linear: expected x [..., in] and weight [out, in], found " + x.tensor.type().str() +
-                  " and " + weight.type().str(), x.loc);
+                  " and " + weight.type().str(),
+              x.loc);
   Tensor rows = reshape(x, {-1, s.back()});
   Tensor y = einsum("mk,nk->mn", At(rows, x.loc), weight);
   Shape out = s;
@@ -235,7 +240,8 @@ Tensor matmul(At a, const Tensor& b) {
   int64_t r = a.tensor.rank();
   if (r < 2 || b.rank() != r || r > 20)
     fail_user("matmul: expected a [..., m, k] and b [..., k, n] of one rank >= 2, found " +
-                  a.tensor.type().str() + " and " + b.type().str(), a.loc);
+                  a.tensor.type().str() + " and " + b.type().str(),
+              a.loc);
   std::string lead;
   for (int64_t i = 0; i + 2 < r; ++i) lead += static_cast<char>('a' + i);
   return einsum(lead + "xy," + lead + "yz->" + lead + "xz", a, b);
@@ -249,9 +255,9 @@ Tensor gather(At table, const Tensor& index) {
 
 static Tensor scatter_rows(At base, const Tensor& index, const Tensor& updates, ScatterMode mode) {
   same_graph({base.tensor, index, updates}, "scatter", base.loc);
-  return base.tensor.graph().append(
-      OpKind::scatter, ScatterAttr{mode},
-      {base.tensor.value(), index.value(), updates.value()}, base.loc);
+  return base.tensor.graph().append(OpKind::scatter, ScatterAttr{mode},
+                                    {base.tensor.value(), index.value(), updates.value()},
+                                    base.loc);
 }
 
 Tensor scatter(At base, const Tensor& index, const Tensor& updates) {

@@ -1,8 +1,8 @@
 // Folds views, merges equal ops and drops dead ones.
 //
 //   reshape(reshape(x)) -> reshape(x)          permute(permute(x)) -> permute(x)
-//   identity view, cast to the same type -> x  contract(permute(x), y) -> contract(x, y), relabelled
-//   x * 1, x + 0 (splat constants) -> x        two equal pure ops -> one
+//   identity view, cast to the same type -> x  contract(permute(x), y) -> contract(x, y),
+//   relabelled x * 1, x + 0 (splat constants) -> x        two equal pure ops -> one
 //
 // Refuses: anything that would move or drop a cast that changes a type.
 #include <mlir/IR/Builders.h>
@@ -101,17 +101,19 @@ void merge_equal(GraphOp graph) {
   std::unordered_multimap<size_t, Operation*> seen;
   for (Operation& op : llvm::make_early_inc_range(graph.getBody().front())) {
     if (!isPure(&op) || op.getNumRegions()) continue;
-    size_t h = OperationEquivalence::computeHash(
-        &op, OperationEquivalence::directHashValue, OperationEquivalence::ignoreHashValue,
-        OperationEquivalence::IgnoreLocations);
+    size_t h = OperationEquivalence::computeHash(&op, OperationEquivalence::directHashValue,
+                                                 OperationEquivalence::ignoreHashValue,
+                                                 OperationEquivalence::IgnoreLocations);
     Operation* same = nullptr;
     for (auto [it, end] = seen.equal_range(h); it != end && !same; ++it)
       if (OperationEquivalence::isEquivalentTo(it->second, &op,
                                                OperationEquivalence::exactValueMatch, nullptr,
                                                OperationEquivalence::IgnoreLocations))
         same = it->second;
-    if (same) op.replaceAllUsesWith(same), op.erase();
-    else seen.emplace(h, &op);
+    if (same)
+      op.replaceAllUsesWith(same), op.erase();
+    else
+      seen.emplace(h, &op);
   }
 }
 

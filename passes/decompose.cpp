@@ -27,8 +27,9 @@ void decompose(GraphOp graph, PassContext& context) {
     OpBuilder b(reduce);
     Type element = reduce.getType().getElementType();
     auto vector = [&](int64_t size) { return RankedTensorType::get({size}, element); };
-    mlir::Value flat = ViewOp::create(b, op.getLoc(), vector(n), "reshape", reduce.getArg(),
-                                      ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{});
+    mlir::Value flat =
+        ViewOp::create(b, op.getLoc(), vector(n), "reshape", reduce.getArg(), ArrayRef<int64_t>{},
+                       ArrayRef<int64_t>{}, ArrayRef<int64_t>{});
     mlir::Value parts = ReduceOp::create(b, op.getLoc(), vector((n + chunk - 1) / chunk),
                                          reduce.getKind(), flat, ArrayRef<int64_t>{0}, chunk);
     mlir::Value whole = ReduceOp::create(b, op.getLoc(), reduce.getType(), reduce.getKind(), parts,

@@ -32,8 +32,8 @@ bool is_alias(Operation* op) {
 }
 
 bool read_by_others(Operation* op) {
-  return llvm::any_of(op->getUsers(), [](Operation* u) {
-    return !is_fusable(u) || (is_free(u) && is_alias(u)); });
+  return llvm::any_of(op->getUsers(),
+                      [](Operation* u) { return !is_fusable(u) || (is_free(u) && is_alias(u)); });
 }
 
 // Turns the view behind operand `v` of `op` into a kernel of its own and reads its result.
@@ -64,7 +64,8 @@ void form_kernels(GraphOp graph, PassContext&) {
         b.setInsertionPointAfter(&op);
         Operation* copy = b.clone(op);
         op.getResult(0).replaceUsesWithIf(copy->getResult(0), [&](OpOperand& use) {
-          return !is_fusable(use.getOwner()) || (is_free(use.getOwner()) && is_alias(use.getOwner()));
+          return !is_fusable(use.getOwner()) ||
+                 (is_free(use.getOwner()) && is_alias(use.getOwner()));
         });
         make_kernel({copy}, kernel_name(copy));
       }

@@ -77,7 +77,8 @@ void fuse_horizontal(GraphOp graph, PassContext& context) {
         it->second = {built.program->schedule.kind, structural_hash(*built.program)};
     auto [kind, hash] = it->second;
     bool any_size = kind == ScheduleKind::flat || kind == ScheduleKind::flat_reduce;
-    if (hash && (any_size || llvm::all_of(kernel.getArgs(), [](mlir::Value v) { return bytes_of(v) <= kSmall; })))
+    if (hash && (any_size || llvm::all_of(kernel.getArgs(),
+                                          [](mlir::Value v) { return bytes_of(v) <= kSmall; })))
       groups[{distance[kernel], hash}].push_back(kernel);
   }
   for (auto& [key, group] : groups) {

@@ -28,7 +28,8 @@ KernelOp make_kernel(ArrayRef<Operation*> ops, StringRef name) {
   auto visit = [&](auto&& self, Operation* op) -> void {
     if (!seen.insert(op).second) return;
     for (mlir::Value v : op->getOperands())
-      if (Operation* def = v.getDefiningOp(); def && (in.count(def) || is_free(def))) self(self, def);
+      if (Operation* def = v.getDefiningOp(); def && (in.count(def) || is_free(def)))
+        self(self, def);
     body.push_back(op);
   };
   for (Operation* op : ops) visit(visit, op);
@@ -40,7 +41,8 @@ KernelOp make_kernel(ArrayRef<Operation*> ops, StringRef name) {
       if (!inside.count(v.getDefiningOp()) && !llvm::is_contained(inputs, v)) inputs.push_back(v);
   for (Operation* op : ops)
     for (mlir::Value r : op->getResults())
-      if (llvm::any_of(r.getUsers(), [&](Operation* u) { return !in.count(u); })) outputs.push_back(r);
+      if (llvm::any_of(r.getUsers(), [&](Operation* u) { return !in.count(u); }))
+        outputs.push_back(r);
 
   Operation* last = ops.back();
   OpBuilder b(last);
@@ -133,7 +135,8 @@ SmallVector<Operation*> dependents_between(KernelOp a, KernelOp b, std::string& 
 KernelOp KernelMerger::merge(KernelOp a, KernelOp b) {
   SmallVector<mlir::Value> inputs(a.getArgs()), outputs;
   for (mlir::Value v : b.getArgs())
-    if (v.getDefiningOp() != a.getOperation() && !llvm::is_contained(inputs, v)) inputs.push_back(v);
+    if (v.getDefiningOp() != a.getOperation() && !llvm::is_contained(inputs, v))
+      inputs.push_back(v);
   SmallVector<Type> types;
   SmallVector<std::pair<KernelOp, unsigned>> stores;
   for (auto [i, r] : llvm::enumerate(a.getOuts()))
@@ -154,8 +157,7 @@ KernelOp KernelMerger::merge(KernelOp a, KernelOp b) {
   for (KernelOp k : {a, b}) {
     IRMapping map;
     Block& body = k.getBody().front();
-    for (auto [arg, v] : llvm::zip(body.getArguments(), k.getArgs()))
-      map.map(arg, outer.lookup(v));
+    for (auto [arg, v] : llvm::zip(body.getArguments(), k.getArgs())) map.map(arg, outer.lookup(v));
     for (Operation& op : body.without_terminator()) builder.clone(op, map);
     for (auto [i, v] : llvm::enumerate(body.getTerminator()->getOperands())) {
       mlir::Value now = map.lookup(v);
@@ -173,7 +175,8 @@ Decision KernelMerger::decide(KernelOp a, KernelOp b, KernelOp merged, int64_t s
   const TargetInfo& target = context_.target;
   size_t params = merged.getArgs().size() + merged.getOuts().size();
   if (static_cast<int>(params) > target.max_kernel_params)
-    return Decision::no("more than " + std::to_string(target.max_kernel_params) + " arguments", saved);
+    return Decision::no("more than " + std::to_string(target.max_kernel_params) + " arguments",
+                        saved);
   size_t ops = merged.getBody().front().getOperations().size();
   if (static_cast<int>(ops) > target.max_kernel_ops)
     return Decision::no("more than " + std::to_string(target.max_kernel_ops) + " ops", saved);
@@ -188,7 +191,8 @@ Decision KernelMerger::decide(KernelOp a, KernelOp b, KernelOp merged, int64_t s
     return Decision::no("a small producer would be recomputed for every row", saved);
   int64_t least = std::min(first.units, second.units);
   if (whole.elements > 32768 && whole.units < std::min<int64_t>(least, 8 * target.cores))
-    return Decision::no("only " + std::to_string(whole.units) + " units of work would remain", saved);
+    return Decision::no("only " + std::to_string(whole.units) + " units of work would remain",
+                        saved);
   return Decision::yes(has_reduce(merged) ? "same rows" : "same domain", saved);
 }
 
@@ -198,8 +202,10 @@ KernelOp KernelMerger::try_merge(KernelOp a, KernelOp b) {
   llvm::SmallPtrSet<void*, 8> loads;
   for (mlir::Value v : a.getArgs()) loads.insert(v.getAsOpaquePointer());
   for (mlir::Value v : b.getArgs()) {
-    if (v.getDefiningOp() == a.getOperation()) saved += bytes_of(v) * (v.hasOneUse() ? 2 : 1);
-    else if (loads.count(v.getAsOpaquePointer())) saved += bytes_of(v);
+    if (v.getDefiningOp() == a.getOperation())
+      saved += bytes_of(v) * (v.hasOneUse() ? 2 : 1);
+    else if (loads.count(v.getAsOpaquePointer()))
+      saved += bytes_of(v);
   }
   std::string refusal;
   SmallVector<Operation*> moved = dependents_between(a, b, refusal);
@@ -223,7 +229,8 @@ KernelOp KernelMerger::try_merge(KernelOp a, KernelOp b) {
   unsigned next = 0;
   for (mlir::Value r : a.getOuts())
     if (llvm::any_of(r.getUsers(), [&](Operation* u) {
-          return u != b.getOperation() && u != merged.getOperation(); }))
+          return u != b.getOperation() && u != merged.getOperation();
+        }))
       r.replaceAllUsesWith(merged.getOuts()[next++]);
   for (mlir::Value r : b.getOuts()) r.replaceAllUsesWith(merged.getOuts()[next++]);
   b.erase();

@@ -38,7 +38,8 @@ class KernelAnswers {
 // Records the decision. `b` (or the merged kernel) is returned in `merged`.
 class KernelMerger {
  public:
-  KernelMerger(PassContext& context, std::string pass) : context_(context), pass_(std::move(pass)) {}
+  KernelMerger(PassContext& context, std::string pass)
+      : context_(context), pass_(std::move(pass)) {}
   // Null if not merged.
   ir::KernelOp try_merge(ir::KernelOp a, ir::KernelOp b);
   const KernelAnswers::Answer& answer(ir::KernelOp k) { return answers_(k); }

@@ -17,9 +17,7 @@ namespace {
 
 using namespace ir;
 
-Type with_element(Type t, Type element) {
-  return cast<RankedTensorType>(t).clone(element);
-}
+Type with_element(Type t, Type element) { return cast<RankedTensorType>(t).clone(element); }
 
 bool is_f32(mlir::Value v) { return cast<RankedTensorType>(v.getType()).getElementType().isF32(); }
 

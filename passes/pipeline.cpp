@@ -7,24 +7,25 @@ const std::vector<Pass>& pipeline() {
   static constexpr auto always = [](const PassContext&) { return true; };
   static constexpr auto fusing = [](const PassContext& c) { return c.fuse; };
   static const std::vector<Pass> table = {
-      {"canonicalize", "canonical", "later passes match on folded views and see no dead or equal ops",
-       always, canonicalize},
+      {"canonicalize", "canonical",
+       "later passes match on folded views and see no dead or equal ops", always, canonicalize},
       {"mixed_precision", "canonical", "casts must be visible before anything is fused",
        [](const PassContext& c) { return c.bf16; }, mixed_precision},
       {"decompose", "canonical", "splits whole-tensor sums before regions are chosen", always,
        decompose},
       {"canonicalize", "canonical", "the two passes above leave equal casts and identity views",
        always, canonicalize},
-      {"select_library", "fused", "library calls bound the regions, so they are fixed first", always,
-       select_library},
+      {"select_library", "fused", "library calls bound the regions, so they are fixed first",
+       always, select_library},
       {"form_kernels", "fused", "fusion merges kernels, so each op becomes one; views fold in here",
        always, form_kernels},
       {"fuse_pointwise", "fused", "chains first: they make reductions see whole prologues", fusing,
        fuse_pointwise},
-      {"fuse_reduction", "fused", "joins reductions with the chains on both sides and with each other",
-       fusing, fuse_reduction},
-      {"fuse_horizontal", "fused", "only kernels that are final can be compared for equality", fusing,
-       fuse_horizontal},
+      {"fuse_reduction", "fused",
+       "joins reductions with the chains on both sides and with each other", fusing,
+       fuse_reduction},
+      {"fuse_horizontal", "fused", "only kernels that are final can be compared for equality",
+       fusing, fuse_horizontal},
       {"schedule", "scheduled", "needs the final regions", always, schedule},
   };
   return table;

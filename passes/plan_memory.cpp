@@ -97,7 +97,8 @@ void write_in_place(Plan& plan) {
     int producer = uses[value].writes[0];
     bool free_target = true;
     for (int r : uses[target].reads)
-      if (r > producer) free_target = false;
+      if (r > producer)
+        free_target = false;
       else if (r == producer) {
         Segment* s = writer_segment(plan, plan.steps[producer], value);
         free_target = free_target && s &&
@@ -143,7 +144,8 @@ void reuse_operands(Plan& plan) {
             uses[in].writes.back() >= static_cast<int>(s) || !same_index(k, segment, in, out))
           continue;
         rename(plan, out, in);
-        uses[in].writes.insert(uses[in].writes.end(), uses[out].writes.begin(), uses[out].writes.end());
+        uses[in].writes.insert(uses[in].writes.end(), uses[out].writes.begin(),
+                               uses[out].writes.end());
         uses[in].reads.insert(uses[in].reads.end(), uses[out].reads.begin(), uses[out].reads.end());
         std::sort(uses[in].reads.begin(), uses[in].reads.end());
         break;
@@ -210,7 +212,9 @@ void place(Plan& plan) {
     b.offset = best >= 0 ? best : cursor;
     plan.arena_bytes = std::max(plan.arena_bytes, b.offset + size(i));
     placed.insert(std::upper_bound(placed.begin(), placed.end(), i,
-                                   [&](int x, int y) { return plan.buffers[x].offset < plan.buffers[y].offset; }),
+                                   [&](int x, int y) {
+                                     return plan.buffers[x].offset < plan.buffers[y].offset;
+                                   }),
                   i);
   }
 }

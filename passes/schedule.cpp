@@ -35,18 +35,19 @@ void schedule(GraphOp graph, PassContext&) {
       auto [named, new_code] = names.try_emplace(structural_hash(p));
       if (new_code) {
         StringRef base = kernel.getName();
-        if (base.starts_with("k")) base = base.substr(base.find('_') == StringRef::npos ? 0 : base.find('_') + 1);
+        if (base.starts_with("k"))
+          base = base.substr(base.find('_') == StringRef::npos ? 0 : base.find('_') + 1);
         std::string number = std::to_string(names.size() - 1);
         named->second = (number.size() < 2 ? "k0" : "k") + number + "_" + base.substr(0, 48).str();
       }
       it->second.name = b.getStringAttr(named->second);
-      it->second.attr = b.getDictionaryAttr({
-          b.getNamedAttr("kind", b.getStringAttr(name_of(s.kind))),
-          b.getNamedAttr("extents", b.getDenseI64ArrayAttr(p.extents)),
-          b.getNamedAttr("row_dims", b.getI64IntegerAttr(p.row_dims)),
-          b.getNamedAttr("vector", b.getI64IntegerAttr(s.vector)),
-          b.getNamedAttr("chunk", b.getI64IntegerAttr(s.chunk)),
-          b.getNamedAttr("grain", b.getI64IntegerAttr(s.grain))});
+      it->second.attr =
+          b.getDictionaryAttr({b.getNamedAttr("kind", b.getStringAttr(name_of(s.kind))),
+                               b.getNamedAttr("extents", b.getDenseI64ArrayAttr(p.extents)),
+                               b.getNamedAttr("row_dims", b.getI64IntegerAttr(p.row_dims)),
+                               b.getNamedAttr("vector", b.getI64IntegerAttr(s.vector)),
+                               b.getNamedAttr("chunk", b.getI64IntegerAttr(s.chunk)),
+                               b.getNamedAttr("grain", b.getI64IntegerAttr(s.grain))});
     }
     kernel.setNameAttr(it->second.name);
     kernel.setScheduleAttr(it->second.attr);

@@ -43,15 +43,14 @@ class Selector {
     int64_t M = product(lhs, m), N = product(rhs, n), K = product(lhs, k), B = product(lhs, batch);
     auto type = cast<RankedTensorType>(c.getType());
     std::string t(name_of(type_of(c.getResult()).dtype));
-    mlir::Value result = call("gemm", {lhs.value, rhs.value},
-                        {RankedTensorType::get(shape, type.getElementType())},
-                        {integer("m", M), integer("n", N), integer("k", K), integer("batch", B),
-                         integer("lda", trans_a ? M : K), integer("ldb", trans_b ? K : N),
-                         integer("ldc", N), integer("stride_a", M * K), integer("stride_b", K * N),
-                         integer("stride_c", M * N), integer("trans_a", trans_a),
-                         integer("trans_b", trans_b), text("type_a", t), text("type_b", t),
-                         text("type_c", t), number("alpha", 1), number("beta", 0)})
-                       ->getResult(0);
+    mlir::Value result =
+        call("gemm", {lhs.value, rhs.value}, {RankedTensorType::get(shape, type.getElementType())},
+             {integer("m", M), integer("n", N), integer("k", K), integer("batch", B),
+              integer("lda", trans_a ? M : K), integer("ldb", trans_b ? K : N), integer("ldc", N),
+              integer("stride_a", M * K), integer("stride_b", K * N), integer("stride_c", M * N),
+              integer("trans_a", trans_a), integer("trans_b", trans_b), text("type_a", t),
+              text("type_b", t), text("type_c", t), number("alpha", 1), number("beta", 0)})
+            ->getResult(0);
     finish({permuted(result, out, attr.out)});
   }
 
@@ -61,19 +60,20 @@ class Selector {
     size_t base = q_at == 0 ? 3 : 6;
     int64_t docs = a.getArgs().size() > base ? type_of(a.getArgs()[base]).shape[0] - 1 : 0;
     SmallVector<Type> results(op_->getResultTypes());
-    Operation* c = call(name, a.getArgs(), results,
-                        {integer("b", q.shape[0]), integer("t", q.shape[1]),
-                         integer("s", k.shape[1]), integer("h", q.shape[2]),
-                         integer("kv", k.shape[2]), integer("d", q.shape[3]),
-                         integer("causal", a.getCausal()), integer("docs", docs),
-                         number("scale", a.getScale().convertToDouble()),
-                         number("softcap", a.getSoftcap().convertToDouble()),
-                         text("type", std::string(name_of(q.dtype)))});
+    Operation* c =
+        call(name, a.getArgs(), results,
+             {integer("b", q.shape[0]), integer("t", q.shape[1]), integer("s", k.shape[1]),
+              integer("h", q.shape[2]), integer("kv", k.shape[2]), integer("d", q.shape[3]),
+              integer("causal", a.getCausal()), integer("docs", docs),
+              number("scale", a.getScale().convertToDouble()),
+              number("softcap", a.getSoftcap().convertToDouble()),
+              text("type", std::string(name_of(q.dtype)))});
     finish(c->getResults());
   }
 
   void gather(GatherOp g) {
-    finish(call("gather", {g.getTable(), g.getIndex()}, {g.getType()}, rows(g.getTable(), g.getIndex()))
+    finish(call("gather", {g.getTable(), g.getIndex()}, {g.getType()},
+                rows(g.getTable(), g.getIndex()))
                ->getResults());
   }
 
@@ -91,10 +91,10 @@ class Selector {
   };
 
   static bool has(const Side& s, char x) { return s.labels.find(x) != std::string::npos; }
-  static int64_t dim(const Side& s, char x) {
-    return type_of(s.value).shape[s.labels.find(x)];
+  static int64_t dim(const Side& s, char x) { return type_of(s.value).shape[s.labels.find(x)]; }
+  static int64_t size(const Side& a, const Side& b, char x) {
+    return has(a, x) ? dim(a, x) : dim(b, x);
   }
-  static int64_t size(const Side& a, const Side& b, char x) { return has(a, x) ? dim(a, x) : dim(b, x); }
   static int64_t product(const Side& s, const std::string& labels) {
     int64_t n = 1;
     for (char x : labels) n *= dim(s, x);
@@ -151,7 +151,9 @@ class Selector {
             text("index_type", std::string(name_of(i.dtype)))};
   }
 
-  NamedAttribute integer(StringRef k, int64_t v) { return b_.getNamedAttr(k, b_.getI64IntegerAttr(v)); }
+  NamedAttribute integer(StringRef k, int64_t v) {
+    return b_.getNamedAttr(k, b_.getI64IntegerAttr(v));
+  }
   NamedAttribute number(StringRef k, double v) { return b_.getNamedAttr(k, b_.getF64FloatAttr(v)); }
   NamedAttribute text(StringRef k, const std::string& v) {
     return b_.getNamedAttr(k, b_.getStringAttr(v));
@@ -176,11 +178,16 @@ class Selector {
 void select_library(GraphOp graph, PassContext&) {
   for (Operation& op : llvm::make_early_inc_range(graph.getBody().front())) {
     Selector select(&op);
-    if (auto o = dyn_cast<ContractOp>(op)) select.contract(o);
-    else if (auto o = dyn_cast<AttentionOp>(op)) select.attention(o, "attention", 0);
-    else if (auto o = dyn_cast<AttentionGradOp>(op)) select.attention(o, "attention_grad", 1);
-    else if (auto o = dyn_cast<GatherOp>(op)) select.gather(o);
-    else if (auto o = dyn_cast<ScatterOp>(op)) select.scatter(o);
+    if (auto o = dyn_cast<ContractOp>(op))
+      select.contract(o);
+    else if (auto o = dyn_cast<AttentionOp>(op))
+      select.attention(o, "attention", 0);
+    else if (auto o = dyn_cast<AttentionGradOp>(op))
+      select.attention(o, "attention_grad", 1);
+    else if (auto o = dyn_cast<GatherOp>(op))
+      select.gather(o);
+    else if (auto o = dyn_cast<ScatterOp>(op))
+      select.scatter(o);
   }
 }
 

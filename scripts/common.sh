@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What setup, quickstart and test share. Sourced from the top folder of the tree.
 logs=$PWD/build/logs
 mkdir -p "$logs"
@@ -32,7 +33,7 @@ step() {
 }
 
 # Compiler processes at a time: all cores, but 1.5 GB of free memory for each.
-jobs() {
+job_count() {
   local cores free limit
   cores=$(nproc)
   free=$(awk '/^MemAvailable:/ {print int($2 / 1024)}' /proc/meminfo)

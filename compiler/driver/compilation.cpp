@@ -26,8 +26,7 @@ const std::vector<std::string>& stage_names() {
 Stage parse_stage(std::string_view name) {
   for (size_t i = 0; i < stage_names().size(); ++i)
     if (stage_names()[i] == name) return static_cast<Stage>(i);
-  fail_user("unknown stage \"" + std::string(name) + "\"" +
-            suggest(name, stage_names()));
+  fail_user("unknown stage \"" + std::string(name) + "\"" + suggest(name, stage_names()));
 }
 
 std::vector<PassInfo> pass_list() {
@@ -70,18 +69,21 @@ struct Compilation::Ir {
 };
 
 Compilation::Compilation(const InspectOptions& options)
-    : options_(options), target_(codegen_cpu::host_target()),
+    : options_(options),
+      target_(codegen_cpu::host_target()),
       threads_(thread_count(options.compile.threads)) {
   const std::string& device = options.compile.device;
   if (device != "cpu" && device != "auto")
-    fail_device("device \"" + device + "\" is not available in this build; expected \"cpu\" or \"auto\"");
+    fail_device("device \"" + device +
+                "\" is not available in this build; expected \"cpu\" or \"auto\"");
   if (std::string dump = env("FUSEC_DUMP"); !dump.empty()) {
     size_t colon = dump.find(':');
     options_.compile.dump_dir = dump.substr(0, colon);
     options_.compile.dump_stages.clear();
     for (size_t at = colon; at != std::string::npos;) {
       size_t next = dump.find(',', at + 1);
-      options_.compile.dump_stages.push_back(dump.substr(at + 1, next == std::string::npos ? next : next - at - 1));
+      options_.compile.dump_stages.push_back(
+          dump.substr(at + 1, next == std::string::npos ? next : next - at - 1));
       at = next;
     }
   }
@@ -96,12 +98,15 @@ void Compilation::from_graph(Graph& graph, const std::vector<Output>& outputs,
   std::vector<ir::NamedValue> values;
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Output& o = outputs[i];
-    if (!o.tensor.defined()) fail_user("compile: output " + std::to_string(i) + " is an undefined Tensor");
-    if (&o.tensor.graph() != &graph) fail_user("compile: output " + std::to_string(i) + " belongs to another graph");
+    if (!o.tensor.defined())
+      fail_user("compile: output " + std::to_string(i) + " is an undefined Tensor");
+    if (&o.tensor.graph() != &graph)
+      fail_user("compile: output " + std::to_string(i) + " belongs to another graph");
     std::string label = o.name.empty() ? "out" + std::to_string(i) : o.name;
     bool taken = graph.find(label).defined();
     for (const ir::NamedValue& v : values) taken = taken || v.name == label;
-    if (taken) fail_user("compile: the output name \"" + label + "\" is already taken; choose another");
+    if (taken)
+      fail_user("compile: the output name \"" + label + "\" is already taken; choose another");
     values.push_back({label, o.tensor.value()});
   }
   ir_ = std::make_unique<Ir>();
@@ -120,7 +125,8 @@ void Compilation::from_text(std::string_view text, const std::string& name) {
     source_ = std::move(parts.kernels);
     if (start_ > Stage::plan && source_.size() != result_.plan.kernels.size())
       fail_user(name + ": expected one section for each of the plan's " +
-                std::to_string(result_.plan.kernels.size()) + " kernels, found " + std::to_string(source_.size()));
+                std::to_string(result_.plan.kernels.size()) + " kernels, found " +
+                std::to_string(source_.size()));
     if (start_ == Stage::binary) link_binary();
   }
 }

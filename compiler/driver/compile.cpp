@@ -20,7 +20,8 @@ struct Executable::Impl {
     if (i >= 0) return i;
     std::vector<std::string> known;
     for (const PlanBuffer& b : plan->buffers)
-      if (b.cls != BufferClass::temporary && b.cls != BufferClass::constant) known.push_back(b.name);
+      if (b.cls != BufferClass::temporary && b.cls != BufferClass::constant)
+        known.push_back(b.name);
     fail_user("no input, output, parameter or state \"" + std::string(name) + "\" in " +
               plan->graph + suggest(name, known));
   }
@@ -57,7 +58,8 @@ std::vector<StepProfile> Executable::profile() {
   std::vector<StepProfile> out;
   for (const StepTime& t : impl_->program->run_profiled()) {
     const PlanStep& step = impl_->plan->steps[t.step];
-    const std::string& name = step.kernel >= 0 ? impl_->plan->kernels[step.kernel].name : step.call.name;
+    const std::string& name =
+        step.kernel >= 0 ? impl_->plan->kernels[step.kernel].name : step.call.name;
     out.push_back({name, step.scope, t.seconds, step.bytes, step.flops});
   }
   return out;
@@ -65,7 +67,9 @@ std::vector<StepProfile> Executable::profile() {
 
 const Plan& Executable::plan() const { return *impl_->plan; }
 const CompileTimes& Executable::times() const { return impl_->times; }
-std::string Executable::backend(std::string_view work) const { return impl_->program->backend(work); }
+std::string Executable::backend(std::string_view work) const {
+  return impl_->program->backend(work);
+}
 
 Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions options) {
   InspectOptions inspect;
@@ -82,8 +86,8 @@ Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions opt
   cpu::KernelImages images{c.kernels().functions, c.kernels().owner};
   std::shared_ptr<PersistentStore> share;
   if (options.share && options.share->impl_) share = options.share->impl_->program->store();
-  out.impl_->program = cpu::load(out.impl_->plan, std::move(images), share,
-                                 driver::thread_count(options.threads));
+  out.impl_->program =
+      cpu::load(out.impl_->plan, std::move(images), share, driver::thread_count(options.threads));
   if (env("FUSEC_TIME") == "1") {
     const CompileTimes& t = out.impl_->times;
     std::fprintf(stderr,

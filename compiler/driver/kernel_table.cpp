@@ -9,7 +9,8 @@ namespace fusec {
 std::vector<KernelRow> kernel_table(const Plan& plan) {
   std::map<std::string, KernelRow> rows;
   for (const PlanStep& step : plan.steps) {
-    std::string name = step.kernel >= 0 ? plan.kernels[step.kernel].name : "[" + step.call.name + "]";
+    std::string name =
+        step.kernel >= 0 ? plan.kernels[step.kernel].name : "[" + step.call.name + "]";
     KernelRow& row = rows[name];
     row.name = name;
     row.launches++;

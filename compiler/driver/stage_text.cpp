@@ -14,8 +14,10 @@ std::string ir_stage_text(Stage stage, const std::string& ir) {
   return std::string(kStageLine) + stage_names()[static_cast<int>(stage)] + "\n" + ir;
 }
 
-std::string join_stage_text(Stage stage, const Plan& plan, const std::vector<std::string>& kernels) {
-  std::string out = std::string(kSection) + stage_names()[static_cast<int>(stage)] + "\n" + print(plan);
+std::string join_stage_text(Stage stage, const Plan& plan,
+                            const std::vector<std::string>& kernels) {
+  std::string out =
+      std::string(kSection) + stage_names()[static_cast<int>(stage)] + "\n" + print(plan);
   for (size_t i = 0; i < kernels.size(); ++i)
     out += std::string(kSection) + "kernel " + plan.kernels[i].name + "\n" + kernels[i];
   return out;
@@ -42,10 +44,14 @@ StageText split_stage_text(std::string_view text, const std::string& name) {
     size_t end = text.find('\n', at);
     std::string_view line = text.substr(at, end == std::string_view::npos ? end : end + 1 - at);
     at += line.size();
-    if (line.starts_with("=== kernel ")) section = &out.kernels.emplace_back();
-    else if (line.starts_with(kSection)) section = &out.plan;
-    else if (section) section->append(line);
-    else fail_user(name + ": expected a line \"=== source\" first");
+    if (line.starts_with("=== kernel "))
+      section = &out.kernels.emplace_back();
+    else if (line.starts_with(kSection))
+      section = &out.plan;
+    else if (section)
+      section->append(line);
+    else
+      fail_user(name + ": expected a line \"=== source\" first");
   }
   return out;
 }
@@ -68,9 +74,12 @@ std::vector<char> bytes_of_hex(std::string_view text) {
   for (char c : text) {
     if (c == '\n' || c == '\r') continue;
     int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-    if (digit < 0) fail_user(std::string("binary stage: expected hexadecimal digits, found '") + c + "'");
-    if (high < 0) high = digit;
-    else out.push_back(static_cast<char>(high * 16 + digit)), high = -1;
+    if (digit < 0)
+      fail_user(std::string("binary stage: expected hexadecimal digits, found '") + c + "'");
+    if (high < 0)
+      high = digit;
+    else
+      out.push_back(static_cast<char>(high * 16 + digit)), high = -1;
   }
   if (high >= 0) fail_user("binary stage: expected an even number of hexadecimal digits");
   return out;

@@ -55,7 +55,8 @@ E parse_enum(StringRef word, std::initializer_list<std::pair<const char*, E>> ro
     if (word == name) return value;
     known.push_back(name);
   }
-  fail_user(std::string("unknown ") + what + " \"" + word.str() + "\"" + suggest(word.str(), known));
+  fail_user(std::string("unknown ") + what + " \"" + word.str() + "\"" +
+            suggest(word.str(), known));
 }
 
 Pointwise parse_pointwise(StringRef word) {
@@ -74,15 +75,14 @@ Pointwise parse_pointwise(StringRef word) {
 
 OpInfo info_of(Operation* op) {
   if (auto o = dyn_cast<MapOp>(op)) return {OpKind::map, MapAttr{parse_pointwise(o.getFn())}};
-  if (auto o = dyn_cast<CastOp>(op))
-    return {OpKind::cast, CastAttr{type_of(o.getResult()).dtype}};
+  if (auto o = dyn_cast<CastOp>(op)) return {OpKind::cast, CastAttr{type_of(o.getResult()).dtype}};
   if (auto o = dyn_cast<ReduceOp>(op))
-    return {OpKind::reduce,
-            ReduceAttr{parse_enum<ReduceKind>(o.getKind(),
-                                              {{"sum", ReduceKind::sum},
-                                               {"max", ReduceKind::max},
-                                               {"min", ReduceKind::min}}, "reduction"),
-                       o.getAxes().vec(), static_cast<int64_t>(o.getChunk())}};
+    return {OpKind::reduce, ReduceAttr{parse_enum<ReduceKind>(o.getKind(),
+                                                              {{"sum", ReduceKind::sum},
+                                                               {"max", ReduceKind::max},
+                                                               {"min", ReduceKind::min}},
+                                                              "reduction"),
+                                       o.getAxes().vec(), static_cast<int64_t>(o.getChunk())}};
   if (auto o = dyn_cast<ContractOp>(op)) {
     auto [lhs, rest] = o.getLabels().split(',');
     auto [rhs, out] = rest.split("->");
@@ -90,10 +90,12 @@ OpInfo info_of(Operation* op) {
   }
   if (auto o = dyn_cast<ViewOp>(op)) {
     ViewAttr a;
-    a.kind = parse_enum<ViewKind>(o.getKind(), {{"reshape", ViewKind::reshape},
-                                                {"permute", ViewKind::permute},
-                                                {"broadcast", ViewKind::broadcast},
-                                                {"slice", ViewKind::slice}}, "view");
+    a.kind = parse_enum<ViewKind>(o.getKind(),
+                                  {{"reshape", ViewKind::reshape},
+                                   {"permute", ViewKind::permute},
+                                   {"broadcast", ViewKind::broadcast},
+                                   {"slice", ViewKind::slice}},
+                                  "view");
     a.shape = type_of(o.getResult()).shape;
     a.dims = o.getDims().vec();
     a.start = o.getStart().vec();

@@ -47,8 +47,8 @@ OwningOpRef<ModuleOp> parse(MLIRContext& context, std::string_view text, const s
     throw;
   }
   if (!module)
-    fail_user("cannot read " + name + " as IR; expected the text of a stage: " +
-              diagnostics.text());
+    fail_user("cannot read " + name +
+              " as IR; expected the text of a stage: " + diagnostics.text());
   graph_of(*module);
   return module;
 }

@@ -20,15 +20,18 @@ class Exporter {
     for (Operation& op : graph_.getBody().front()) export_op(op);
     // A value that is itself persistent may be overwritten by another assign: take it aside first.
     for (AssignOp a : assigns_)
-      if (BufferRef from = refs_.lookup(a.getValue()); is_persistent(plan_.buffers[from.buffer].cls)) {
-        BufferRef aside{buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(a.getValue())), 0};
+      if (BufferRef from = refs_.lookup(a.getValue());
+          is_persistent(plan_.buffers[from.buffer].cls)) {
+        BufferRef aside{
+            buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(a.getValue())),
+            0};
         copy(from, aside, bytes(a.getValue()), a);
         aside_[a] = aside;
       }
     for (AssignOp a : assigns_) {
       auto it = aside_.find(a);
-      copy(it != aside_.end() ? it->second : refs_.lookup(a.getValue()), refs_.lookup(a.getTarget()),
-           bytes(a.getValue()), a);
+      copy(it != aside_.end() ? it->second : refs_.lookup(a.getValue()),
+           refs_.lookup(a.getTarget()), bytes(a.getValue()), a);
     }
     return std::move(plan_);
   }
@@ -49,11 +52,13 @@ class Exporter {
 
   void export_op(Operation& op) {
     if (auto o = dyn_cast<InputOp>(op)) {
-      refs_[o.getResult()] = {buffer(o.getName().str(), BufferClass::input, type_of(o.getResult())), 0};
+      refs_[o.getResult()] = {buffer(o.getName().str(), BufferClass::input, type_of(o.getResult())),
+                              0};
     } else if (auto o = dyn_cast<ParameterOp>(op)) {
-      refs_[o.getResult()] = {buffer(o.getName().str(), o.getState() ? BufferClass::state
-                                                                    : BufferClass::parameter,
-                                     type_of(o.getResult())), 0};
+      refs_[o.getResult()] = {
+          buffer(o.getName().str(), o.getState() ? BufferClass::state : BufferClass::parameter,
+                 type_of(o.getResult())),
+          0};
     } else if (auto o = dyn_cast<ConstantOp>(op)) {
       constant(o);
     } else if (auto o = dyn_cast<ViewOp>(op)) {
@@ -87,12 +92,14 @@ class Exporter {
     auto dense = mlir::cast<DenseElementsAttr>(o.getValue());
     int64_t i = 0;
     if (is_float(t.dtype))
-      for (APFloat v : dense.getValues<APFloat>()) store_from_double(data.data(), t.dtype, i++, v.convertToDouble());
+      for (APFloat v : dense.getValues<APFloat>())
+        store_from_double(data.data(), t.dtype, i++, v.convertToDouble());
     else
       for (APInt v : dense.getValues<APInt>())
-        store_from_double(data.data(), t.dtype, i++, t.dtype == DType::b8 || t.dtype == DType::u8
-                                                         ? static_cast<double>(v.getZExtValue())
-                                                         : static_cast<double>(v.getSExtValue()));
+        store_from_double(data.data(), t.dtype, i++,
+                          t.dtype == DType::b8 || t.dtype == DType::u8
+                              ? static_cast<double>(v.getZExtValue())
+                              : static_cast<double>(v.getSExtValue()));
     refs_[o.getResult()] = {id, 0};
   }
 
@@ -158,8 +165,9 @@ class Exporter {
     } else {
       KernelBuild built = build_kernel(region_of(k), k.getName().str());
       if (!built.program || !k.getScheduleAttr())
-        fail_internal("kernel " + k.getName().str() + " has no schedule or cannot be compiled: " +
-                          built.failure, source_of(k));
+        fail_internal("kernel " + k.getName().str() +
+                          " has no schedule or cannot be compiled: " + built.failure,
+                      source_of(k));
       built.program->schedule = read_schedule(k.getScheduleAttr(), *built.program);
       for (Operation& op : k.getBody().front().without_terminator())
         if (!is_free(&op)) built.program->origins.push_back(describe(&op));
@@ -177,7 +185,8 @@ class Exporter {
         mlir::Value v = k.getArgs()[s * ins + i];
         segment.args.push_back(refs_.lookup(v));
         traffic += bytes(v);
-        if (kind == ScheduleKind::flat_reduce) segment.n = std::max(segment.n, numel(type_of(v).shape));
+        if (kind == ScheduleKind::flat_reduce)
+          segment.n = std::max(segment.n, numel(type_of(v).shape));
       }
       for (size_t i = 0; i < outs; ++i) {
         mlir::Value v = k.getOuts()[s * outs + i];
@@ -206,7 +215,9 @@ class Exporter {
       for (mlir::Value v : op.getResults()) unfused += bytes(v);
       st.flops += numel(type_of(op.getNumOperands() ? op.getOperand(0) : op.getResult(0)).shape);
     }
-    st.unfused_bytes = body_traffic ? static_cast<int64_t>(static_cast<double>(unfused) * traffic / body_traffic) : 0;
+    st.unfused_bytes =
+        body_traffic ? static_cast<int64_t>(static_cast<double>(unfused) * traffic / body_traffic)
+                     : 0;
     st.unfused_bytes = std::max(st.unfused_bytes, st.bytes);
   }
 
@@ -215,9 +226,12 @@ class Exporter {
     call.name = l.getName().str();
     for (NamedAttribute a : l.getConfig()) {
       std::string key = a.getName().str();
-      if (auto i = dyn_cast<IntegerAttr>(a.getValue())) call.attrs[key] = i.getInt();
-      else if (auto f = dyn_cast<FloatAttr>(a.getValue())) call.attrs[key] = f.getValueAsDouble();
-      else if (auto s = dyn_cast<StringAttr>(a.getValue())) call.attrs[key] = s.getValue().str();
+      if (auto i = dyn_cast<IntegerAttr>(a.getValue()))
+        call.attrs[key] = i.getInt();
+      else if (auto f = dyn_cast<FloatAttr>(a.getValue()))
+        call.attrs[key] = f.getValueAsDouble();
+      else if (auto s = dyn_cast<StringAttr>(a.getValue()))
+        call.attrs[key] = s.getValue().str();
     }
     int64_t traffic = 0;
     for (mlir::Value v : l.getArgs()) traffic += bytes(v);
@@ -238,7 +252,8 @@ class Exporter {
     PlanStep& s = step(l);
     s.bytes = s.unfused_bytes = traffic;
     if (call.name == "gemm")
-      s.flops = 2 * call.integer("m") * call.integer("n") * call.integer("k") * call.integer("batch");
+      s.flops =
+          2 * call.integer("m") * call.integer("n") * call.integer("k") * call.integer("batch");
     if (call.name == "attention" || call.name == "attention_grad")
       s.flops = (call.name == "attention" ? 4 : 10) * call.integer("b") * call.integer("t") *
                 call.integer("s") * call.integer("h") * call.integer("d") /

@@ -22,7 +22,8 @@ std::vector<bool> needed_nodes(const Graph& graph, const std::vector<NamedValue>
 
 class Importer {
  public:
-  Importer(const Graph& graph, OpBuilder& b) : graph_(graph), b_(b), results_(graph.nodes().size()) {}
+  Importer(const Graph& graph, OpBuilder& b)
+      : graph_(graph), b_(b), results_(graph.nodes().size()) {}
 
   void node(size_t i) {
     const Node& n = graph_.nodes()[i];
@@ -40,9 +41,9 @@ class Importer {
   Operation* make(const Node& n, Location loc, ArrayRef<mlir::Value> in, ArrayRef<Type> out) {
     switch (n.kind) {
       case OpKind::input: return InputOp::create(b_, loc, out[0], n.as<NameAttr>().name);
-      case OpKind::parameter: case OpKind::state:
-        return ParameterOp::create(b_, loc, out[0], n.as<NameAttr>().name,
-                                   n.kind == OpKind::state);
+      case OpKind::parameter:
+      case OpKind::state:
+        return ParameterOp::create(b_, loc, out[0], n.as<NameAttr>().name, n.kind == OpKind::state);
       case OpKind::constant: return constant(n, loc, cast<RankedTensorType>(out[0]));
       case OpKind::iota: return IotaOp::create(b_, loc, out[0], n.as<IotaAttr>().axis);
       case OpKind::map: return MapOp::create(b_, loc, out[0], name_of(n.as<MapAttr>().op), in);
@@ -55,7 +56,8 @@ class Importer {
       }
       case OpKind::contract: {
         const auto& a = n.as<ContractAttr>();
-        return ContractOp::create(b_, loc, out[0], a.lhs + "," + a.rhs + "->" + a.out, in[0], in[1]);
+        return ContractOp::create(b_, loc, out[0], a.lhs + "," + a.rhs + "->" + a.out, in[0],
+                                  in[1]);
       }
       case OpKind::view: {
         static constexpr StringRef kinds[] = {"reshape", "permute", "broadcast", "slice"};
@@ -95,12 +97,15 @@ class Importer {
     Type element = type.getElementType();
     auto number = [&](double v) -> Attribute {
       if (isa<FloatType>(element)) return FloatAttr::get(element, v);
-      return IntegerAttr::get(element, APInt(element.getIntOrFloatBitWidth(),
-                                             static_cast<uint64_t>(static_cast<int64_t>(v)), true, true));
+      return IntegerAttr::get(element,
+                              APInt(element.getIntOrFloatBitWidth(),
+                                    static_cast<uint64_t>(static_cast<int64_t>(v)), true, true));
     };
     DenseElementsAttr value;
-    if (!a.data) value = DenseElementsAttr::get(type, number(a.splat));
-    else if (isa<FloatType>(element)) value = DenseElementsAttr::get(type, ArrayRef<float>(*a.data));
+    if (!a.data)
+      value = DenseElementsAttr::get(type, number(a.splat));
+    else if (isa<FloatType>(element))
+      value = DenseElementsAttr::get(type, ArrayRef<float>(*a.data));
     else {
       std::vector<int32_t> integers(a.data->begin(), a.data->end());
       value = DenseElementsAttr::get(type, ArrayRef<int32_t>(integers));

@@ -51,8 +51,7 @@ struct Scalar {
 
 class Builder {
  public:
-  Builder(const KernelRegion& region, Domain domain)
-      : region_(region), domain_(std::move(domain)) {
+  Builder(const KernelRegion& region, Domain domain) : region_(region), domain_(std::move(domain)) {
     for (size_t i = 0; i < region.inputs.size(); ++i)
       params_[region.inputs[i].getAsOpaquePointer()] = static_cast<int>(i);
     for (Operation* op : region.ops) inside_.insert(op);
@@ -60,7 +59,8 @@ class Builder {
 
   // Emits everything; the program's extents are the domain's, unscheduled.
   KernelProgram build(bool chunked) {
-    for (mlir::Value v : region_.inputs) program_.params.push_back({"", type_of(v).dtype, false, false});
+    for (mlir::Value v : region_.inputs)
+      program_.params.push_back({"", type_of(v).dtype, false, false});
     std::vector<size_t> all, kept;
     for (size_t d = 0; d < domain_.rank(); ++d) {
       all.push_back(d);
@@ -79,7 +79,8 @@ class Builder {
         value = eval(v, Index(t.shape.size(), linear));
       } else {
         if (n != total && n != outer) refuse("a result on another domain: " + t.str());
-        linear = linear_of_dims(domain_, n == total && (n != outer || !has_reduce_output(v)) ? all : kept);
+        linear = linear_of_dims(domain_,
+                                n == total && (n != outer || !has_reduce_output(v)) ? all : kept);
         value = eval(v, delinearize(linear, t.shape, domain_));
       }
       PlanOp store;
@@ -100,8 +101,9 @@ class Builder {
   int64_t duplicated() const { return duplicated_; }
 
   int emit(PlanOp op) {
-    uint64_t h = hash_combine(static_cast<uint64_t>(op.kind) * 64 + static_cast<uint64_t>(op.type),
-                              static_cast<uint64_t>(op.prim) * 8 + static_cast<uint64_t>(op.reduce));
+    uint64_t h =
+        hash_combine(static_cast<uint64_t>(op.kind) * 64 + static_cast<uint64_t>(op.type),
+                     static_cast<uint64_t>(op.prim) * 8 + static_cast<uint64_t>(op.reduce));
     for (int a : op.args) h = hash_combine(h, a);
     h = hash_combine(h, hash_combine(op.access.param, op.access.offset));
     for (int64_t s : op.access.strides) h = hash_combine(h, s);
@@ -171,7 +173,8 @@ class Builder {
     auto param = params_.find(v.getAsOpaquePointer());
     if (param != params_.end()) return load(param->second, type_of(v), index);
     Operation* op = v.getDefiningOp();
-    if (!op || !inside_.count(op)) fail_internal("kernel region uses a value that it does not load");
+    if (!op || !inside_.count(op))
+      fail_internal("kernel region uses a value that it does not load");
     if (auto o = dyn_cast<ViewOp>(op)) {
       OpInfo info = info_of(op);
       Shape operand = type_of(o.getArg()).shape;
@@ -179,7 +182,8 @@ class Builder {
       if (o.getKind() == "reshape")
         if (auto p = params_.find(o.getArg().getAsOpaquePointer()); p != params_.end())
           return load(p->second, type_of(v), index);
-      return eval(o.getArg(), view_operand_index(std::get<ViewAttr>(info.attr), operand, index, domain_));
+      return eval(o.getArg(),
+                  view_operand_index(std::get<ViewAttr>(info.attr), operand, index, domain_));
     }
     if (auto o = dyn_cast<ConstantOp>(op)) return splat(o);
     if (auto o = dyn_cast<IotaOp>(op)) {
@@ -203,11 +207,16 @@ class Builder {
     auto map = dyn_cast<MapOp>(op);
     if (!map) return isa<ReduceOp>(op) ? 64 : 1;
     switch (std::get<MapAttr>(info_of(op).attr).op) {
-#define FUSEC_UNARY(name, doc, value, gx, cost, lo, hi) case Pointwise::name: return cost;
-#define FUSEC_BINARY(name, doc, value, ga, gb, cost, lo, hi) case Pointwise::name: return cost;
-#define FUSEC_COMPARE(name, doc, value, cost, lo, hi) case Pointwise::name: return cost;
-#define FUSEC_TERNARY(name, doc, value, ga, gb, gc, cost, lo, hi) case Pointwise::name: return cost;
-#include "fusec/ops/pointwise.def"
+#define FUSEC_UNARY(name, doc, value, gx, cost, lo, hi)            \
+  case Pointwise::name: return cost;                               \
+      #define FUSEC_BINARY(name, doc, value, ga, gb, cost, lo, hi) \
+  case Pointwise::name: return cost;                               \
+      #define FUSEC_COMPARE(name, doc, value, cost, lo, hi)        \
+  case Pointwise::name:                                            \
+    return cost;
+#define FUSEC_TERNARY(name, doc, value, ga, gb, gc, cost, lo, hi) \
+  case Pointwise::name: return cost;                              \
+      #include "fusec/ops/pointwise.def"
     }
     return 1;
   }
@@ -215,7 +224,7 @@ class Builder {
   int splat(ConstantOp o) {
     DType t = type_of(o.getResult()).dtype;
     auto dense = mlir::cast<DenseElementsAttr>(o.getValue());
-    double v = is_float(t) ? dense.getSplatValue<APFloat>().convertToDouble()
+    double v = is_float(t)      ? dense.getSplatValue<APFloat>().convertToDouble()
                : t == DType::b8 ? static_cast<double>(dense.getSplatValue<bool>())
                                 : static_cast<double>(dense.getSplatValue<APInt>().getSExtValue());
     return constant(v, t);

@@ -36,7 +36,8 @@ void erase_dim(KernelProgram& p, std::vector<int>& group, size_t d) {
 // Merges dimension d + 1 into d where every access allows it.
 bool merge(KernelProgram& p, std::vector<int>& group, size_t d) {
   bool ok = group[d] == group[d + 1];
-  each_access(p, [&](Access& a) { ok = ok && a.strides[d] == a.strides[d + 1] * p.extents[d + 1]; });
+  each_access(p,
+              [&](Access& a) { ok = ok && a.strides[d] == a.strides[d + 1] * p.extents[d + 1]; });
   if (!ok) return false;
   p.extents[d + 1] *= p.extents[d];
   erase_dim(p, group, d);
@@ -64,7 +65,8 @@ std::string layout_kernel(KernelProgram& p, const std::vector<bool>& reduced, in
     bool flat = p.extents.size() == 1;
     for (const KernelOp& op : p.ops)
       if (op.kind == KernelOp::Kind::load)
-        flat = flat && op.access.offset == 0 && op.access.strides[0] >= 0 && op.access.strides[0] <= 1;
+        flat =
+            flat && op.access.offset == 0 && op.access.strides[0] >= 0 && op.access.strides[0] <= 1;
     if (!flat) return "a reduction in chunks over strided data";
     p.schedule = {ScheduleKind::flat_reduce, 16, chunk, 1};
     p.row_dims = 0;
@@ -87,7 +89,8 @@ std::string layout_kernel(KernelProgram& p, const std::vector<bool>& reduced, in
   std::vector<int> group;  // 0 outer, 1 reduced or inner, 2 vector dimension of columns
   auto take = [&](bool want_reduced, int g) {
     for (size_t d = 0; d < rank; ++d)
-      if (reduced[d] == want_reduced && !(columns && d == last)) order.push_back(d), group.push_back(g);
+      if (reduced[d] == want_reduced && !(columns && d == last))
+        order.push_back(d), group.push_back(g);
   };
   take(false, 0);
   if (any_reduced) take(true, 1);
@@ -155,7 +158,8 @@ std::string layout_kernel(KernelProgram& p, const std::vector<bool>& reduced, in
     return "";
   }
   p.row_dims = static_cast<int>(p.extents.size()) - 1;
-  p.schedule = {ScheduleKind::rows, lanes_for(p.extents.back(), 16), 0, grain_for(p, p.extents.back())};
+  p.schedule = {ScheduleKind::rows, lanes_for(p.extents.back(), 16), 0,
+                grain_for(p, p.extents.back())};
   return "";
 }
 

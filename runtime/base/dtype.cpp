@@ -46,9 +46,12 @@ uint16_t f16_from_float(float x) {
 float float_from_f16(uint16_t x) {
   uint32_t exponent = (x >> 10) & 31, mantissa = x & 1023;
   float a;
-  if (exponent == 0) a = static_cast<float>(mantissa) * 0x1p-24f;
-  else if (exponent == 31) a = mantissa ? NAN : INFINITY;
-  else a = std::bit_cast<float>(((exponent + 112) << 23) | (mantissa << 13));
+  if (exponent == 0)
+    a = static_cast<float>(mantissa) * 0x1p-24f;
+  else if (exponent == 31)
+    a = mantissa ? NAN : INFINITY;
+  else
+    a = std::bit_cast<float>(((exponent + 112) << 23) | (mantissa << 13));
   return x & 0x8000 ? -a : a;
 }
 
@@ -60,7 +63,8 @@ double load_as_double(const void* data, DType t, int64_t i) {
     case DType::f16: return float_from_f16(load<uint16_t>(data, i));
     case DType::i64: return static_cast<double>(load<int64_t>(data, i));
     case DType::i32: return load<int32_t>(data, i);
-    case DType::u8: case DType::b8: return load<uint8_t>(data, i);
+    case DType::u8:
+    case DType::b8: return load<uint8_t>(data, i);
   }
   return 0;
 }

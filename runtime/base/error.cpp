@@ -35,8 +35,7 @@ void Error::add_note(std::string note) {
 }
 
 void Error::render() {
-  static constexpr const char* names[] = {"error", "unsupported", "device error",
-                                          "internal error"};
+  static constexpr const char* names[] = {"error", "unsupported", "device error", "internal error"};
   text_.clear();
   if (where_.known()) text_ += where_.str() + ": ";
   text_ += names[static_cast<int>(kind_)];

@@ -36,8 +36,7 @@ std::string suggest(std::string_view name, const std::vector<std::string>& candi
   std::string near = nearest(name, candidates);
   if (!near.empty()) return " (did you mean \"" + near + "\"?)";
   std::string all;
-  for (size_t i = 0; i < candidates.size() && i < 12; ++i)
-    all += (i ? ", " : "") + candidates[i];
+  for (size_t i = 0; i < candidates.size() && i < 12; ++i) all += (i ? ", " : "") + candidates[i];
   if (candidates.size() > 12) all += ", ...";
   return " (known: " + all + ")";
 }

@@ -22,7 +22,8 @@ std::string env(const std::string& name) {
       const char* value = std::getenv(option.name);
       return value ? value : "";
     }
-  fail_internal("environment variable " + name + " is not in the table of runtime/base/options.cpp");
+  fail_internal("environment variable " + name +
+                " is not in the table of runtime/base/options.cpp");
 }
 
 }  // namespace fusec

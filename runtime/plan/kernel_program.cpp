@@ -295,8 +295,8 @@ bool structurally_equal(const KernelProgram& a, const KernelProgram& b) {
       if (!same(x[i], y[i])) return false;
     return true;
   };
-  bool same_extents = a.extents == b.extents ||
-                      (sized_at_launch(a) && sized_at_launch(b) && a.extents.size() == b.extents.size());
+  bool any_extents = sized_at_launch(a) && sized_at_launch(b);
+  bool same_extents = any_extents ? a.extents.size() == b.extents.size() : a.extents == b.extents;
   return same_extents && a.row_dims == b.row_dims && a.schedule == b.schedule &&
          equal(a.params, b.params, same_param) && equal(a.ops, b.ops, same_op);
 }

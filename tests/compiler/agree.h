@@ -60,8 +60,9 @@ inline void check_close(const std::vector<double>& got, const std::vector<double
     if (std::isfinite(v)) scale = std::max(scale, std::fabs(v));
   for (size_t i = 0; i < got.size(); ++i) {
     bool same = std::isnan(expected[i]) ? std::isnan(got[i])
-                : std::isinf(expected[i]) ? got[i] == expected[i]
-                : std::fabs(got[i] - expected[i]) <= tolerance * (scale + 1e-3);
+                : std::isinf(expected[i])
+                    ? got[i] == expected[i]
+                    : std::fabs(got[i] - expected[i]) <= tolerance * (scale + 1e-3);
     if (!same) {
       INFO(what << "[" << i << "]: kernel " << got[i] << ", oracle " << expected[i]);
       CHECK(same);
@@ -93,9 +94,11 @@ struct AgreeOptions {
 // Returns the fused plan for further checks.
 inline Plan agree(Graph& graph, const std::vector<Tensor>& wanted, AgreeOptions o = {}) {
   Feeds feeds = complete(graph, o.feeds, o.lo, o.hi);
-  std::vector<std::vector<double>> expected = evaluate(graph, feeds, wanted, {.round_storage = true});
+  std::vector<std::vector<double>> expected =
+      evaluate(graph, feeds, wanted, {.round_storage = true});
   std::vector<Output> outputs;
-  for (size_t i = 0; i < wanted.size(); ++i) outputs.emplace_back("result" + std::to_string(i), wanted[i]);
+  for (size_t i = 0; i < wanted.size(); ++i)
+    outputs.emplace_back("result" + std::to_string(i), wanted[i]);
   Plan plan;
   for (bool fuse : {false, true}) {
     CompileOptions options = o.compile;

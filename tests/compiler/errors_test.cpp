@@ -16,7 +16,9 @@ std::string message_of(F f) {
   return "(no error)";
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -24,9 +26,12 @@ TEST_CASE("compile and Executable name the nearest valid thing") {
   Graph g;
   Tensor x = g.input("tokens", {4});
   Executable exe = compile(g, {{"loss", sum(x)}});
-  CHECK(contains(message_of([&] { exe.set("token", std::vector<float>(4)); }), "did you mean \"tokens\"?"));
-  CHECK(contains(message_of([&] { exe.set("tokens", std::vector<float>(5)); }), "expected 16 bytes, found 20"));
-  CHECK(contains(message_of([&] { compile(g, {x}, {.device = "gpu"}); }), "\"gpu\" is not available"));
+  CHECK(contains(message_of([&] { exe.set("token", std::vector<float>(4)); }),
+                 "did you mean \"tokens\"?"));
+  CHECK(contains(message_of([&] { exe.set("tokens", std::vector<float>(5)); }),
+                 "expected 16 bytes, found 20"));
+  CHECK(contains(message_of([&] { compile(g, {x}, {.device = "gpu"}); }),
+                 "\"gpu\" is not available"));
   CHECK(contains(message_of([&] { compile(g, {{"tokens", sum(x)}}); }), "already taken"));
   CHECK(contains(message_of([&] { parse_stage("fuse"); }), "did you mean \"fused\"?"));
 }
@@ -41,9 +46,17 @@ TEST_CASE("an index out of range is found at run time") {
 
 TEST_CASE("text that is no stage gives a place and a reason") {
   InspectOptions o;
-  std::string m = message_of([&] { inspect_text("module { fusec.graph \"g\" {\n %0 = fusec.inputs \"x\" : tensor<4xf32> } }", "bad.mlir", o); });
+  std::string m = message_of([&] {
+    inspect_text("module { fusec.graph \"g\" {\n %0 = fusec.inputs \"x\" : tensor<4xf32> } }",
+                 "bad.mlir", o);
+  });
   CHECK(contains(m, "bad.mlir:2"));
-  m = message_of([&] { inspect_text("module { fusec.graph \"g\" { %0 = fusec.input \"x\" : tensor<4xf32>\n %1 = fusec.map silo(%0) : (tensor<4xf32>) -> tensor<4xf32>\n fusec.output \"y\" %1 : tensor<4xf32> } }", "bad.mlir", o); });
+  m = message_of([&] {
+    inspect_text(
+        "module { fusec.graph \"g\" { %0 = fusec.input \"x\" : tensor<4xf32>\n %1 = fusec.map "
+        "silo(%0) : (tensor<4xf32>) -> tensor<4xf32>\n fusec.output \"y\" %1 : tensor<4xf32> } }",
+        "bad.mlir", o);
+  });
   CHECK(contains(m, "did you mean \"silu\"?"));
 }
 

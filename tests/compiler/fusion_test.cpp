@@ -26,7 +26,8 @@ TEST_CASE("softmax and softcapped cross-entropy with its gradient are one kernel
   Tensor x = g.input("x", {40, 333});
   CHECK(launches(agree(g, {softmax(x)})) == 1);
   Graph h;
-  Tensor z = h.input("z", {40, 333}), target = h.input("target", {40}, i32), scale = h.input("scale", {});
+  Tensor z = h.input("z", {40, 333}), target = h.input("target", {40}, i32),
+         scale = h.input("scale", {});
   Tensor losses = cross_entropy(softcap(z, 15), target);
   Tensor dz = grad(sum(losses * scale), {z})[0];
   Feeds feeds = {{"target", draw({{40}, i32}, 3, -1, 333)}, {"scale", {0.25}}};

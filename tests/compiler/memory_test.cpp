@@ -68,7 +68,8 @@ TEST_CASE("an update that reads the parameter at another index is not done in pl
   std::vector<double> now = read(exe, "p");
   for (int i = 0; i < 8; ++i)
     for (int j = 0; j < 40; ++j)
-      CHECK(now[i * 40 + j] == doctest::Approx(start[i * 40 + j] + start[(7 - i) * 40 + j]).epsilon(1e-6));
+      CHECK(now[i * 40 + j] ==
+            doctest::Approx(start[i * 40 + j] + start[(7 - i) * 40 + j]).epsilon(1e-6));
 }
 
 TEST_CASE("executables share parameters by name; states start at zero") {
@@ -77,7 +78,9 @@ TEST_CASE("executables share parameters by name; states start at zero") {
   g.assign(s, s + p);
   Executable first = compile(g, {});
   Graph h;
-  Executable second = compile(h, {{"twice", h.parameter("p", {5}) * 2.0}, {"s2", h.state("s", {5}) * 1.0}}, {.share = &first});
+  Executable second =
+      compile(h, {{"twice", h.parameter("p", {5}) * 2.0}, {"s2", h.state("s", {5}) * 1.0}},
+              {.share = &first});
   write(first, "p", {1, 2, 3, 4, 5});
   first.run();
   first.run();

@@ -32,7 +32,8 @@ const std::vector<Row>& rows() {
 
 Tensor apply(Graph& g, const Row& row, const Shape& shape, DType t) {
   std::vector<Tensor> operands;
-  for (int i = 0; i < row.arity; ++i) operands.push_back(g.input("x" + std::to_string(i), shape, t));
+  for (int i = 0; i < row.arity; ++i)
+    operands.push_back(g.input("x" + std::to_string(i), shape, t));
   if (row.op == Pointwise::select) operands[0] = operands[0] > 0.0;
   return pointwise(row.op, operands, {});
 }
@@ -101,7 +102,8 @@ TEST_CASE("a reduction of a large whole tensor runs in chunks") {
   Tensor x = g.input("x", {100, 777});
   Plan plan = agree(g, {sum(square(x)), max(x, {0, 1})});
   bool chunked = false;
-  for (const KernelProgram& k : plan.kernels) chunked |= k.schedule.kind == ScheduleKind::flat_reduce;
+  for (const KernelProgram& k : plan.kernels)
+    chunked |= k.schedule.kind == ScheduleKind::flat_reduce;
   CHECK(chunked);
 }
 
@@ -128,17 +130,19 @@ TEST_CASE("views, alone and inside chains") {
 TEST_CASE("gradients of views") {
   Graph g;
   Tensor x = g.input("x", {4, 6, 10});
-  Tensor y = concat({permute(slice(flip(x, 2), 1, 1, 4), {1, 0, 2}),
-                     permute(slice(x, 1, 5, 3, -2), {1, 0, 2})}, 0);
+  Tensor y = concat(
+      {permute(slice(flip(x, 2), 1, 1, 4), {1, 0, 2}), permute(slice(x, 1, 5, 3, -2), {1, 0, 2})},
+      0);
   agree(g, grad(sum(square(y) * y), {x}), {.lo = 0.5, .hi = 1.5});
 }
 
 TEST_CASE("contractions of every operand order") {
-  for (const char* labels : {"mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn", "mk,kn->nm", "bmk,bkn->bmn",
-                             "bmk,bnk->bmn", "mbk,bkn->bmn", "bhtd,bhsd->bhts", "bthd,bshd->bhts",
-                             "mk,k->m", "k,k->", "m,n->mn", "mkx,kn->mn"}) {
+  for (const char* labels : {"mk,kn->mn", "mk,nk->mn", "km,kn->mn", "km,nk->mn", "mk,kn->nm",
+                             "bmk,bkn->bmn", "bmk,bnk->bmn", "mbk,bkn->bmn", "bhtd,bhsd->bhts",
+                             "bthd,bshd->bhts", "mk,k->m", "k,k->", "m,n->mn", "mkx,kn->mn"}) {
     CAPTURE(labels);
-    std::map<char, int64_t> size = {{'m', 7}, {'n', 5}, {'k', 19}, {'b', 3}, {'h', 2}, {'t', 6}, {'s', 4}, {'d', 8}, {'x', 2}};
+    std::map<char, int64_t> size = {{'m', 7}, {'n', 5}, {'k', 19}, {'b', 3}, {'h', 2},
+                                    {'t', 6}, {'s', 4}, {'d', 8},  {'x', 2}};
     std::string l = labels;
     auto shape = [&](const std::string& part) {
       Shape s;
@@ -165,17 +169,20 @@ TEST_CASE("gather and scatter, with skipped and repeated rows") {
   Tensor rows = gather(table, index), set = scatter(table, once, updates);
   Tensor added = scatter_add(table * 2.0, reshape(index, {8}), reshape(square(rows), {8, 5}));
   agree(g, {rows, set, added}, {.feeds = feeds});
-  agree(g, grad(sum(square(rows)) + sum(square(set)) + sum(square(added)), {table, updates}), {.feeds = feeds});
+  agree(g, grad(sum(square(rows)) + sum(square(set)) + sum(square(added)), {table, updates}),
+        {.feeds = feeds});
 }
 
 TEST_CASE("attention, forward and backward") {
   for (bool causal : {true, false})
     for (double cap : {0.0, 5.0}) {
       Graph g;
-      Tensor q = g.input("q", {2, 7, 4, 16}), k = g.input("k", {2, 11, 2, 16}), v = g.input("v", {2, 11, 2, 16});
+      Tensor q = g.input("q", {2, 7, 4, 16}), k = g.input("k", {2, 11, 2, 16}),
+             v = g.input("v", {2, 11, 2, 16});
       Tensor o = attention(q, k, v, {.causal = causal, .softcap = cap});
       agree(g, {o});
-      agree(g, grad(sum(square(o) * o), {q, k, v}), {.tolerance = 3e-5});  // two chained softmax passes
+      agree(g, grad(sum(square(o) * o), {q, k, v}),
+            {.tolerance = 3e-5});  // two chained softmax passes
     }
   Graph g;
   Tensor q = g.input("q", {1, 12, 2, 8}), cu = g.input("cu", {4}, i32);
@@ -188,9 +195,15 @@ TEST_CASE("composites and their gradients") {
   Tensor x = g.input("x", {6, 40}), w = g.input("w", {40}), b = g.input("b", {40});
   Tensor target = g.input("target", {6}, i32);
   Feeds feeds = {{"target", {3, -1, 39, 0, 17, 3}}};
-  Tensor heads = g.input("heads", {2, 5, 3, 8}), cs = g.input("cs", {5, 4}), sn = g.input("sn", {5, 4});
-  std::vector<Tensor> results = {softmax(x), rms_norm(x, 1e-6, w), layer_norm(x, w, b), softcap(x, 1.5),
-                                 cross_entropy(x, target), swiglu(x, x * w), rms_norm(rope(heads, cs, sn))};
+  Tensor heads = g.input("heads", {2, 5, 3, 8}), cs = g.input("cs", {5, 4}),
+         sn = g.input("sn", {5, 4});
+  std::vector<Tensor> results = {softmax(x),
+                                 rms_norm(x, 1e-6, w),
+                                 layer_norm(x, w, b),
+                                 softcap(x, 1.5),
+                                 cross_entropy(x, target),
+                                 swiglu(x, x * w),
+                                 rms_norm(rope(heads, cs, sn))};
   agree(g, results, {.feeds = feeds});
   Tensor loss = sum(square(results[0]));
   for (size_t i = 1; i < results.size(); ++i) loss = loss + sum(square(results[i] + 0.5));
@@ -200,5 +213,6 @@ TEST_CASE("composites and their gradients") {
 TEST_CASE("integer arithmetic and iota") {
   Graph g;
   Tensor a = g.input("a", {4, 33}, i32), n = g.iota({4, 33}, 1), m = g.iota({4, 33}, 0, i64);
-  agree(g, {a * n + a, maximum(a, n), cast(m, f32) * 0.5, select(a > n, a, n)}, {.lo = -50, .hi = 50});
+  agree(g, {a * n + a, maximum(a, n), cast(m, f32) * 0.5, select(a > n, a, n)},
+        {.lo = -50, .hi = 50});
 }

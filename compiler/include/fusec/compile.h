@@ -25,7 +25,7 @@ struct CompileOptions {
   std::string device = "auto";  // "cpu" or "auto"
   bool fuse = true;             // false: one kernel an op, the baseline for tests and benches
   Precision precision = Precision::f32;
-  int threads = 0;              // worker threads; 0: all cores
+  int threads = 0;  // worker threads; 0: all cores
   // Parameters and states of the same name (and type) are shared with this executable instead of
   // being allocated: a training step, its evaluation and its generation graph see one model.
   const Executable* share = nullptr;
@@ -33,14 +33,14 @@ struct CompileOptions {
   // empty). FUSEC_DUMP=dir[:stage,...] sets both.
   std::string dump_dir;
   std::vector<std::string> dump_stages;
-  bool verify_each = true;      // run the IR verifier after every pass
+  bool verify_each = true;  // run the IR verifier after every pass
 };
 
 // A named result. Converts from a Tensor (name "out0", "out1", ... by position).
 struct Output {
   std::string name;
   Tensor tensor;
-  Output(const Tensor& t) : tensor(t) {}                                    // NOLINT
+  Output(const Tensor& t) : tensor(t) {}  // NOLINT
   Output(std::string n, const Tensor& t) : name(std::move(n)), tensor(t) {}
 };
 
@@ -73,7 +73,9 @@ class FUSEC_API Executable {
 
   // Typed forms; sizeof(T) must match the dtype (f32: float, i32: int32_t, bf16: uint16_t, ...).
   template <class T>
-  void set(std::string_view name, std::span<const T> v) { write(name, v.data(), v.size_bytes()); }
+  void set(std::string_view name, std::span<const T> v) {
+    write(name, v.data(), v.size_bytes());
+  }
   template <class T>
   void set(std::string_view name, const std::vector<T>& v) {
     write(name, v.data(), v.size() * sizeof(T));

@@ -30,7 +30,7 @@ struct InspectOptions {
   std::vector<Stage> texts;  // stages whose text is wanted
   // Called after each pass with its name and the IR text, if set.
   std::function<void(const std::string& pass, const std::string& text)> after_pass;
-  bool locations = true;     // print user locations into the text
+  bool locations = true;  // print user locations into the text
 };
 
 struct Inspection {

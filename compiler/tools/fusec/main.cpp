@@ -5,8 +5,8 @@
 //   fusec --dump-ir=fused,plan my.mlir          texts of stages; each reads back
 //   fusec explain vision-gpt:tiny               decisions with their reasons
 //   fusec --list                                stages, passes, bundled models
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -41,14 +41,17 @@ void list_everything() {
   fmt::print("stages:\n");
   for (const std::string& s : stage_names()) fmt::print("  {}\n", s);
   fmt::print("passes, in order:\n");
-  for (const PassInfo& p : pass_list()) fmt::print("  {:<16} {:<10} {}\n", p.name, p.stage, p.why_here);
+  for (const PassInfo& p : pass_list())
+    fmt::print("  {:<16} {:<10} {}\n", p.name, p.stage, p.why_here);
   fmt::print("bundled models:\n");
   for (const std::string& m : models::bundled_names()) fmt::print("  {}\n", m);
   fmt::print("environment:\n");
   for (const EnvOption& e : env_options()) fmt::print("  {:<16} {}\n", e.name, e.meaning);
 }
 
-std::string megabytes(int64_t bytes) { return fmt::format("{:.2f}", static_cast<double>(bytes) / 1e6); }
+std::string megabytes(int64_t bytes) {
+  return fmt::format("{:.2f}", static_cast<double>(bytes) / 1e6);
+}
 
 void print_kernels(const Plan& plan) {
   fmt::print("{:<34} {:>8} {:>8} {:>5} {:>10} {:>10} {:>6}  {}\n", "kernel", "launches", "segments",
@@ -56,18 +59,21 @@ void print_kernels(const Plan& plan) {
   int64_t bytes = 0, unfused = 0;
   for (const KernelRow& r : kernel_table(plan)) {
     std::string ops = r.ops.size() > 60 ? r.ops.substr(0, 57) + "..." : r.ops;
-    fmt::print("{:<34} {:>8} {:>8} {:>5} {:>10} {:>10} {:>6.2f}  {}\n", r.name.substr(0, 34), r.launches,
-               r.segments, r.fused_ops, megabytes(r.bytes), megabytes(r.unfused_bytes - r.bytes),
+    fmt::print("{:<34} {:>8} {:>8} {:>5} {:>10} {:>10} {:>6.2f}  {}\n", r.name.substr(0, 34),
+               r.launches, r.segments, r.fused_ops, megabytes(r.bytes),
+               megabytes(r.unfused_bytes - r.bytes),
                r.bytes ? static_cast<double>(r.unfused_bytes) / r.bytes : 1.0, ops);
     bytes += r.bytes, unfused += r.unfused_bytes;
   }
-  fmt::print("{:<34} {:>8} {:>8} {:>5} {:>10} {:>10} {:>6.2f}\n", "total", plan.steps.size(), "", "",
-             megabytes(bytes), megabytes(unfused - bytes), bytes ? static_cast<double>(unfused) / bytes : 1.0);
+  fmt::print("{:<34} {:>8} {:>8} {:>5} {:>10} {:>10} {:>6.2f}\n", "total", plan.steps.size(), "",
+             "", megabytes(bytes), megabytes(unfused - bytes),
+             bytes ? static_cast<double>(unfused) / bytes : 1.0);
 }
 
 void print_summary(const Inspection& r, const std::string& name) {
   int64_t flops = 0, segments = 0;
-  for (const PlanStep& s : r.plan.steps) flops += s.flops, segments += static_cast<int64_t>(s.segments.size());
+  for (const PlanStep& s : r.plan.steps)
+    flops += s.flops, segments += static_cast<int64_t>(s.segments.size());
   fmt::print("{}: {} steps, {} distinct kernels, {:.2f} GFLOP a step\n", name, r.plan.steps.size(),
              r.plan.kernels.size(), static_cast<double>(flops) / 1e9);
   fmt::print("memory: {} MB persistent, {} MB arena ({} MB without reuse)\n",
@@ -84,7 +90,9 @@ void print_decisions(const std::vector<Decision>& decisions, bool all) {
     if (d.verdict && !all) continue;
     fmt::print("{:<16} {} {} -> {}: {}{}\n", d.pass, d.verdict ? "fused    " : "not fused",
                d.producer, d.consumer, d.reason,
-               d.bytes_saved ? fmt::format(" ({} {} MB)", d.verdict ? "saves" : "would save", megabytes(d.bytes_saved)) : "");
+               d.bytes_saved ? fmt::format(" ({} {} MB)", d.verdict ? "saves" : "would save",
+                                           megabytes(d.bytes_saved))
+                             : "");
   }
   fmt::print("{} edges fused, {} not:\n", yes, no);
   for (const auto& [reason, count] : reasons)
@@ -93,10 +101,13 @@ void print_decisions(const std::vector<Decision>& decisions, bool all) {
 
 void print_times(const Inspection& r) {
   const CompileTimes& t = r.times;
-  fmt::print("import {:.3f}  canonical {:.3f}  fused {:.3f}  scheduled {:.3f}  plan {:.3f}  source {:.3f}  "
-             "binary {:.3f}  total {:.3f} s\n", t.import, t.canonical, t.fused, t.scheduled, t.plan,
-             t.source, t.binary, t.total());
-  for (const auto& [pass, seconds] : r.pass_seconds) fmt::print("  {:<16} {:.3f} s\n", pass, seconds);
+  fmt::print(
+      "import {:.3f}  canonical {:.3f}  fused {:.3f}  scheduled {:.3f}  plan {:.3f}  source {:.3f} "
+      " "
+      "binary {:.3f}  total {:.3f} s\n",
+      t.import, t.canonical, t.fused, t.scheduled, t.plan, t.source, t.binary, t.total());
+  for (const auto& [pass, seconds] : r.pass_seconds)
+    fmt::print("  {:<16} {:.3f} s\n", pass, seconds);
 }
 
 // A file, or a bundled model; a wrong name is answered with the nearest one.
@@ -105,7 +116,8 @@ Inspection inspect_input(const Options& o, const InspectOptions& options) {
     std::string text((std::istreambuf_iterator<char>(file)), {});
     if (!o.resume_from.empty()) {
       parse_stage(o.resume_from);
-      text = "// stage: " + o.resume_from + "\n" + text.substr(text.starts_with("// stage:") ? text.find('\n') + 1 : 0);
+      text = "// stage: " + o.resume_from + "\n" +
+             text.substr(text.starts_with("// stage:") ? text.find('\n') + 1 : 0);
     }
     return inspect_text(text, o.input, options);
   }
@@ -119,13 +131,16 @@ Inspection inspect_input(const Options& o, const InspectOptions& options) {
 
 void run(const Options& o) {
   if (o.list) return list_everything();
-  if (o.input.empty()) fail_user("expected a .mlir file or a bundled model; --list shows them, --help the options");
+  if (o.input.empty())
+    fail_user("expected a .mlir file or a bundled model; --list shows them, --help the options");
   InspectOptions options;
   options.compile.fuse = !o.no_fuse;
   options.compile.dump_dir = o.out;
   options.locations = !o.no_locations;
-  if (o.precision == "bf16") options.compile.precision = Precision::bf16;
-  else if (o.precision != "f32") fail_user("unknown precision \"" + o.precision + "\"" + suggest(o.precision, {"f32", "bf16"}));
+  if (o.precision == "bf16")
+    options.compile.precision = Precision::bf16;
+  else if (o.precision != "f32")
+    fail_user("unknown precision \"" + o.precision + "\"" + suggest(o.precision, {"f32", "bf16"}));
   for (const std::string& s : split(o.dump)) options.texts.push_back(parse_stage(s));
   options.until = Stage::plan;
   if (!o.stop_after.empty()) {
@@ -150,7 +165,8 @@ void run(const Options& o) {
   for (Stage s : options.texts) {
     auto it = r.texts.find(s);
     if (it == r.texts.end())
-      fail_user("stage \"" + stage_names()[static_cast<int>(s)] + "\" was not reached: the input is a later stage, or --stop-after an earlier one");
+      fail_user("stage \"" + stage_names()[static_cast<int>(s)] +
+                "\" was not reached: the input is a later stage, or --stop-after an earlier one");
     std::cout << it->second;
   }
   bool quiet = !options.texts.empty() || !o.print_after.empty();
@@ -166,12 +182,18 @@ int main(int argc, char** argv) {
   Options o;
   CLI::App app{"Shows what Fusec makes of a model: stages, kernels, and why things were fused"};
   app.name("fusec");
-  app.add_option("model", o.input, "a file with the text of a stage, or a bundled model such as vision-gpt:tiny");
-  app.add_option("--dump-ir", o.dump, "print the text of stages (default: fused); --dump-ir=graph,plan")->type_name("STAGE,...");
-  app.add_option("--print-after", o.print_after, "print the IR after passes, or after all")->type_name("PASS,...");
+  app.add_option("model", o.input,
+                 "a file with the text of a stage, or a bundled model such as vision-gpt:tiny");
+  app.add_option("--dump-ir", o.dump,
+                 "print the text of stages (default: fused); --dump-ir=graph,plan")
+      ->type_name("STAGE,...");
+  app.add_option("--print-after", o.print_after, "print the IR after passes, or after all")
+      ->type_name("PASS,...");
   app.add_option("--stop-after", o.stop_after, "last stage to run")->type_name("STAGE");
-  app.add_option("--resume-from", o.resume_from, "read the file as the text of this stage")->type_name("STAGE");
-  app.add_option("--out", o.out, "write one numbered file a stage into this folder")->type_name("DIR");
+  app.add_option("--resume-from", o.resume_from, "read the file as the text of this stage")
+      ->type_name("STAGE");
+  app.add_option("--out", o.out, "write one numbered file a stage into this folder")
+      ->type_name("DIR");
   app.add_option("--precision", o.precision, "f32 or bf16");
   app.add_flag("--list", o.list, "stages, passes, bundled models, environment variables");
   app.add_flag("--kernels", o.kernels, "table of kernels: fused ops, bytes moved and saved");
@@ -185,7 +207,10 @@ int main(int argc, char** argv) {
   for (int i = argc - 1; i > 0; --i) {
     std::string a = argv[i];
     if (a == "--dump-ir") a = "--dump-ir=fused";
-    if (i == 1 && a == "explain") { o.explain = true; continue; }
+    if (i == 1 && a == "explain") {
+      o.explain = true;
+      continue;
+    }
     args.push_back(a);
   }
   try {
@@ -195,7 +220,8 @@ int main(int argc, char** argv) {
     for (const CLI::Option* option : app.get_options())
       for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
     for (const std::string& a : args)
-      if (a.starts_with("--") && std::find(flags.begin(), flags.end(), a.substr(0, a.find('='))) == flags.end())
+      if (a.starts_with("--") &&
+          std::find(flags.begin(), flags.end(), a.substr(0, a.find('='))) == flags.end())
         fmt::print(stderr, "fusec: unknown option {}{}\n", a, suggest(a, flags));
     return 2;
   } catch (const CLI::ParseError& e) {

@@ -121,7 +121,8 @@ struct ScatterAttr { ScatterMode mode; };
 struct AttentionAttr { bool causal = true; double scale = 1; double softcap = 0; };
 
 using Attr = std::variant<std::monostate, NameAttr, ConstantAttr, IotaAttr, MapAttr, CastAttr,
-                          ReduceAttr, ContractAttr, ViewAttr, ConcatAttr, ScatterAttr, AttentionAttr>;
+                          ReduceAttr, ContractAttr, ViewAttr, ConcatAttr, ScatterAttr,
+                          AttentionAttr>;
 
 struct Node {
   OpKind kind;

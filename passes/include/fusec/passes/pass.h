@@ -16,8 +16,8 @@ using ir::KernelOp;  // the dialect's; fusec::KernelOp is a scalar op of the pla
 // What a pass reads and leaves behind, besides the IR.
 struct PassContext {
   TargetInfo target;
-  bool fuse = true;            // false: one kernel an op
-  bool bf16 = false;           // precision policy of GEMM and attention operands
+  bool fuse = true;   // false: one kernel an op
+  bool bf16 = false;  // precision policy of GEMM and attention operands
   std::vector<Decision> decisions;
 };
 

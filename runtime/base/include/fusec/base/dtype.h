@@ -24,10 +24,14 @@ inline constexpr DType b8 = DType::b8;
 
 constexpr int64_t size_of(DType t) {
   switch (t) {
-    case DType::f64: case DType::i64: return 8;
-    case DType::f32: case DType::i32: return 4;
-    case DType::bf16: case DType::f16: return 2;
-    case DType::u8: case DType::b8: return 1;
+    case DType::f64:
+    case DType::i64: return 8;
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::bf16:
+    case DType::f16: return 2;
+    case DType::u8:
+    case DType::b8: return 1;
   }
   return 0;
 }
@@ -35,9 +39,7 @@ constexpr int64_t size_of(DType t) {
 constexpr bool is_float(DType t) {
   return t == DType::f32 || t == DType::f64 || t == DType::bf16 || t == DType::f16;
 }
-constexpr bool is_integer(DType t) {
-  return t == DType::i64 || t == DType::i32 || t == DType::u8;
-}
+constexpr bool is_integer(DType t) { return t == DType::i64 || t == DType::i32 || t == DType::u8; }
 
 FUSEC_API std::string_view name_of(DType t);
 // Empty when the name is not one of the eight.

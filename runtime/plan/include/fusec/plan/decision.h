@@ -15,8 +15,12 @@ struct Decision {
   std::string pass;         // who decided
   std::string producer, consumer;  // "map.silu (mlp.cpp:12)"
 
-  static Decision yes(std::string why, int64_t bytes = 0) { return {true, std::move(why), bytes, {}, {}, {}}; }
-  static Decision no(std::string why, int64_t bytes = 0) { return {false, std::move(why), bytes, {}, {}, {}}; }
+  static Decision yes(std::string why, int64_t bytes = 0) {
+    return {true, std::move(why), bytes, {}, {}, {}};
+  }
+  static Decision no(std::string why, int64_t bytes = 0) {
+    return {false, std::move(why), bytes, {}, {}, {}};
+  }
   explicit operator bool() const { return verdict; }
 };
 

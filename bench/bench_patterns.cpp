@@ -1,0 +1,119 @@
+// Memory-bound patterns of a training step, fused against one kernel an op, timed alternately on
+// tensors larger than the caches.
+//   bench_patterns [rounds]
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+
+#include "model.h"
+
+using namespace fusec;
+using namespace fusec::bench;
+
+namespace {
+
+struct Pattern {
+  const char* name;
+  std::function<std::vector<Output>(Graph&)> record;
+};
+
+std::vector<Output> with_gradients(Tensor y, std::vector<Tensor> wrt) {
+  Tensor dy = y.graph().input("dy", y.shape());
+  std::vector<Output> out = {{"y", y}};
+  std::vector<Tensor> g = grad(sum(y * dy), wrt);
+  for (size_t i = 0; i < g.size(); ++i) out.emplace_back("d" + std::to_string(i), g[i]);
+  return out;
+}
+
+const std::vector<Pattern>& patterns() {
+  static const std::vector<Pattern> list = {
+      {"SwiGLU fwd [8192, 2048]",
+       [](Graph& g) -> std::vector<Output> {
+         return {{"y", swiglu(g.input("gate", {8192, 2048}), g.input("up", {8192, 2048}))}};
+       }},
+      {"SwiGLU fwd + bwd [8192, 2048]",
+       [](Graph& g) {
+         Tensor a = g.input("gate", {8192, 2048}), b = g.input("up", {8192, 2048});
+         return with_gradients(swiglu(a, b), {a, b});
+       }},
+      {"residual + RMSNorm(w) fwd [8192, 1024]",
+       [](Graph& g) -> std::vector<Output> {
+         Tensor s = g.input("x", {8192, 1024}) + g.input("r", {8192, 1024});
+         return {{"s", s}, {"y", rms_norm(s, 1e-6, g.input("w", {1024}))}};
+       }},
+      {"residual + RMSNorm(w) fwd + bwd [8192, 1024]",
+       [](Graph& g) {
+         Tensor x = g.input("x", {8192, 1024}), w = g.input("w", {1024});
+         return with_gradients(rms_norm(x + g.input("r", {8192, 1024}), 1e-6, w), {x, w});
+       }},
+      {"LayerNorm fwd + bwd [8192, 1024]",
+       [](Graph& g) {
+         Tensor x = g.input("x", {8192, 1024}), w = g.input("w", {1024}), b = g.input("b", {1024});
+         return with_gradients(layer_norm(x, w, b), {x, w, b});
+       }},
+      {"softcap + cross-entropy fwd + bwd [1024, 16384]",
+       [](Graph& g) -> std::vector<Output> {
+         Tensor z = g.input("z", {1024, 16384});
+         Tensor losses = cross_entropy(softcap(z, 15), g.input("target", {1024}, i32));
+         return {{"losses", losses}, {"dz", grad(sum(losses * g.input("scale", {})), {z})[0]}};
+       }},
+      {"AdamW, 16 tensors of 1 M",
+       [](Graph& g) -> std::vector<Output> {
+         std::vector<Tensor> p, d;
+         for (int i = 0; i < 16; ++i) {
+           p.push_back(g.parameter("p" + std::to_string(i), {1024, 1024}));
+           d.push_back(g.input("g" + std::to_string(i), {1024, 1024}));
+         }
+         return {{"norm", models::adamw(g, p, d, {})}};
+       }},
+  };
+  return list;
+}
+
+Executable build(const Pattern& p, bool fuse) {
+  Graph g;
+  std::vector<Output> outputs = p.record(g);
+  CompileOptions options;
+  options.fuse = fuse;
+  Executable exe = compile(g, outputs, options);
+  for (const PlanBuffer& b : exe.plan().buffers) {
+    if (b.cls != BufferClass::input && b.cls != BufferClass::parameter) continue;
+    int64_t n = numel(b.type.shape);
+    if (b.type.dtype == DType::i32)
+      exe.set(b.name, std::vector<int32_t>(n, 7));
+    else
+      exe.set(b.name, std::vector<float>(n, 0.5f));
+  }
+  exe.run();
+  return exe;
+}
+
+double best(std::vector<double> v) { return *std::min_element(v.begin(), v.end()); }
+double median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return v[v.size() / 2];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int rounds = argc > 1 ? std::atoi(argv[1]) : 9;
+  std::printf("%-48s %9s %9s %7s %7s  %8s %8s\n", "pattern", "fused ms", "unfused", "ratio", "best",
+              "GB/s", "launches");
+  for (const Pattern& p : patterns()) {
+    Executable fused = build(p, true), unfused = build(p, false);
+    std::vector<double> a, b;
+    for (int i = 0; i < rounds; ++i)
+      for (auto [exe, times] : {std::pair(&fused, &a), std::pair(&unfused, &b)}) {
+        double start = now();
+        exe->run();
+        times->push_back(now() - start);
+      }
+    int64_t bytes = 0;
+    for (const PlanStep& s : fused.plan().steps) bytes += s.bytes;
+    std::printf("%-48s %9.2f %9.2f %7.2f %7.2f  %8.1f %3zu / %zu\n", p.name, 1e3 * median(a),
+                1e3 * median(b), median(b) / median(a), best(b) / best(a),
+                1e-9 * static_cast<double>(bytes) / median(a), fused.plan().steps.size(),
+                unfused.plan().steps.size());
+  }
+}
