@@ -34,15 +34,13 @@ struct MapRule {
 
 MapRule map_rule(Pointwise op) {
   switch (op) {
-#define FUSEC_UNARY(name, ...)             \
-  case Pointwise::name: return {1, false}; \
-      #define FUSEC_BINARY(name, ...)      \
-  case Pointwise::name: return {2, false}; \
-      #define FUSEC_COMPARE(name, ...)     \
-  case Pointwise::name: return {2, true};  \
-      #define FUSEC_TERNARY(name, ...)     \
-  case Pointwise::name: return {3, false}; \
-      #include "fusec/ops/pointwise.def"
+// clang-format off
+#define FUSEC_UNARY(name, ...) case Pointwise::name: return {1, false};
+#define FUSEC_BINARY(name, ...) case Pointwise::name: return {2, false};
+#define FUSEC_COMPARE(name, ...) case Pointwise::name: return {2, true};
+#define FUSEC_TERNARY(name, ...) case Pointwise::name: return {3, false};
+// clang-format on
+#include "fusec/ops/pointwise.def"
   }
   return {0, false};
 }

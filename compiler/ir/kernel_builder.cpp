@@ -207,16 +207,13 @@ class Builder {
     auto map = dyn_cast<MapOp>(op);
     if (!map) return isa<ReduceOp>(op) ? 64 : 1;
     switch (std::get<MapAttr>(info_of(op).attr).op) {
-#define FUSEC_UNARY(name, doc, value, gx, cost, lo, hi)            \
-  case Pointwise::name: return cost;                               \
-      #define FUSEC_BINARY(name, doc, value, ga, gb, cost, lo, hi) \
-  case Pointwise::name: return cost;                               \
-      #define FUSEC_COMPARE(name, doc, value, cost, lo, hi)        \
-  case Pointwise::name:                                            \
-    return cost;
-#define FUSEC_TERNARY(name, doc, value, ga, gb, gc, cost, lo, hi) \
-  case Pointwise::name: return cost;                              \
-      #include "fusec/ops/pointwise.def"
+// clang-format off
+#define FUSEC_UNARY(name, doc, value, gx, cost, ...) case Pointwise::name: return cost;
+#define FUSEC_BINARY(name, doc, value, ga, gb, cost, ...) case Pointwise::name: return cost;
+#define FUSEC_COMPARE(name, doc, value, cost, ...) case Pointwise::name: return cost;
+#define FUSEC_TERNARY(name, doc, value, ga, gb, gc, cost, ...) case Pointwise::name: return cost;
+// clang-format on
+#include "fusec/ops/pointwise.def"
     }
     return 1;
   }
