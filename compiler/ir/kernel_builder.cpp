@@ -75,6 +75,7 @@ class Builder {
       Affine linear;
       int value;
       if (chunked) {  // result u of unit u: the access is on the unit, by the schedule's contract
+        if (!has_reduce_output(v)) refuse("a result of each element beside a reduction in chunks");
         linear = {0, std::vector<int64_t>(domain_.rank(), 0)};
         value = eval(v, Index(t.shape.size(), linear));
       } else {

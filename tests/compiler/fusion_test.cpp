@@ -86,6 +86,26 @@ TEST_CASE("results do not depend on the number of threads, or the run") {
   }
 }
 
+TEST_CASE("bf16 policy: an update that also needs the norm of its gradient") {
+  Graph g;
+  Tensor x = g.input("x", {256, 128}), w = g.parameter("w", {128, 128}),
+         m = g.state("m", {128, 128});
+  Tensor dw = grad(sum(square(linear(x, w))), {w})[0];
+  g.assign(m, m * 0.9 + dw * rsqrt(sum(square(dw))));
+  std::vector<std::vector<double>> seen;
+  for (Precision p : {Precision::f32, Precision::bf16})
+    for (bool fuse : {false, true}) {
+      Executable e = compile(g, {}, {.fuse = fuse, .precision = p});
+      write(e, "x", draw(e.type("x"), 5, -1, 1));
+      write(e, "w", draw(e.type("w"), 6, -1, 1));
+      e.run();
+      seen.push_back(read(e, "m"));
+    }
+  check_close(seen[1], seen[0], 1e-5, "f32 fused");
+  check_close(seen[3], seen[2], 1e-5, "bf16 fused");
+  check_close(seen[2], seen[0], 0.02, "bf16");  // as below
+}
+
 TEST_CASE("bf16 policy: casts around GEMM and attention, results near f32") {
   Graph g;
   Tensor x = g.input("x", {2, 16, 32}), w = g.parameter("w", {64, 32});

@@ -101,6 +101,8 @@ TEST_CASE("a reduction of a large whole tensor runs in chunks") {
   Graph g;
   Tensor x = g.input("x", {100, 777});
   Plan plan = agree(g, {sum(square(x)), max(x, {0, 1})});
+  Tensor y = exp(x), parts = sum(y * y);  // the elements are wanted too
+  agree(g, {y, parts, parts * sum(x)});
   bool chunked = false;
   for (const KernelProgram& k : plan.kernels)
     chunked |= k.schedule.kind == ScheduleKind::flat_reduce;

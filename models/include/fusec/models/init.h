@@ -14,7 +14,7 @@
 //   every other weight              normal, 1 / sqrt(fan_in)
 // Why the sharp attention in the picture half: with unit scores every query starts as the mean of
 // all patches, and what tells pictures apart is lost. Measured on 512 emoji at the first step, the
-// variation of the resampler's rows has effective rank 7 with unit scores, 31 with these.
+// variation of the resampler's rows has effective rank 9 with unit scores, 66 with these.
 #pragma once
 
 #include <cstdint>
