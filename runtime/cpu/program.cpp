@@ -59,8 +59,9 @@ class CpuProgram final : public Program {
                     " kernels, but code for " + std::to_string(images_.functions.size()));
     store_ = std::dynamic_pointer_cast<Store>(share);
     if (share && !store_)
-      fail_user("the executable to share parameters with does not run on the CPU; compile both for "
-                "one device");
+      fail_user(
+          "the executable to share parameters with does not run on the CPU; compile both for "
+          "one device");
     if (!store_) store_ = std::make_shared<Store>();
     place_buffers();
     for (const PlanStep& step : plan_->steps)
@@ -95,8 +96,19 @@ class CpuProgram final : public Program {
   std::shared_ptr<PersistentStore> store() const override { return store_; }
 
   std::string backend(std::string_view work) const override {
-    std::string threads = std::to_string(pool_.size()) + (pool_.size() == 1 ? " thread" : " threads");
-    if (work == "gemm") return gemm_backend() + ", " + threads;
+    std::string threads =
+        std::to_string(pool_.size()) + (pool_.size() == 1 ? " thread" : " threads");
+    if (work == "gemm") {
+      int64_t wide = 0,
+              narrow = 0;  // f32 calls; calls with a bf16 operand, which oneDNN does not get
+      for (const PlanStep& step : plan_->steps)
+        if (step.kernel < 0 && step.call.name == "gemm")
+          ++(step.call.text("type_a") == "f32" && step.call.text("type_c") == "f32" ? wide
+                                                                                    : narrow);
+      std::string text = wide > 0 || narrow == 0 ? gemm_backend() : "";
+      if (narrow > 0) text += (text.empty() ? "" : "; ") + std::string("bf16: own vector kernel");
+      return text + ", " + threads;
+    }
     if (work == "attention")
       return std::string("own blocked online softmax, ") + vector_kernels().name + ", " + threads;
     if (work == "optimizer") {
@@ -133,8 +145,7 @@ class CpuProgram final : public Program {
 
   std::byte* address(const BufferRef& ref) const {
     bool known = ref.buffer >= 0 && ref.buffer < static_cast<int>(addresses_.size());
-    if (!known || ref.byte_offset < 0 ||
-        ref.byte_offset > plan_->buffers[ref.buffer].type.bytes())
+    if (!known || ref.byte_offset < 0 || ref.byte_offset > plan_->buffers[ref.buffer].type.bytes())
       fail_internal("plan " + plan_->graph + " refers to byte " + std::to_string(ref.byte_offset) +
                     " of buffer " + std::to_string(ref.buffer) + ", which does not exist");
     return addresses_[ref.buffer] + ref.byte_offset;
