@@ -24,13 +24,6 @@ int64_t residual_branches(const std::string& name, const VisionGptConfig& config
   return 1;
 }
 
-// Of query and key matrices. The trunk norms its queries and keys, so scale means nothing there.
-double attention_gain(const std::string& name) {
-  if (starts_with(name, "vision.")) return 2;
-  if (starts_with(name, "resampler.")) return 4;
-  return 1;
-}
-
 struct Start {
   double fill = 0, deviation = 0;  // fill + normal * deviation
 };
@@ -45,9 +38,6 @@ Start start_of(const std::string& name, const Shape& shape, const VisionGptConfi
     double fan_in = static_cast<double>(shape[1]);
     if (ends_with(name, ".out.weight") || ends_with(name, ".down.weight")) {
       return {.deviation = 1 / std::sqrt(fan_in * residual_branches(name, config))};
-    }
-    if (ends_with(name, ".q.weight") || ends_with(name, ".k.weight")) {
-      return {.deviation = attention_gain(name) / std::sqrt(fan_in)};
     }
     if (ends_with(name, ".weight")) return {.deviation = 1 / std::sqrt(fan_in)};
   }

@@ -72,6 +72,7 @@ Types infer_reduce(const ReduceAttr& a, const Types& in, SourceLoc loc) {
     bad(name, "float, i32 or i64 (use cast())", in[0].str(), loc);
   Shape out;
   int64_t rank = static_cast<int64_t>(in[0].shape.size()), reduced = 1;
+  if (a.chunk < 0) bad(name + " in chunks", "a chunk >= 0", std::to_string(a.chunk), loc);
   if (a.chunk > 0) {
     if (rank != 1) bad(name + " in chunks", "one dimension", in[0].str(), loc);
     return {{{(in[0].shape[0] + a.chunk - 1) / a.chunk}, in[0].dtype}};

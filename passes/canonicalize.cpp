@@ -85,16 +85,22 @@ void fold_contract(ContractOp op, OpBuilder& b) {
   op.getRhsMutable().assign(sides[1]);
 }
 
-void fold(GraphOp graph) {
+// One sweep; true if anything was replaced.
+bool fold(GraphOp graph) {
   OpBuilder b(graph.getContext());
+  bool changed = false;
   for (Operation& op : llvm::make_early_inc_range(graph.getBody().front())) {
     mlir::Value with;
     if (auto view = dyn_cast<ViewOp>(op)) with = replace_view(view, b);
     if (auto map = dyn_cast<MapOp>(op)) with = replace_map(map);
     if (auto c = dyn_cast<CastOp>(op); c && c.getArg().getType() == c.getType()) with = c.getArg();
     if (auto c = dyn_cast<ContractOp>(op)) fold_contract(c, b);
-    if (with) op.getResult(0).replaceAllUsesWith(with), op.erase();
+    if (!with) continue;
+    op.getResult(0).replaceAllUsesWith(with);
+    op.erase();
+    changed = true;
   }
+  return changed;
 }
 
 void merge_equal(GraphOp graph) {
@@ -129,7 +135,8 @@ void drop_dead(GraphOp graph) {
 }  // namespace
 
 void canonicalize(GraphOp graph, PassContext&) {
-  fold(graph);
+  while (fold(graph)) {
+  }
   merge_equal(graph);
   drop_dead(graph);
 }

@@ -16,7 +16,7 @@ using namespace ir;
 void fuse_pointwise(GraphOp graph, PassContext& context) {
   KernelMerger merger(context, "fuse_pointwise");
   Block& body = graph.getBody().front();
-  for (Operation* op = &body.front(); op;) {
+  for (Operation* op = body.empty() ? nullptr : &body.front(); op;) {
     auto kernel = dyn_cast<KernelOp>(op);
     op = op->getNextNode();
     if (!kernel || has_reduce(kernel)) continue;

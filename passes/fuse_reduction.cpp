@@ -38,7 +38,7 @@ KernelOp merge_sibling(KernelMerger& merger, KernelOp kernel) {
 void fuse_reduction(GraphOp graph, PassContext& context) {
   KernelMerger merger(context, "fuse_reduction");
   Block& body = graph.getBody().front();
-  for (Operation* op = &body.front(); op;) {
+  for (Operation* op = body.empty() ? nullptr : &body.front(); op;) {
     auto kernel = dyn_cast<KernelOp>(op);
     op = op->getNextNode();
     if (!kernel) continue;

@@ -21,8 +21,8 @@ line() {
 
 # The most telling line of a log: the first error, else the last line.
 last_error() {
-  grep -m1 -E '(: |^)(fatal |internal )?error:|^E: ' "$1" ||
-    grep -m1 -A4 'CMake Error' "$1" | tr -s ' \n' ' ' | grep . || tail -n 1 "$1"
+  grep -m1 -A4 'CMake Error' "$1" | tr -s ' \n' ' ' | grep . ||
+    grep -m1 -E '(: |^)(fatal |internal )?error:|^E: ' "$1" || tail -n 1 "$1"
 }
 
 # step NAME DONE ADVICE COMMAND...: runs the command into build/logs/NAME.log and prints one line.

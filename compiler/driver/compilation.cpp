@@ -120,7 +120,12 @@ void Compilation::from_text(std::string_view text, const std::string& name) {
     ir_->module = ir::parse(*ir_->context, text, name);
   } else {
     StageText parts = split_stage_text(text, name);
-    result_.plan = parse_plan(parts.plan);
+    try {
+      result_.plan = parse_plan(parts.plan);
+    } catch (Error& e) {
+      e.add_note("while reading " + name + " as the text of stage plan");
+      throw;
+    }
     verify(result_.plan);
     source_ = std::move(parts.kernels);
     if (start_ > Stage::plan && source_.size() != result_.plan.kernels.size())
@@ -143,6 +148,8 @@ void Compilation::link_binary() {
 }
 
 void Compilation::run() {
+  if (start_ > Stage::plan)
+    emit(Stage::plan);  // it is part of the text
   if (ir_) {
     ir_->passes.fuse = options_.compile.fuse;
     ir_->passes.bf16 = options_.compile.precision == Precision::bf16;
@@ -229,7 +236,11 @@ void Compilation::emit(Stage stage) {
   if (!to_file && !to_result) return;
   std::string text = text_of(stage);
   if (to_file) {
-    std::filesystem::create_directories(options_.compile.dump_dir);
+    std::error_code refused;
+    std::filesystem::create_directories(options_.compile.dump_dir, refused);
+    if (refused)
+      fail_user("cannot create the dump folder " + options_.compile.dump_dir + ": " +
+                refused.message() + "; choose another");
     std::string ending = stage < Stage::plan ? ".mlir" : ".txt";
     std::filesystem::path path = std::filesystem::path(options_.compile.dump_dir) /
                                  ("0" + std::to_string(static_cast<int>(stage)) + "." +

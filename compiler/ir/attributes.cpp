@@ -118,6 +118,21 @@ OpInfo info_of(Operation* op) {
   fail_internal("no recorder form of " + op->getName().getStringRef().str());
 }
 
+LibraryCall call_of(LibraryOp op) {
+  LibraryCall call;
+  call.name = op.getName().str();
+  for (NamedAttribute a : op.getConfig()) {
+    std::string key = a.getName().str();
+    if (auto i = dyn_cast<IntegerAttr>(a.getValue()))
+      call.attrs[key] = i.getInt();
+    else if (auto f = dyn_cast<FloatAttr>(a.getValue()))
+      call.attrs[key] = f.getValueAsDouble();
+    else if (auto s = dyn_cast<StringAttr>(a.getValue()))
+      call.attrs[key] = s.getValue().str();
+  }
+  return call;
+}
+
 SourceLoc source_of(Operation* op) {
   Location loc = op->getLoc();
   if (auto named = dyn_cast<NameLoc>(loc)) loc = named.getChildLoc();

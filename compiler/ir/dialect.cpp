@@ -56,6 +56,38 @@ LogicalResult ScatterOp::verify() { return verify_types(*this); }
 LogicalResult AttentionOp::verify() { return verify_types(*this); }
 LogicalResult AttentionGradOp::verify() { return verify_types(*this); }
 
+LogicalResult IotaOp::verify() {
+  int64_t axis = getAxis(), rank = getResult().getType().getRank();
+  if (axis < 0 || axis >= rank)
+    return emitOpError("expected an axis of 0 to ") << rank - 1 << ", found " << axis;
+  return success();
+}
+
+LogicalResult LibraryOp::verify() {
+  LibraryCall call = call_of(*this);
+  std::string wrong =
+      what_is_wrong(call, getArgs().size() + (call.name == "scatter" ? 0 : getOuts().size()));
+  if (!wrong.empty()) return emitOpError(wrong);
+  return success();
+}
+
+// Names and assigns are properties of the whole graph.
+LogicalResult GraphOp::verifyRegions() {
+  std::map<StringRef, Operation*> names;
+  llvm::SmallPtrSet<Operation*, 16> assigned;
+  for (Operation& op : getBody().front()) {
+    StringAttr name;
+    if (isa<InputOp, ParameterOp, OutputOp>(op)) name = op.getAttrOfType<StringAttr>("name");
+    if (name && (name.empty() || !names.emplace(name.getValue(), &op).second))
+      return op.emitOpError("expected a name of its own, found \"")
+             << name.getValue() << "\" again";
+    if (auto assign = dyn_cast<AssignOp>(op))
+      if (!assigned.insert(assign.getTarget().getDefiningOp()).second)
+        return op.emitOpError("expected one assign a parameter, found a second");
+  }
+  return success();
+}
+
 LogicalResult ConstantOp::verify() {
   if (getValue().getShapedType() != getResult().getType())
     return emitOpError("value and result differ in type");

@@ -222,17 +222,7 @@ class Exporter {
   }
 
   void library(LibraryOp l) {
-    LibraryCall call;
-    call.name = l.getName().str();
-    for (NamedAttribute a : l.getConfig()) {
-      std::string key = a.getName().str();
-      if (auto i = dyn_cast<IntegerAttr>(a.getValue()))
-        call.attrs[key] = i.getInt();
-      else if (auto f = dyn_cast<FloatAttr>(a.getValue()))
-        call.attrs[key] = f.getValueAsDouble();
-      else if (auto s = dyn_cast<StringAttr>(a.getValue()))
-        call.attrs[key] = s.getValue().str();
-    }
+    LibraryCall call = call_of(l);
     int64_t traffic = 0;
     for (mlir::Value v : l.getArgs()) traffic += bytes(v);
     for (mlir::Value v : l.getOuts()) traffic += bytes(v);

@@ -14,7 +14,9 @@ def Fusec_Dialect : Dialect {
 
 class Op_<string name, list<Trait> traits = []> : Op<Fusec_Dialect, name, traits>;
 
-def T : Type<CPred<"::llvm::isa<::mlir::RankedTensorType>($_self)">, "ranked tensor",
+def T : Type<And<[CPred<"::llvm::isa<::mlir::RankedTensorType>($_self)">,
+                  CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).hasStaticShape()">]>,
+             "tensor of static shape",
              "::mlir::RankedTensorType">;
 
 def GraphOp : Op_<"graph", [IsolatedFromAbove, NoTerminator, SingleBlock]> {
@@ -22,6 +24,7 @@ def GraphOp : Op_<"graph", [IsolatedFromAbove, NoTerminator, SingleBlock]> {
   let arguments = (ins StrAttr:$name);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$name attr-dict-with-keyword $body";
+  let hasRegionVerifier = 1;
 }
 def InputOp : Op_<"input"> {
   let summary = "Fed by the caller before each run";
@@ -51,6 +54,7 @@ def IotaOp : Op_<"iota", [Pure]> {
   let arguments = (ins I64Attr:$axis);
   let results = (outs T:$result);
   let assemblyFormat = "$axis attr-dict `:` type($result)";
+  let hasVerifier = 1;
 }
 def MapOp : Op_<"map", [Pure]> {
   let summary = "Pointwise op of the table on operands of one shape";
@@ -156,6 +160,7 @@ def LibraryOp : Op_<"library", [Pure]> {
   let arguments = (ins StrAttr:$name, Variadic<T>:$args, DictionaryAttr:$config);
   let results = (outs Variadic<T>:$outs);
   let assemblyFormat = "$name `(` $args `)` $config attr-dict `:` functional-type($args, $outs)";
+  let hasVerifier = 1;
 }
 def YieldOp : Op_<"yield", [Pure, Terminator]> {
   let summary = "What a kernel stores";

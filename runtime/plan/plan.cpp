@@ -5,8 +5,10 @@
 #include "fusec/plan/plan.h"
 
 #include <algorithm>
+#include <sstream>
 
 #include "fusec/base/error.h"
+#include "fusec/base/nearest.h"
 
 namespace fusec {
 
@@ -37,15 +39,34 @@ const T& attribute(const LibraryCall& call, std::string_view key, const char* ty
   return *value;
 }
 
-// Argument counts of the calls that every device knows; optional arguments come last.
-struct CallRow {
-  const char* name;
-  size_t min_args, max_args;
+// The calls that every device knows. Attributes by type: space-separated integers, doubles, texts.
+struct CallRule {
+  const char *name, *integers, *doubles, *texts;
+  size_t least, most;  // arguments
 };
-constexpr CallRow kCalls[] = {
-    {"gemm", 3, 3},    {"attention", 5, 6}, {"attention_grad", 9, 10}, {"gather", 3, 3},
-    {"scatter", 3, 3}, {"copy", 2, 2},      {"fill", 1, 1},
+
+constexpr CallRule kCallRules[] = {
+    {"gemm", "m n k batch lda ldb ldc stride_a stride_b stride_c trans_a trans_b", "alpha beta",
+     "type_a type_b type_c", 3, 3},
+    {"attention", "b t s h kv d causal docs", "scale softcap", "type", 5, 6},
+    {"attention_grad", "b t s h kv d causal docs", "scale softcap", "type", 9, 10},
+    {"gather", "rows count width", "", "type index_type", 3, 3},
+    {"scatter", "rows count width", "", "type index_type mode", 3, 3},
+    {"copy", "bytes", "", "", 2, 2},
+    {"fill", "bytes", "", "", 1, 1},
 };
+
+template <class T>
+std::string missing(const LibraryCall& call, const char* keys, const char* what) {
+  std::istringstream words(keys);
+  for (std::string key; words >> key;) {
+    auto it = call.attrs.find(key);
+    if (it == call.attrs.end() || !std::holds_alternative<T>(it->second))
+      return call.name + ": expected " + what + " attribute \"" + key + "\", found " +
+             (it == call.attrs.end() ? "none" : "another type");
+  }
+  return "";
+}
 
 struct LiveRange {
   int index;
@@ -86,11 +107,11 @@ class PlanVerifier {
     const PlanBuffer& b = plan_.buffers[i];
     std::string who = buffer_name(i);
     for (int64_t d : b.type.shape) need(d >= 0, who, "sizes are not negative: " + b.type.str());
-    need(b.cls == BufferClass::constant
-             ? static_cast<int64_t>(b.data.size()) == b.type.bytes()
-             : b.data.empty(),
-         who, "constants, and no others, hold exactly type.bytes() of data; found " +
-                  std::to_string(b.data.size()) + " for " + b.type.str());
+    need(b.cls == BufferClass::constant ? static_cast<int64_t>(b.data.size()) == b.type.bytes()
+                                        : b.data.empty(),
+         who,
+         "constants, and no others, hold exactly type.bytes() of data; found " +
+             std::to_string(b.data.size()) + " for " + b.type.str());
     if (is_persistent(b.cls)) return;
     need(b.offset >= 0 && b.offset % kArenaAlign == 0, who,
          "an arena offset is a multiple of " + std::to_string(kArenaAlign) + ", found " +
@@ -161,9 +182,10 @@ class PlanVerifier {
     }
     int64_t size = size_of(op.type);
     need(ref.byte_offset + lo * size >= 0 && ref.byte_offset + (hi + 1) * size <= b.type.bytes(),
-         who, "accesses stay inside " + buffer_name(ref.buffer) + " (" + b.type.str() +
-                  "), found elements " + std::to_string(lo) + ".." + std::to_string(hi) +
-                  " of parameter " + k.params[op.access.param].name);
+         who,
+         "accesses stay inside " + buffer_name(ref.buffer) + " (" + b.type.str() +
+             "), found elements " + std::to_string(lo) + ".." + std::to_string(hi) +
+             " of parameter " + k.params[op.access.param].name);
   }
 
   void check_step(int s) const {
@@ -194,21 +216,33 @@ class PlanVerifier {
   }
 
   void check_call(const LibraryCall& call, int s, std::string who) const {
-    need(!call.name.empty(), who, "a step has a kernel or a named call");
-    who += " (" + call.name + ")";
-    for (const BufferRef& ref : call.args) check_ref(ref, s, who);
-    for (const CallRow& row : kCalls)
-      if (call.name == row.name)
-        need(call.args.size() >= row.min_args && call.args.size() <= row.max_args, who,
-             "the call takes " + std::to_string(row.min_args) + " to " +
-                 std::to_string(row.max_args) + " arguments, found " +
-                 std::to_string(call.args.size()));
+    who += ", call " + call.name;
+    std::string wrong = what_is_wrong(call, call.args.size());
+    need(wrong.empty(), who, wrong);
+    for (const BufferRef& r : call.args) check_ref(r, s, who);
   }
 
   const Plan& plan_;
 };
 
 }  // namespace
+
+std::string what_is_wrong(const LibraryCall& call, size_t arguments) {
+  std::vector<std::string> known;
+  for (const CallRule& rule : kCallRules) {
+    known.push_back(rule.name);
+    if (call.name != rule.name) continue;
+    if (arguments < rule.least || arguments > rule.most)
+      return call.name + ": expected " + std::to_string(rule.least) +
+             (rule.most > rule.least ? " or " + std::to_string(rule.most) : "") +
+             " arguments, found " + std::to_string(arguments);
+    std::string wrong = missing<int64_t>(call, rule.integers, "an integer");
+    if (wrong.empty()) wrong = missing<double>(call, rule.doubles, "a double");
+    if (wrong.empty()) wrong = missing<std::string>(call, rule.texts, "a text");
+    return wrong;
+  }
+  return "unknown library call \"" + call.name + "\"" + suggest(call.name, known);
+}
 
 int64_t LibraryCall::integer(std::string_view key) const {
   return attribute<int64_t>(*this, key, "an integer");

@@ -53,7 +53,7 @@ inline std::vector<double> read(const Executable& exe, const std::string& name) 
 }
 
 inline void check_close(const std::vector<double>& got, const std::vector<double>& expected,
-                        double tolerance, const std::string& what) {
+                        double tolerance, const std::string& what, double floor = 1e-3) {
   REQUIRE(got.size() == expected.size());
   double scale = 0;
   for (double v : expected)
@@ -62,7 +62,7 @@ inline void check_close(const std::vector<double>& got, const std::vector<double
     bool same = std::isnan(expected[i]) ? std::isnan(got[i])
                 : std::isinf(expected[i])
                     ? got[i] == expected[i]
-                    : std::fabs(got[i] - expected[i]) <= tolerance * (scale + 1e-3);
+                    : std::fabs(got[i] - expected[i]) <= tolerance * (scale + floor);
     if (!same) {
       INFO(what << "[" << i << "]: kernel " << got[i] << ", oracle " << expected[i]);
       CHECK(same);
@@ -87,6 +87,7 @@ inline Feeds complete(const Graph& graph, Feeds feeds, double lo, double hi) {
 struct AgreeOptions {
   double lo = -2, hi = 2;
   double tolerance = 1e-5;
+  double floor = 1e-3;  // magnitude below which a result counts as this large
   Feeds feeds = {};
   CompileOptions compile = {};
 };
@@ -110,7 +111,7 @@ inline Plan agree(Graph& graph, const std::vector<Tensor>& wanted, AgreeOptions 
     exe.run();
     for (size_t i = 0; i < wanted.size(); ++i)
       check_close(read(exe, outputs[i].name), expected[i], o.tolerance,
-                  std::string(fuse ? "fused " : "unfused ") + outputs[i].name);
+                  std::string(fuse ? "fused " : "unfused ") + outputs[i].name, o.floor);
     plan = exe.plan();
   }
   return plan;

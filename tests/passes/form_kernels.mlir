@@ -42,7 +42,7 @@ fusec.graph "copies" {
   %x = fusec.input "x" : tensor<4x8xf32>
   %w = fusec.parameter "w" : tensor<16x4xf32>
   %p = fusec.view permute(%x) {dims = array<i64: 1, 0>} : tensor<4x8xf32> to tensor<8x4xf32>
-  %y = fusec.library "gemm"(%p, %w) {m = 8 : i64, n = 16 : i64, k = 4 : i64, batch = 1 : i64} : (tensor<8x4xf32>, tensor<16x4xf32>) -> tensor<8x16xf32>
+  %y = fusec.library "gemm"(%p, %w) {m = 8 : i64, n = 16 : i64, k = 4 : i64, batch = 1 : i64, lda = 4 : i64, ldb = 4 : i64, ldc = 16 : i64, stride_a = 32 : i64, stride_b = 64 : i64, stride_c = 128 : i64, trans_a = 0 : i64, trans_b = 1 : i64, alpha = 1.0 : f64, beta = 0.0 : f64, type_a = "f32", type_b = "f32", type_c = "f32"} : (tensor<8x4xf32>, tensor<16x4xf32>) -> tensor<8x16xf32>
   %e = fusec.map exp(%p) : (tensor<8x4xf32>) -> tensor<8x4xf32>
   fusec.output "y" %y : tensor<8x16xf32>
   fusec.output "e" %e : tensor<8x4xf32>
@@ -60,7 +60,7 @@ fusec.graph "alias" {
   %x = fusec.input "x" : tensor<4x8xf32>
   %w = fusec.parameter "w" : tensor<16x4xf32>
   %r = fusec.view reshape(%x) : tensor<4x8xf32> to tensor<8x4xf32>
-  %y = fusec.library "gemm"(%r, %w) {m = 8 : i64, n = 16 : i64, k = 4 : i64, batch = 1 : i64} : (tensor<8x4xf32>, tensor<16x4xf32>) -> tensor<8x16xf32>
+  %y = fusec.library "gemm"(%r, %w) {m = 8 : i64, n = 16 : i64, k = 4 : i64, batch = 1 : i64, lda = 4 : i64, ldb = 4 : i64, ldc = 16 : i64, stride_a = 32 : i64, stride_b = 64 : i64, stride_c = 128 : i64, trans_a = 0 : i64, trans_b = 1 : i64, alpha = 1.0 : f64, beta = 0.0 : f64, type_a = "f32", type_b = "f32", type_c = "f32"} : (tensor<8x4xf32>, tensor<16x4xf32>) -> tensor<8x16xf32>
   fusec.output "y" %y : tensor<8x16xf32>
 }
 // CHECK-LABEL: // after form_kernels

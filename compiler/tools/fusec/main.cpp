@@ -9,7 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -112,6 +112,8 @@ void print_times(const Inspection& r) {
 
 // A file, or a bundled model; a wrong name is answered with the nearest one.
 Inspection inspect_input(const Options& o, const InspectOptions& options) {
+  if (std::filesystem::is_directory(o.input))
+    fail_user("\"" + o.input + "\" is a folder; expected a file with the text of a stage");
   if (std::ifstream file(o.input, std::ios::binary); file) {
     std::string text((std::istreambuf_iterator<char>(file)), {});
     if (!o.resume_from.empty()) {
@@ -203,26 +205,35 @@ int main(int argc, char** argv) {
   app.add_flag("--all", o.all, "explain: also the edges that were fused");
   // `--dump-ir MODEL` must not swallow the model, so a bare flag becomes the default stage;
   // `explain` is a word, not an option.
-  std::vector<std::string> args;
-  for (int i = argc - 1; i > 0; --i) {
+  std::vector<std::string> args;  // last first, as CLI11 takes them
+  bool word = false;              // a word was seen that is no option
+  for (int i = 1; i < argc; ++i) {
     std::string a = argv[i];
     if (a == "--dump-ir") a = "--dump-ir=fused";
-    if (i == 1 && a == "explain") {
+    if (!word && a == "explain") {
       o.explain = true;
       continue;
     }
-    args.push_back(a);
+    word = word || !a.starts_with("-");
+    args.insert(args.begin(), a);
   }
   try {
     app.parse(args);
-  } catch (const CLI::ExtrasError&) {
+  } catch (const CLI::ExtrasError& e) {
     std::vector<std::string> flags;
     for (const CLI::Option* option : app.get_options())
       for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
-    for (const std::string& a : args)
-      if (a.starts_with("--") &&
-          std::find(flags.begin(), flags.end(), a.substr(0, a.find('='))) == flags.end())
-        fmt::print(stderr, "fusec: unknown option {}{}\n", a, suggest(a, flags));
+    bool named = false;
+    for (const std::string& a : args) {
+      std::string flag = a.substr(0, a.find('='));
+      if (!a.starts_with("-") || std::find(flags.begin(), flags.end(), flag) != flags.end())
+        continue;
+      fmt::print(stderr, "fusec: unknown option {}{}\n", a, suggest(flag, flags));
+      named = true;
+    }
+    if (!named)
+      fmt::print(stderr, "fusec: expected one model or file (or: explain MODEL), found also: {}\n",
+                 o.input.empty() ? e.what() : args.front());
     return 2;
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;

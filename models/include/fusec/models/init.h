@@ -9,12 +9,7 @@
 //   head.weight                     normal, 0.02   (first loss close to log(vocab))
 //   *.out.weight, *.down.weight     normal, 1 / sqrt(fan_in * 2 * layers of its module): the last
 //                                   matrix of each residual branch (Radford et al. 2019)
-//   vision.*.{q,k}.weight           normal, 2 / sqrt(fan_in)
-//   resampler.*.{q,k}.weight        normal, 4 / sqrt(fan_in)
 //   every other weight              normal, 1 / sqrt(fan_in)
-// Why the sharp attention in the picture half: with unit scores every query starts as the mean of
-// all patches, and what tells pictures apart is lost. Measured on 512 emoji at the first step, the
-// variation of the resampler's rows has effective rank 9 with unit scores, 66 with these.
 #pragma once
 
 #include <cstdint>

@@ -12,6 +12,7 @@
 #include <mlir/Interfaces/SideEffectInterfaces.h>
 
 #include "fusec/ops/graph.h"
+#include "fusec/plan/plan.h"
 
 #include "dialect.h.inc"
 #define GET_OP_CLASSES
@@ -32,6 +33,9 @@ struct OpInfo {
   Attr attr;
 };
 OpInfo info_of(mlir::Operation* op);
+
+// The call that a library op stands for, without its arguments.
+LibraryCall call_of(LibraryOp op);
 
 // The user's place of an op, and the model scope it was recorded in ("" if none).
 SourceLoc source_of(mlir::Operation* op);

@@ -86,6 +86,10 @@ struct LibraryCall {
   FUSEC_API const std::string& text(std::string_view key) const;
 };
 
+// Why no device can run the call: an unknown name (with the nearest one), another number of
+// arguments, a missing or mistyped attribute. Empty if it is well formed.
+FUSEC_API std::string what_is_wrong(const LibraryCall& call, size_t arguments);
+
 struct PlanStep {
   int kernel = -1;  // index into Plan::kernels, or -1: `call`
   std::vector<Segment> segments;
