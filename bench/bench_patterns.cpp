@@ -88,12 +88,6 @@ Executable build(const Pattern& p, bool fuse) {
   return exe;
 }
 
-double best(std::vector<double> v) { return *std::min_element(v.begin(), v.end()); }
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {

@@ -28,11 +28,6 @@ double time_run(Executable& exe) {
   return now() - start;
 }
 
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -43,12 +38,10 @@ int main(int argc, char** argv) {
   for (int i = 0; i < rounds; ++i) a.push_back(time_run(fused)), b.push_back(time_run(unfused));
   std::printf("%s, %d rounds, alternating\n", model.c_str(), rounds);
   std::printf("  fused    %4zu steps  median %7.1f ms  best %7.1f ms\n", fused.plan().steps.size(),
-              1e3 * median(a), 1e3 * *std::min_element(a.begin(), a.end()));
+              1e3 * median(a), 1e3 * best(a));
   std::printf("  unfused  %4zu steps  median %7.1f ms  best %7.1f ms\n",
-              unfused.plan().steps.size(), 1e3 * median(b),
-              1e3 * *std::min_element(b.begin(), b.end()));
-  std::printf("  ratio    median %.2f  best %.2f\n", median(b) / median(a),
-              *std::min_element(b.begin(), b.end()) / *std::min_element(a.begin(), a.end()));
+              unfused.plan().steps.size(), 1e3 * median(b), 1e3 * best(b));
+  std::printf("  ratio    median %.2f  best %.2f\n", median(b) / median(a), best(b) / best(a));
 
   struct Row {
     double seconds = 0;

@@ -1,8 +1,10 @@
 // A bundled training step with plausible inputs, for benches.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "fusec/base/philox.h"
 #include "fusec/fusec.h"
@@ -13,6 +15,12 @@ namespace fusec::bench {
 
 inline double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+inline double best(const std::vector<double>& v) { return *std::min_element(v.begin(), v.end()); }
+inline double median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return v[v.size() / 2];
 }
 
 // Fills every input: pictures and scalars small and positive, token ids valid, slots one after the

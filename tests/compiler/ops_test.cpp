@@ -192,6 +192,26 @@ TEST_CASE("attention, forward and backward") {
   agree(g, {o}, {.feeds = {{"cu", {0, 5, 5, 12}}}});
 }
 
+TEST_CASE("attention equals its composite, values and gradients") {
+  for (bool causal : {true, false}) {
+    Graph g;
+    Tensor q = g.input("q", {2, 9, 6, 8}), k = g.input("k", {2, 13, 3, 8}),
+           v = g.input("v", {2, 13, 3, 8});
+    AttentionOptions o{.causal = causal, .softcap = 4};
+    Tensor fast = attention(q, k, v, o), slow = naive_attention(q, k, v, o);
+    std::vector<Tensor> wrt = {q, k, v}, wanted = {fast, slow};
+    for (const Tensor& y : {fast, slow})
+      for (const Tensor& d : grad(sum(square(y) * y), wrt)) wanted.push_back(d);
+    agree(g, wanted, {.tolerance = 3e-5});  // two chained softmax passes
+    // and the two with each other: their difference is as small as either's error
+    Tensor gap = fast - slow;
+    Executable exe = compile(g, {{"gap", gap}});
+    for (const char* name : {"q", "k", "v"}) write(exe, name, draw(exe.type(name), 3, -1, 1));
+    exe.run();
+    for (double x : read(exe, "gap")) CHECK(std::fabs(x) < 1e-5);
+  }
+}
+
 TEST_CASE("composites and their gradients") {
   Graph g;
   Tensor x = g.input("x", {6, 40}), w = g.input("w", {40}), b = g.input("b", {40});

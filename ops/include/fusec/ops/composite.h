@@ -84,9 +84,33 @@ inline Tensor rope(At x, const Tensor& cos_table, const Tensor& sin_table) {
   return reshape(at(y), s);
 }
 
-// silu(gate) * up (Shazeer 2020).
-inline Tensor swiglu(At gate, const Tensor& up) {
-  return At(silu(gate), gate.loc) * up;
+// attention() spelled with contractions and softmax: O(T * S) memory, for tests and for reading.
+// The same shapes; no cu_seqlens. A query that sees no key gets the mean of all values here, and
+// zeros from attention().
+inline Tensor naive_attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o = {}) {
+  auto at = [&](const Tensor& t) { return At(t, q.loc); };
+  if (q.tensor.rank() != 4 || k.rank() != 4 || o.cu_seqlens.defined())
+    fail_user(
+        "naive_attention: expected q [B, T, H, d], k and v [B, S, KV, d], no cu_seqlens; found " +
+            q.tensor.type().str() + ", " + k.type().str(),
+        q.loc);
+  int64_t b = q.tensor.size(0), t = q.tensor.size(1), h = q.tensor.size(2), d = q.tensor.size(3);
+  int64_t s = k.size(1), kv = k.size(2), group = h / kv;
+  double scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(d));
+  Tensor grouped = reshape(q, {b, t, kv, group, d});
+  Tensor scores = at(einsum("btgrd,bsgd->bgrts", at(grouped), k)) * scale;
+  if (o.softcap > 0) scores = softcap(at(scores), o.softcap);
+  if (o.causal) {
+    Graph& g = q.tensor.graph();
+    Tensor newest = at(g.iota({t, s}, 0)) + static_cast<double>(s - t);
+    Tensor seen = at(g.iota({t, s}, 1)) <= newest;
+    scores = select(at(seen), scores, g.constant(-1e30, {}, scores.dtype()));
+  }
+  Tensor mixed = einsum("bgrts,bsgd->btgrd", at(softmax(at(scores))), v);
+  return reshape(at(mixed), q.tensor.shape());
 }
+
+// silu(gate) * up (Shazeer 2020).
+inline Tensor swiglu(At gate, const Tensor& up) { return At(silu(gate), gate.loc) * up; }
 
 }  // namespace fusec
