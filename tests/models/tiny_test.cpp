@@ -1,0 +1,78 @@
+// The whole training step of the bundled vision-gpt:tiny, fused against one kernel an op.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "fusec/base/philox.h"
+#include "fusec/models/bundled.h"
+
+namespace fusec::models {
+namespace {
+
+Executable run_tiny(bool fuse) {
+  RecordedGraph step = build_bundled("vision-gpt:tiny");
+  CompileOptions options;
+  options.fuse = fuse;
+  Executable exe = compile(*step.graph, step.outputs, options);
+  Shape tokens = exe.type("tokens").shape;
+  for (const PlanBuffer& b : exe.plan().buffers) {
+    int64_t n = numel(b.type.shape);
+    if (b.cls == BufferClass::input && b.type.dtype == DType::i32) {
+      std::vector<int32_t> ids(n);
+      int64_t queries = n / tokens[0];
+      for (int64_t i = 0; i < n; ++i)
+        ids[i] = b.name == "slots" ? static_cast<int32_t>(i / queries * tokens[1] + 1 + i % queries)
+                                   : static_cast<int32_t>(philox(1, i)[0] % 1000);
+      exe.set(b.name, ids);
+    } else if (b.cls == BufferClass::input || b.cls == BufferClass::parameter) {
+      std::vector<float> values(n);
+      for (int64_t i = 0; i < n; ++i) {
+        PhiloxBlock words = philox(2, i);
+        values[i] = n == 1 ? 1e-3f : 0.1f * static_cast<float>(philox_normal(words[0], words[1]));
+      }
+      exe.set(b.name, values);
+    }
+  }
+  exe.run();
+  return exe;
+}
+
+double largest(const std::vector<float>& v) {
+  double most = 0;
+  for (float x : v) most = std::max(most, std::fabs(static_cast<double>(x)));
+  return most;
+}
+
+// Both modes run the same f32 operations but for fused multiply-adds inside kernels, so a gradient
+// differs by roundings that 12 layers carry along: some 1e-6 of its tensor's largest element. 1e-4
+// leaves room and still sees any wrong term. Gradients that vanish in exact arithmetic (key biases)
+// are all rounding: they count against 1e-6 of the largest gradient of the step. Parameters are not
+// compared: AdamW's first step is close to the sign of the gradient.
+TEST_CASE("the whole tiny step: fused equals unfused") {
+  Executable fused = run_tiny(true), unfused = run_tiny(false);
+  CHECK(fused.plan().steps.size() * 4 < unfused.plan().steps.size());
+  double loss = unfused.get<float>("loss")[0], norm = unfused.get<float>("grad_norm")[0];
+  CHECK(loss > 1);
+  CHECK(fused.get<float>("loss")[0] == doctest::Approx(loss).epsilon(1e-5));
+  CHECK(fused.get<float>("grad_norm")[0] == doctest::Approx(norm).epsilon(1e-5));
+  double step_scale = 0;
+  for (const PlanBuffer& b : unfused.plan().buffers)
+    if (b.cls == BufferClass::state)
+      step_scale = std::max(step_scale, largest(unfused.get<float>(b.name)));
+  int compared = 0;
+  for (const PlanBuffer& b : unfused.plan().buffers) {
+    if (b.cls != BufferClass::state) continue;
+    std::vector<float> a = fused.get<float>(b.name), e = unfused.get<float>(b.name);
+    double allowed = 1e-4 * largest(e) + 1e-6 * step_scale, gap = 0;
+    for (size_t i = 0; i < e.size(); ++i)
+      gap = std::max(gap, std::fabs(static_cast<double>(a[i]) - static_cast<double>(e[i])));
+    INFO(b.name << ": largest difference " << gap << ", allowed " << allowed);
+    CHECK(gap <= allowed);
+    ++compared;
+  }
+  CHECK(compared > 100);
+}
+
+}  // namespace
+}  // namespace fusec::models
