@@ -1,11 +1,10 @@
 // Merges reductions with what feeds them, with what uses them, and with each other.
 //
 //   square -> sum -> rsqrt -> mul            one kernel: RMSNorm, its row read once
-//   max -> sub -> exp -> sum -> log ...      one kernel: softmax, cross-entropy, and their
-//   gradients
+//   max -> sub -> exp -> sum -> log ...      one kernel: softmax, cross-entropy, their gradients
 //
 // Two kinds of edges: producer to consumer, and siblings that read the same tensor (one load for
-// both). Refuses: reductions over different ranges, merges that leave too few units of work.
+// both). Refuses: reductions over different ranges, values that would be computed twice.
 #include "kernels.h"
 
 using namespace mlir;

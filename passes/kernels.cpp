@@ -93,7 +93,6 @@ const KernelAnswers::Answer& KernelAnswers::operator()(KernelOp kernel) {
   if (built.program) {
     a.kind = built.program->schedule.kind;
     a.elements = numel(built.program->extents);
-    a.units = built.program->units(a.elements);
   }
   return a;
 }
@@ -133,7 +132,7 @@ SmallVector<Operation*> dependents_between(KernelOp a, KernelOp b, std::string& 
 
 // A new kernel just before `b` that computes both; the originals stay, unreplaced.
 KernelOp KernelMerger::merge(KernelOp a, KernelOp b) {
-  SmallVector<mlir::Value> inputs(a.getArgs()), outputs;
+  SmallVector<mlir::Value> inputs(a.getArgs());
   for (mlir::Value v : b.getArgs())
     if (v.getDefiningOp() != a.getOperation() && !llvm::is_contained(inputs, v))
       inputs.push_back(v);
@@ -189,10 +188,6 @@ Decision KernelMerger::decide(KernelOp a, KernelOp b, KernelOp merged, int64_t s
   if (first.elements * 2 < whole.elements && first.elements > 1 && !has_reduce(a) &&
       second.elements == whole.elements && a.getBody().front().getOperations().size() > 12)
     return Decision::no("a small producer would be recomputed for every row", saved);
-  int64_t least = std::min(first.units, second.units);
-  if (whole.elements > 32768 && whole.units < std::min<int64_t>(least, 8 * target.cores))
-    return Decision::no("only " + std::to_string(whole.units) + " units of work would remain",
-                        saved);
   return Decision::yes(has_reduce(merged) ? "same rows" : "same domain", saved);
 }
 

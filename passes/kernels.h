@@ -24,7 +24,6 @@ class KernelAnswers {
   struct Answer {
     std::string failure;  // empty: it is a kernel
     int64_t duplicated = 0;
-    int64_t units = 0;     // parallel work units
     int64_t elements = 0;  // size of the domain
     ScheduleKind kind = ScheduleKind::flat;
   };

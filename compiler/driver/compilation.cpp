@@ -153,7 +153,6 @@ void Compilation::run() {
   if (ir_) {
     ir_->passes.fuse = options_.compile.fuse;
     ir_->passes.bf16 = options_.compile.precision == Precision::bf16;
-    ir_->passes.target.cores = threads_;
     if (options_.compile.verify_each) ir::verify(*ir_->module, "import");
   }
   emit(start_);

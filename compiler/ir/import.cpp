@@ -48,7 +48,7 @@ class Importer {
       case OpKind::iota: return IotaOp::create(b_, loc, out[0], n.as<IotaAttr>().axis);
       case OpKind::map: return MapOp::create(b_, loc, out[0], name_of(n.as<MapAttr>().op), in);
       case OpKind::cast:
-        if (n.as<CastAttr>().stop) return in[0].getDefiningOp() ? forward(in[0]) : nullptr;
+        if (n.as<CastAttr>().stop) return forward(in[0]);
         return CastOp::create(b_, loc, out[0], in[0]);
       case OpKind::reduce: {
         const auto& a = n.as<ReduceAttr>();

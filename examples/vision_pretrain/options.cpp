@@ -158,7 +158,8 @@ std::optional<RunOptions> parse_command_line(int argc, char** argv) {
   RunOptions o;
   // Each emoji is seen some twenty times: without smoothing the model grows so sure of what it
   // learnt by heart that its loss on whole emoji it never saw reaches that of a model that sees
-  // nothing (4.4 both; with smoothing 3.25 against 3.55).
+  // nothing (4.39 after 2,000 steps, the blank control 4.37 after 700; with smoothing, 2,400 steps
+  // each, 3.25 against 3.55).
   o.trainer.model.label_smoothing = 0.1;
   o.trainer.compile.device = "auto";
   std::string schedule = "cosine", precision = "f32";

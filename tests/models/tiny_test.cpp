@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "fusec/base/philox.h"
+#include "fusec/inspect.h"
 #include "fusec/models/bundled.h"
 
 namespace fusec::models {
@@ -72,6 +73,20 @@ TEST_CASE("the whole tiny step: fused equals unfused") {
     ++compared;
   }
   CHECK(compared > 100);
+}
+
+// The plan decides the order of every sum, so the bits of a result do not depend on the threads only
+// if the plan does not.
+TEST_CASE("the plan of the tiny step does not depend on the number of threads") {
+  std::string first;
+  for (int threads : {1, 2, 16}) {
+    RecordedGraph step = build_bundled("vision-gpt:tiny");
+    InspectOptions options;
+    options.compile.threads = threads;
+    std::string plan = print(inspect(*step.graph, step.outputs, "tiny", options).plan);
+    if (first.empty()) first = plan;
+    CHECK(plan == first);
+  }
 }
 
 }  // namespace

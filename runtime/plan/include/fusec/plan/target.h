@@ -1,4 +1,5 @@
-// What a pass may know about the device it plans for: limits, never a vendor.
+// What a pass may know about the device it plans for: limits, never a vendor. Nothing here depends on
+// how many threads a run uses: that would change what is fused, and with it the bits of the result.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,6 @@ namespace fusec {
 
 struct TargetInfo {
   std::string name = "cpu";
-  int cores = 1;                     // workers that run kernels side by side
   int64_t reduce_chunk = 8192;       // elements of one partial sum of a whole-tensor reduction
   int max_kernel_params = 64;        // arguments of one fused kernel
   int max_kernel_ops = 240;          // tensor ops in one fused kernel
