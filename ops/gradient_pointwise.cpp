@@ -34,6 +34,7 @@ constexpr None none;
     return {pointwise(Pointwise::name, a, At(b.tensor, b.loc)), b.loc};            \
   }
 #define FUSEC_COMPARE(name, ...) FUSEC_BINARY(name)
+#define FUSEC_BITS(name, ...) FUSEC_BINARY(name)
 #define FUSEC_TERNARY(name, ...)                                                   \
   [[maybe_unused]] static Located name(const Located& a, const Located& b,         \
                                        const Located& c) {                         \
@@ -92,6 +93,7 @@ static std::vector<Tensor> evaluate(const GradientCall& call) {
   }
 #define FUSEC_COMPARE(name, ...) \
   case Pointwise::name: fail_no_gradient(call.node);
+#define FUSEC_BITS(name, ...) FUSEC_COMPARE(name)
 #define FUSEC_TERNARY(name, doc, value, grad_a, grad_b, grad_c, ...)   \
   case Pointwise::name: {                                              \
     [[maybe_unused]] Located a = operand(0), b = operand(1), c = operand(2); \

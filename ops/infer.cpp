@@ -38,6 +38,7 @@ MapRule map_rule(Pointwise op) {
 #define FUSEC_UNARY(name, ...) case Pointwise::name: return {1, false};
 #define FUSEC_BINARY(name, ...) case Pointwise::name: return {2, false};
 #define FUSEC_COMPARE(name, ...) case Pointwise::name: return {2, true};
+#define FUSEC_BITS(name, ...) case Pointwise::name: return {2, false};
 #define FUSEC_TERNARY(name, ...) case Pointwise::name: return {3, false};
 // clang-format on
 #include "fusec/ops/pointwise.def"
@@ -56,8 +57,10 @@ Types infer_map(Pointwise op, const Types& in, SourceLoc loc) {
   for (size_t i = first; i < in.size(); ++i)
     if (in[i].dtype != in[first].dtype)
       bad(name, "operands of one dtype (use cast())", all(in), loc);
-  bool integer_ok = rule.compare || op == Pointwise::select || rule.arity == 2 ||
-                    op == Pointwise::neg || op == Pointwise::abs || op == Pointwise::square;
+  if (op == Pointwise::philox && in[0].dtype != DType::i64)
+    bad(name, "an i64 key and counter", all(in), loc);
+  bool integer_ok = op != Pointwise::pow && (rule.compare || op == Pointwise::select || rule.arity == 2 ||
+                    op == Pointwise::neg || op == Pointwise::abs || op == Pointwise::square);
   DType t = in[first].dtype;
   if (!is_float(t) && !(integer_ok && t != DType::b8) &&
       !(t == DType::b8 && (first || rule.compare)))

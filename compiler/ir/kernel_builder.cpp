@@ -212,6 +212,7 @@ class Builder {
 #define FUSEC_UNARY(name, doc, value, gx, cost, ...) case Pointwise::name: return cost;
 #define FUSEC_BINARY(name, doc, value, ga, gb, cost, ...) case Pointwise::name: return cost;
 #define FUSEC_COMPARE(name, doc, value, cost, ...) case Pointwise::name: return cost;
+#define FUSEC_BITS(name, doc, value, cost) case Pointwise::name: return cost;
 #define FUSEC_TERNARY(name, doc, value, ga, gb, gc, cost, ...) case Pointwise::name: return cost;
 // clang-format on
 #include "fusec/ops/pointwise.def"
@@ -228,12 +229,18 @@ class Builder {
     return constant(v, t);
   }
 
+  // Bytes and truth values compute as i32; select only moves them.
+  static DType arithmetic_type(DType t, Pointwise fn) {
+    bool narrow = t == DType::u8 || t == DType::b8;
+    return narrow && fn != Pointwise::select ? DType::i32 : compute_type(t);
+  }
+
   int map(MapOp o, const Index& index) {
     Pointwise fn = std::get<MapAttr>(info_of(o).attr).op;
     std::vector<Scalar> args;
     for (mlir::Value a : o.getArgs()) {
       int id = eval(a, index);
-      args.push_back({this, cast(id, compute_type(program_.ops[id].type))});
+      args.push_back({this, cast(id, arithmetic_type(program_.ops[id].type, fn))});
     }
     int result = apply_formula<Scalar>(fn, args.data()).op;
     return cast(result, type_of(o.getResult()).dtype);
@@ -299,7 +306,13 @@ FUSEC_SCALAR2(max, max)
 FUSEC_SCALAR1(operator-, neg)
 FUSEC_SCALAR1(abs, abs)
 FUSEC_SCALAR1(sqrt, sqrt)
+FUSEC_SCALAR2(pow, pow)
+FUSEC_SCALAR2(philox, philox)
 FUSEC_SCALAR1(exp, exp)
+FUSEC_SCALAR1(exp2, exp2)
+FUSEC_SCALAR1(log1p, log1p)
+FUSEC_SCALAR1(floor, floor)
+FUSEC_SCALAR1(round, round)
 FUSEC_SCALAR1(log, log)
 FUSEC_SCALAR1(sin, sin)
 FUSEC_SCALAR1(cos, cos)

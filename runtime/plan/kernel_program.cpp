@@ -154,8 +154,9 @@ class Verifier {
       need(k_.ops[op.args[i]].type == t, "operands of a prim have one type");
     bool arithmetic = t == DType::f32 || t == DType::f64 || t == DType::i32 || t == DType::i64;
     bool truth = t == DType::b8 && (op.prim == Prim::add || op.prim == Prim::mul);
-    need(arithmetic || truth, std::string(name_of(op.prim)) + " does not run on " +
+    need(arithmetic || truth || op.prim == Prim::select, std::string(name_of(op.prim)) + " does not run on " +
                                   std::string(name_of(t)));
+    if (op.prim == Prim::philox) need(t == DType::i64, "philox runs on i64");
     if (is_float_only(op.prim)) need(is_float(t), std::string(name_of(op.prim)) + " is float only");
     need(op.type == (is_comparison(op.prim) ? DType::b8 : t), "a prim's result has its type");
   }
@@ -185,8 +186,9 @@ class Verifier {
         ++reductions_;
         need(k_.schedule.kind != ScheduleKind::flat, "flat has no reductions");
         DType t = k_.ops[op.args[0]].type;
-        need(t == op.type && (t == DType::f32 || t == DType::i32 || t == DType::i64),
-             "a reduction runs on f32, i32 or i64 and keeps the type");
+        need(t == op.type && (t == DType::f32 || t == DType::f64 || t == DType::i32 ||
+                              t == DType::i64),
+             "a reduction runs on f32, f64, i32 or i64 and keeps the type");
         for (int d = reduced_.lo; d < reduced_.hi; ++d) varies &= ~(uint64_t{1} << d);
         break;
       }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "fusec/base/dtype.h"
+#include "fusec/base/philox.h"
 
 namespace fusec::test {
 namespace {
@@ -42,7 +43,12 @@ double apply(Prim p, DType t, const double* x) {
     case Prim::max: return larger(a, b);
     case Prim::sqrt: return std::sqrt(a);
     case Prim::exp: return std::exp(a);
+    case Prim::exp2: return std::exp2(a);
     case Prim::log: return std::log(a);
+    case Prim::log1p: return std::log1p(a);
+    case Prim::pow: return std::pow(a, b);
+    case Prim::floor: return std::floor(a);
+    case Prim::round: return std::nearbyint(a);
     case Prim::sin: return std::sin(a);
     case Prim::cos: return std::cos(a);
     case Prim::tanh: return std::tanh(a);
@@ -54,6 +60,8 @@ double apply(Prim p, DType t, const double* x) {
     case Prim::gt: return a > b;
     case Prim::ge: return a >= b;
     case Prim::select: return a != 0 ? b : x[2];
+    case Prim::philox:
+      return static_cast<double>(philox_word(static_cast<int64_t>(a), static_cast<int64_t>(b)));
   }
   return 0;
 }

@@ -30,7 +30,9 @@ TEST_CASE("flat: unary primitives on f32 and f64") {
     double lo, hi, relative;  // the polynomial's error: a few f32 ulp (6e-8)
   };
   for (Row r : {Row{Prim::neg, -5, 5, 0}, Row{Prim::abs, -5, 5, 0}, Row{Prim::sqrt, 0.1, 9, 1e-7},
-                Row{Prim::exp, -80, 80, 3e-7}, Row{Prim::log, 1e-3, 100, 3e-7},
+                Row{Prim::exp, -80, 80, 3e-7}, Row{Prim::exp2, -120, 120, 3e-7},
+                Row{Prim::log1p, -0.9, 50, 4e-7}, Row{Prim::floor, -9, 9, 0},
+                Row{Prim::round, -9, 9, 0}, Row{Prim::log, 1e-3, 100, 3e-7},
                 Row{Prim::sin, -3000, 3000, 3e-7}, Row{Prim::cos, -3000, 3000, 3e-7},
                 Row{Prim::tanh, -12, 12, 6e-7}, Row{Prim::erf, -5, 5, 6e-7}}) {
     compare(unary(r.prim, f32), {300, 300}, 300,
@@ -41,6 +43,13 @@ TEST_CASE("flat: unary primitives on f32 and f64") {
   compare(unary(Prim::exp, f32), {8, 8}, 8,
           {.relative = 3e-7, .scale = 1e-30,
            .values = {{0, {kInf, -kInf, kNan, 0, 88.5, 89.5, -86, -104}}}});
+  compare(unary(Prim::exp2, f32), {8, 8}, 8,
+          {.relative = 3e-7, .scale = 1e-30,
+           .values = {{0, {kInf, -kInf, kNan, 0, 127.9, 128.0, -125, -160}}}});
+  compare(unary(Prim::log1p, f32), {6, 6}, 6,
+          {.relative = 3e-7, .scale = 1e-30, .values = {{0, {kInf, -1, kNan, 0, 1e-12, -1e-9}}}});
+  compare(unary(Prim::round, f32), {6, 6}, 6,
+          {.relative = 0, .values = {{0, {0.5, 1.5, 2.5, -0.5, kNan, 1e20}}}});
   compare(unary(Prim::neg, i32), {90, 90}, 90, {.lo = -9, .hi = 9});
   compare(unary(Prim::abs, i64), {90, 90}, 90, {.lo = -9, .hi = 9});
 }
@@ -53,6 +62,35 @@ TEST_CASE("flat: binary primitives on all arithmetic types") {
       b.store(y, b.prim(p, {b.load(x, {1}), b.load(w, {1})}), {1});
       compare(b.k, {133, 133, 133}, 133, {.lo = 1, .hi = 40, .relative = 1e-7});
     }
+  }
+}
+
+TEST_CASE("flat: pow, as the C library has it") {
+  for (DType t : {f32, f64}) {
+    Build b("pow", ScheduleKind::flat, {0}, 0);
+    int x = b.in("a", t), w = b.in("b", t), y = b.out("y", t);
+    b.store(y, b.prim(Prim::pow, {b.load(x, {1}), b.load(w, {1})}), {1});
+    compare(b.k, {77, 77, 77}, 77,
+            {.lo = 0.1, .hi = 6, .relative = t == f32 ? 1e-7 : 1e-15,
+             .values = {{0, {-2, 0, 2, kNan}}, {1, {3, 0, -1.5, 0}}}});
+  }
+}
+
+TEST_CASE("flat: philox words are those of base/philox.h") {
+  Build b("philox", ScheduleKind::flat, {0}, 0);
+  int key = b.in("key", i64), at = b.in("at", i64), y = b.out("y", i64);
+  b.store(y, b.prim(Prim::philox, {b.load(key, {0}), b.load(at, {1})}), {1});
+  for (double k : {0.0, 7.0, 123456789012345.0})
+    compare(b.k, {1, 67, 67}, 67,
+            {.lo = 0, .hi = 9e15, .relative = 0, .values = {{0, {k}}, {1, {0, 1, 4294967296.0}}}});
+}
+
+TEST_CASE("flat: select moves values of every type") {
+  for (DType t : {f32, f64, bf16, f16, i64, i32, u8, b8}) {
+    Build b("select_" + std::string(name_of(t)), ScheduleKind::flat, {0}, 0);
+    int m = b.in("m", b8), x = b.in("x", t), w = b.in("w", t), y = b.out("y", t);
+    b.store(y, b.prim(Prim::select, {b.load(m, {1}), b.load(x, {1}), b.load(w, {1})}), {1});
+    compare(b.k, {130, 130, 130, 130}, 130, {.lo = 0, .hi = 100, .relative = 0});
   }
 }
 

@@ -44,6 +44,24 @@ TEST_CASE("columns: a reduction of a reduction, values of the unit, gathered col
   }
 }
 
+TEST_CASE("f64 reductions in every schedule keep double precision") {
+  auto sums = [](ScheduleKind kind, std::vector<int64_t> extents, int row_dims,
+                 std::vector<int64_t> in, std::vector<int64_t> out) {
+    Build b("f64", kind, std::move(extents), row_dims);
+    int x = b.in("x", f64), s = b.out("sum", f64), top = b.out("max", f64);
+    int v = b.load(x, in);
+    b.store(s, b.reduce(ReduceKind::sum, v), out);
+    b.store(top, b.reduce(ReduceKind::max, v), out);
+    return b.k;
+  };
+  Check exact{.relative = 1e-14};
+  compare(sums(ScheduleKind::rows, {5, 77}, 1, {77, 1}, {1, 0}), {385, 5, 5}, 0, exact);
+  compare(sums(ScheduleKind::columns, {9, 70}, 0, {70, 1}, {0, 1}), {630, 70, 70}, 0, exact);
+  KernelProgram k = sums(ScheduleKind::flat_reduce, {0}, 0, {1}, {1});
+  k.schedule.chunk = 100;
+  compare(k, {450, 5, 5}, 450, exact);
+}
+
 TEST_CASE("flat_reduce: several chunks, the last one short") {
   for (int64_t n : {1, 63, 100, 1000, 4096, 5001}) {
     for (int64_t chunk : {100, 1024}) {

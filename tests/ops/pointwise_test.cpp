@@ -27,6 +27,7 @@ const std::vector<Row>& rows() {
 #define FUSEC_BINARY(name, doc, value, grad_a, grad_b, cost, lo, hi) \
   {Pointwise::name, #name, 2, {#grad_a, #grad_b}, lo, hi},
 #define FUSEC_COMPARE(name, doc, value, cost, lo, hi) {Pointwise::name, #name, 2, {}, lo, hi},
+#define FUSEC_BITS(name, ...)  // tested beside the generator itself, in random_ops_test.cpp
 #define FUSEC_TERNARY(name, doc, value, grad_a, grad_b, grad_c, cost, lo, hi) \
   {Pointwise::name, #name, 3, {#grad_a, #grad_b, #grad_c}, lo, hi},
 #include "fusec/ops/pointwise.def"
@@ -61,6 +62,18 @@ const std::map<std::string, Formula>& independent() {
       {"erf", [](double x, double, double) { return 1 - std::erfc(x); }},
       {"sigmoid", [](double x, double, double) { return 0.5 + 0.5 * std::tanh(x / 2); }},
       {"silu", [](double x, double, double) { return x * (0.5 + 0.5 * std::tanh(x / 2)); }},
+      {"pow", [](double a, double b, double) { return std::exp(b * std::log(a)); }},
+      {"exp2", [](double x, double, double) { return std::pow(2, x); }},
+      {"log1p", [](double x, double, double) { return 2 * std::atanh(x / (2 + x)); }},
+      {"relu_squared", [](double x, double, double) { return x < 0 ? 0 : x * x; }},
+      {"softplus", [](double x, double, double) { return std::log(1 + std::exp(x)); }},
+      {"sign", [](double x, double, double) { return double(x > 0) - double(x < 0); }},
+      {"floor", [](double x, double, double) { return -std::ceil(-x); }},
+      {"ceil", [](double x, double, double) { return std::trunc(x) + (x > std::trunc(x)); }},
+      {"round", [](double x, double, double) { return std::rint(x); }},
+      {"gelu_erf", [](double x, double, double) { return x * std::erfc(-x / std::sqrt(2)) / 2; }},
+      {"gelu_erf_slope",
+       [](double x, double, double) { return std::erfc(-x / std::sqrt(2)) / 2 + x * phi(x); }},
       {"relu", [](double x, double, double) { return x < 0 ? 0 : x; }},
       {"eq", [](double a, double b, double) { return double(!(a < b) && !(a > b)); }},
       {"ne", [](double a, double b, double) { return double(a < b || a > b); }},

@@ -44,8 +44,8 @@ Analysis analyse(const KernelProgram& kernel, const CpuTarget& target);
 inline int64_t last_stride(const OpFacts& f) { return f.strides.empty() ? 0 : f.strides.back(); }
 
 constexpr bool is_transcendental(Prim p) {
-  return p == Prim::exp || p == Prim::log || p == Prim::sin || p == Prim::cos ||
-         p == Prim::tanh || p == Prim::erf;
+  return (p >= Prim::exp && p <= Prim::pow) || (p >= Prim::sin && p <= Prim::erf) ||
+         p == Prim::philox;
 }
 
 [[noreturn]] void fail_kernel(const KernelProgram& kernel, const std::string& what);

@@ -192,7 +192,11 @@ void Emitter::store_all(const std::vector<int>& stores, const Values& values, co
 }
 
 std::string symbol_of(const std::string& kernel_name) {
-  std::string s = kernel_name.empty() ? "kernel" : kernel_name;
+  // A prefix where the name is not one of a plan ("k07_..."): a kernel called "exp" must not take
+  // the place of the C library's.
+  bool numbered = kernel_name.size() > 1 && kernel_name[0] == 'k' && kernel_name[1] >= '0' &&
+                  kernel_name[1] <= '9';
+  std::string s = numbered ? kernel_name : "kernel_" + kernel_name;
   for (char& c : s) {
     bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     if (!plain && c != '_' && c != '.') c = '_';

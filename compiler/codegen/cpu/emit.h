@@ -87,6 +87,7 @@ class Emitter {
   Val cast(const KernelOp& op, const OpFacts& f, mlir::Value arg, DType from);
   mlir::Value index_value(int op, Point& p);
   mlir::Value per_lane_call(const char* function, mlir::Value arg);
+  mlir::Value philox(mlir::Value key, mlir::Value counter);
 
   // emit_memory.cpp: loads, stores, storage formats.
   mlir::Value address(int op, const Point& p);

@@ -125,6 +125,33 @@ Value Emitter::index_value(int id, Point& p) {
   return arith::AddIOp::create(b_, loc_, splat(base, p.width), ids);
 }
 
+// Word 0 of Philox4x32-10 (base/philox.h), each 32-bit word in a lane of 64 bits.
+Value Emitter::philox(Value key, Value counter) {
+  auto word = [&](uint64_t v) { return int_constant(counter, static_cast<int64_t>(v)); };
+  Value low = word(0xffffffffu), half = word(32);
+  auto lower = [&](Value v) -> Value { return arith::AndIOp::create(b_, loc_, v, low); };
+  auto upper = [&](Value v) -> Value { return arith::ShRUIOp::create(b_, loc_, v, half); };
+  auto mix = [&](Value a, Value b) -> Value { return arith::XOrIOp::create(b_, loc_, a, b); };
+  auto times = [&](Value a, uint64_t m) -> Value {
+    return arith::MulIOp::create(b_, loc_, a, word(m));
+  };
+  auto plus = [&](Value a, uint64_t m) -> Value {
+    return lower(arith::AddIOp::create(b_, loc_, a, word(m)));
+  };
+  Value k0 = lower(key), k1 = upper(key), zero = word(0);
+  Value c0 = lower(counter), c1 = upper(counter), c2 = zero, c3 = zero;
+  for (int round = 0; round < 10; ++round) {
+    Value p0 = times(c0, 0xD2511F53u), p1 = times(c2, 0xCD9E8D57u);
+    c0 = mix(mix(upper(p1), c1), k0);
+    c1 = lower(p1);
+    c2 = mix(mix(upper(p0), c3), k1);
+    c3 = lower(p0);
+    k0 = plus(k0, 0x9E3779B9u);
+    k1 = plus(k1, 0xBB67AE85u);
+  }
+  return c0;
+}
+
 Value Emitter::per_lane_call(const char* function, Value arg) {
   Type element = mlir::getElementTypeOrSelf(arg.getType());
   if (!module_.lookupSymbol(function)) {
@@ -211,6 +238,22 @@ Value Emitter::prim(const KernelOp& op, DType type, const Values& args) {
       if (!real) refuse();
       return math::SqrtOp::create(b_, loc_, a);
     case Prim::exp: return function([&] { return Value(math::ExpOp::create(b_, loc_, a)); }, "exp");
+    case Prim::exp2:
+      return function([&] { return Value(math::Exp2Op::create(b_, loc_, a)); }, "exp2");
+    case Prim::log1p:
+      return function([&] { return Value(math::Log1pOp::create(b_, loc_, a)); }, "log1p");
+    case Prim::pow:
+      if (!real) refuse();
+      return math::PowFOp::create(b_, loc_, a, b);  // a call of libm for each lane
+    case Prim::floor:
+      if (!real) refuse();
+      return math::FloorOp::create(b_, loc_, a);
+    case Prim::round:
+      if (!real) refuse();
+      return math::RoundEvenOp::create(b_, loc_, a);
+    case Prim::philox:
+      if (type != DType::i64) refuse();
+      return philox(a, b);
     case Prim::log: return function([&] { return Value(math::LogOp::create(b_, loc_, a)); }, "log");
     case Prim::sin: return function([&] { return Value(math::SinOp::create(b_, loc_, a)); }, "sin");
     case Prim::cos: return function([&] { return Value(math::CosOp::create(b_, loc_, a)); }, "cos");

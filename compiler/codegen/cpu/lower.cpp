@@ -78,7 +78,8 @@ std::unique_ptr<llvm::Module> lower(mlir::ModuleOp module, llvm::LLVMContext& co
     mlir::populateMathPolynomialApproximationPatterns(patterns, [](llvm::StringRef name) {
       return name == mlir::math::TanhOp::getOperationName() ||
              name == mlir::math::ErfOp::getOperationName() ||
-             name == mlir::math::LogOp::getOperationName();
+             name == mlir::math::LogOp::getOperationName() ||
+             name == mlir::math::Log1pOp::getOperationName();
     });
     mlir::walkAndApplyPatterns(module, std::move(patterns));
   }

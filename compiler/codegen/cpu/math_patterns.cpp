@@ -1,8 +1,8 @@
-// math.exp, math.sin, math.cos on f32 -> arithmetic, e.g.
+// math.exp, math.exp2, math.sin, math.cos on f32 -> arithmetic, e.g.
 //   %y = math.exp %x : vector<64xf32>   ->   clamp, n = round(x / ln 2), p(x - n ln 2) * 2^n
 // Ours rather than MLIR's: exp needs no float-to-integer conversion (which is undefined for NaN),
 // and sin, cos reduce their argument in three parts, exact to about |x| < 1e5, where RoPE lives.
-// tanh, erf and log come from MLIR (lower.cpp). Refuses other element types: left as they are.
+// tanh, erf, log and log1p come from MLIR (lower.cpp). Refuses other element types: left as they are.
 // Coefficients: S. Moshier, Cephes Mathematical Library (expf, sinf, cosf).
 #include "lower.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -65,12 +65,8 @@ class Calculator {
 // Adding it to |x| < 2^22 rounds x to an integer and leaves that integer in the low bits.
 constexpr double kRounder = 12582912.0;  // 1.5 * 2^23
 
-Value exp_of(Calculator& c, Value x) {
-  x = c.at_most(c.at_least(x, c.f(-87.6)), c.f(89.0));
-  Value shifted = c.fma(x, c.f(1.44269504088896341), c.f(kRounder));
-  Value n = c.sub(shifted, c.f(kRounder));
-  Value r = c.fma(n, c.f(-0.693359375), x);
-  r = c.fma(n, c.f(2.12194440e-4), r);
+// e^r 2^n for |r| <= ln(2) / 2 and n in the low bits of `shifted`.
+Value exp_of_parts(Calculator& c, Value r, Value shifted) {
   Value p = c.f(1.9875691500e-4);
   for (double k : {1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
                    5.0000001201e-1}) {
@@ -81,6 +77,21 @@ Value exp_of(Calculator& c, Value x) {
   Value scale = c.real(c.shl(c.iadd(c.bits(shifted), c.i(126)), c.i(23)));
   y = c.mul(y, scale);
   return c.add(y, y);
+}
+
+Value exp_of(Calculator& c, Value x) {
+  x = c.at_most(c.at_least(x, c.f(-87.6)), c.f(89.0));
+  Value shifted = c.fma(x, c.f(1.44269504088896341), c.f(kRounder));
+  Value n = c.sub(shifted, c.f(kRounder));
+  Value r = c.fma(n, c.f(-0.693359375), x);
+  return exp_of_parts(c, c.fma(n, c.f(2.12194440e-4), r), shifted);
+}
+
+Value exp2_of(Calculator& c, Value x) {
+  x = c.at_most(c.at_least(x, c.f(-126.4)), c.f(128.4));
+  Value shifted = c.add(x, c.f(kRounder));
+  Value r = c.sub(x, c.sub(shifted, c.f(kRounder)));  // exact
+  return exp_of_parts(c, c.mul(r, c.f(0.693147180559945309)), shifted);
 }
 
 // sin(x + quarter * pi / 2).
@@ -112,6 +123,8 @@ struct Approximate : mlir::OpRewritePattern<Op> {
     Calculator c(rewriter, op.getLoc(), op.getType());
     if constexpr (std::is_same_v<Op, math::ExpOp>) {
       rewriter.replaceOp(op, exp_of(c, op.getOperand()));
+    } else if constexpr (std::is_same_v<Op, math::Exp2Op>) {
+      rewriter.replaceOp(op, exp2_of(c, op.getOperand()));
     } else {
       rewriter.replaceOp(op, sine_of(c, op.getOperand(), std::is_same_v<Op, math::CosOp> ? 1 : 0));
     }
@@ -122,8 +135,8 @@ struct Approximate : mlir::OpRewritePattern<Op> {
 }  // namespace
 
 void add_math_patterns(mlir::RewritePatternSet& patterns) {
-  patterns.add<Approximate<math::ExpOp>, Approximate<math::SinOp>, Approximate<math::CosOp>>(
-      patterns.getContext());
+  patterns.add<Approximate<math::ExpOp>, Approximate<math::Exp2Op>, Approximate<math::SinOp>,
+               Approximate<math::CosOp>>(patterns.getContext());
 }
 
 }  // namespace fusec::codegen_cpu

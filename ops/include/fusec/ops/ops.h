@@ -30,6 +30,7 @@ FUSEC_API Tensor pointwise(Pointwise op, double a, const At& b);
 #define FUSEC_BINARY(name, ...) \
   inline Tensor name(At a, const Operand& b) { return pointwise(Pointwise::name, a, b); }
 #define FUSEC_COMPARE(name, ...) FUSEC_BINARY(name)
+#define FUSEC_BITS(name, ...) FUSEC_BINARY(name)
 #define FUSEC_TERNARY(name, ...)                                                     \
   inline Tensor name(At a, const Tensor& b, const Tensor& c) {                       \
     return pointwise(Pointwise::name, {a.tensor, b, c}, a.loc);                      \

@@ -24,6 +24,11 @@ inline PhiloxBlock philox(uint64_t key, uint64_t counter, uint64_t stream = 0) {
   return c;
 }
 
+// The one word of a block that recorded graphs use: word 0 at (key, counter), stream 0.
+inline int64_t philox_word(int64_t key, int64_t counter) {
+  return philox(static_cast<uint64_t>(key), static_cast<uint64_t>(counter))[0];
+}
+
 // Uniform in (0, 1]: never 0, so that log() of it is finite.
 inline double philox_uniform(uint32_t bits) { return (bits + 1.0) * 0x1p-32; }
 
