@@ -81,7 +81,7 @@ Tensor LossSum::mean() const { return sum / maximum(count, 1.0); }
 
 LossSum token_loss(const Tensor& logits, const Tensor& targets, double smoothing) {
   ScopeGuard scope(logits.graph(), "loss");
-  Tensor losses = cross_entropy(logits, targets, smoothing);
+  Tensor losses = cross_entropy(logits, targets, {.smoothing = smoothing});
   Tensor supervised = targets >= 0.0;
   return {sum(losses), sum(cast(supervised, f32))};
 }

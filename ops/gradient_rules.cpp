@@ -161,6 +161,15 @@ std::vector<Tensor> scatter_gradients(const GradientCall& call) {
   return out;
 }
 
+// The values came from the places that the second result names: their gradient goes back there.
+Tensor top_k_gradient(const GradientCall& call) {
+  SourceLoc loc = call.node.loc;
+  Tensor x = call.operand(0), index(&call.graph, {call.result.node, 1});
+  Tensor flat = flat_index(At(index, loc), x.shape(), x.rank() - 1);
+  Tensor base = call.graph.splat(0.0, {numel(x.shape())}, x.dtype(), loc);
+  return reshape(At(scatter_add(At(base, loc), flat, call.g), loc), x.shape());
+}
+
 std::vector<Tensor> attention_gradients(const GradientCall& call) {
   const std::vector<Value>& in = call.node.inputs;
   Value o = call.result, lse{call.result.node, 1};
@@ -205,6 +214,11 @@ std::vector<Tensor> operand_gradients(const GradientCall& call) {
       return {scatter_add(At(base, loc), call.operand(1), call.g), Tensor()};
     }
     case OpKind::scatter: return scatter_gradients(call);
+    case OpKind::cumsum: {
+      auto attr = call.node.as<CumsumAttr>();
+      return {cumsum(At(call.g, loc), attr.axis, !attr.reverse)};
+    }
+    case OpKind::top_k: return {top_k_gradient(call)};
     case OpKind::attention: return attention_gradients(call);
     case OpKind::attention_grad:
     case OpKind::input:

@@ -9,9 +9,9 @@ namespace fusec {
 
 std::string_view name_of(OpKind kind) {
   static constexpr std::string_view names[] = {
-      "input",   "parameter", "state",          "constant", "iota",   "map",
-      "cast",    "reduce",    "contract",       "view",     "concat", "gather",
-      "scatter", "attention", "attention_grad", "assign"};
+      "input",  "parameter", "state",   "constant", "iota",   "map",       "cast",
+      "reduce", "contract",  "view",    "concat",   "gather", "scatter",   "cumsum",
+      "top_k",  "attention", "attention_grad", "assign"};
   return names[static_cast<int>(kind)];
 }
 
@@ -42,6 +42,8 @@ struct Graph::Impl {
   std::unordered_map<int32_t, int32_t> assigned;   // target node -> assign node
   std::vector<std::string> scopes = {""};
   std::vector<int32_t> scope_stack = {0};
+  SourceLoc call_site;  // unknown: none
+  int64_t streams = 0;
 };
 
 Graph::Graph() : impl_(std::make_unique<Impl>()) {}
@@ -83,14 +85,14 @@ Tensor Graph::leaf(OpKind kind, std::string name, Shape shape, DType dtype, Sour
 }
 
 Tensor Graph::input(std::string name, Shape shape, DType dtype, const std::source_location& loc) {
-  return leaf(OpKind::input, std::move(name), std::move(shape), dtype, loc);
+  return leaf(OpKind::input, std::move(name), std::move(shape), dtype, place(loc));
 }
 Tensor Graph::parameter(std::string name, Shape shape, DType dtype,
                         const std::source_location& loc) {
-  return leaf(OpKind::parameter, scoped(name), std::move(shape), dtype, loc);
+  return leaf(OpKind::parameter, scoped(name), std::move(shape), dtype, place(loc));
 }
 Tensor Graph::state(std::string name, Shape shape, DType dtype, const std::source_location& loc) {
-  return leaf(OpKind::state, scoped(name), std::move(shape), dtype, loc);
+  return leaf(OpKind::state, scoped(name), std::move(shape), dtype, place(loc));
 }
 
 Tensor Graph::splat(double value, Shape shape, DType dtype, SourceLoc loc) {
@@ -99,7 +101,7 @@ Tensor Graph::splat(double value, Shape shape, DType dtype, SourceLoc loc) {
 }
 
 Tensor Graph::constant(double value, Shape shape, DType dtype, const std::source_location& loc) {
-  return splat(value, std::move(shape), dtype, loc);
+  return splat(value, std::move(shape), dtype, place(loc));
 }
 
 Tensor Graph::constant(std::vector<float> data, Shape shape, DType dtype,
@@ -114,7 +116,7 @@ Tensor Graph::constant(std::vector<float> data, Shape shape, DType dtype,
               loc);
   auto shared = std::make_shared<const std::vector<float>>(std::move(data));
   return append_typed(OpKind::constant, ConstantAttr{0, shared}, {}, {{std::move(shape), dtype}},
-                      loc);
+                      place(loc));
 }
 
 Tensor Graph::iota(Shape shape, int64_t axis, DType dtype, const std::source_location& loc) {
@@ -122,7 +124,7 @@ Tensor Graph::iota(Shape shape, int64_t axis, DType dtype, const std::source_loc
   if (axis < 0) axis += rank;
   if (axis < 0 || axis >= rank)
     fail_user("iota: axis " + std::to_string(axis) + " of shape " + str(shape), loc);
-  return append_typed(OpKind::iota, IotaAttr{axis}, {}, {{std::move(shape), dtype}}, loc);
+  return append_typed(OpKind::iota, IotaAttr{axis}, {}, {{std::move(shape), dtype}}, place(loc));
 }
 
 void Graph::assign(const Tensor& target, At value) {
@@ -157,6 +159,22 @@ std::vector<Tensor> Graph::parameters() {
     if (impl_->nodes[i].kind == OpKind::parameter)
       out.push_back(Tensor(this, {static_cast<int32_t>(i), 0}));
   return out;
+}
+
+SourceLoc Graph::place(SourceLoc loc) const {
+  return impl_->call_site.known() ? impl_->call_site : loc;
+}
+
+int64_t Graph::fresh_stream() { return impl_->streams++; }
+
+CallSite::CallSite(const At& x) : graph_(x.tensor.defined() ? &x.tensor.graph() : nullptr) {
+  if (!graph_) return;
+  before_ = graph_->impl_->call_site;
+  graph_->impl_->call_site = x.loc;
+}
+
+CallSite::~CallSite() {
+  if (graph_) graph_->impl_->call_site = before_;
 }
 
 void Graph::push_scope(std::string_view name) {

@@ -165,6 +165,28 @@ Types infer_scatter(const Types& in, SourceLoc loc) {
   return {in[0]};
 }
 
+Types infer_cumsum(const CumsumAttr& a, const Types& in, SourceLoc loc) {
+  count("cumsum", in, 1, 1, loc);
+  if (in[0].dtype == DType::b8 || in[0].dtype == DType::u8)
+    bad("cumsum", "float, i32 or i64 (use cast())", in[0].str(), loc);
+  int64_t rank = static_cast<int64_t>(in[0].shape.size());
+  if (a.axis < 0 || a.axis >= rank)
+    bad("cumsum", "an axis below " + std::to_string(rank), std::to_string(a.axis), loc);
+  return {in[0]};
+}
+
+Types infer_top_k(const TopKAttr& a, const Types& in, SourceLoc loc) {
+  count("top_k", in, 1, 1, loc);
+  if (in[0].dtype == DType::b8 || in[0].dtype == DType::u8)
+    bad("top_k", "float, i32 or i64 (use cast())", in[0].str(), loc);
+  if (in[0].shape.empty() || a.k < 1 || a.k > in[0].shape.back())
+    bad("top_k", "1 <= k <= the size of the last axis",
+        "k = " + std::to_string(a.k) + " of " + in[0].str(), loc);
+  Shape shape = in[0].shape;
+  shape.back() = a.k;
+  return {{shape, in[0].dtype}, {shape, DType::i32}};
+}
+
 // q [B, T, H, d], k and v [B, S, KV, d].
 void check_attention(const TensorType& q, const TensorType& k, const TensorType& v, SourceLoc loc) {
   auto shape = [](const TensorType& t) { return t.shape; };
@@ -225,6 +247,8 @@ std::vector<TensorType> infer_types(OpKind kind, const Attr& attr, const Types& 
     case OpKind::concat: return infer_concat(std::get<ConcatAttr>(attr), in, loc);
     case OpKind::gather: return infer_gather(in, loc);
     case OpKind::scatter: return infer_scatter(in, loc);
+    case OpKind::cumsum: return infer_cumsum(std::get<CumsumAttr>(attr), in, loc);
+    case OpKind::top_k: return infer_top_k(std::get<TopKAttr>(attr), in, loc);
     case OpKind::attention: return infer_attention(in, loc);
     case OpKind::attention_grad: return infer_attention_grad(in, loc);
     case OpKind::input:

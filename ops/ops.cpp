@@ -87,8 +87,22 @@ Tensor pointwise(Pointwise op, std::vector<Tensor> operands, SourceLoc loc) {
   return operands[0].graph().append(OpKind::map, MapAttr{op}, std::move(values), loc);
 }
 
+// Powers that need no pow: numbers with a simpler op. An undefined Tensor for all others.
+static Tensor simple_power(const At& x, double exponent) {
+  auto unary = [&](Pointwise op) { return pointwise(op, {x.tensor}, x.loc); };
+  if (exponent == 1) return x.tensor;
+  if (exponent == 2) return unary(Pointwise::square);
+  if (exponent == 3) return At(unary(Pointwise::square), x.loc) * x.tensor;
+  if (exponent == -1) return unary(Pointwise::reciprocal);
+  if (exponent == 0.5) return unary(Pointwise::sqrt);
+  if (exponent == -0.5) return unary(Pointwise::rsqrt);
+  return {};
+}
+
 Tensor pointwise(Pointwise op, const At& a, const Operand& b) {
   Tensor rhs = b.tensor;
+  if (!rhs.defined() && op == Pointwise::pow && a.tensor.defined())
+    if (Tensor simple = simple_power(a, b.number); simple.defined()) return simple;
   if (!rhs.defined()) {
     if (!a.tensor.defined())
       fail_user(std::string(name_of(op)) + ": the left operand is an undefined Tensor", a.loc);
@@ -160,6 +174,7 @@ Tensor unsqueeze(At x, int64_t axis) {
 
 Tensor slice(At x, int64_t axis, int64_t start, int64_t count, int64_t step) {
   axis = normal_axis(axis, x.tensor.rank(), "slice", x.loc);
+  if (start < 0) start += x.tensor.shape()[axis];
   ViewAttr a{ViewKind::slice, x.tensor.shape(), {}, {}, {}};
   a.start.assign(a.shape.size(), 0);
   a.step.assign(a.shape.size(), 1);
@@ -175,8 +190,9 @@ Tensor flip(At x, int64_t axis) {
   return n == 0 ? x.tensor : slice(x, axis, n - 1, n, -1);
 }
 
-Tensor concat(std::vector<Tensor> parts, int64_t axis, const std::source_location& loc) {
-  if (parts.empty()) fail_user("concat: expected at least one part, found none", loc);
+Tensor concat(std::vector<Tensor> parts, int64_t axis, const std::source_location& where) {
+  if (parts.empty()) fail_user("concat: expected at least one part, found none", where);
+  SourceLoc loc = parts[0].defined() ? parts[0].graph().place(where) : SourceLoc(where);
   same_graph(parts, "concat", loc);
   axis = normal_axis(axis, parts[0].rank(), "concat", loc);
   if (parts.size() == 1) return parts[0];
@@ -265,6 +281,40 @@ Tensor scatter(At base, const Tensor& index, const Tensor& updates) {
 }
 Tensor scatter_add(At base, const Tensor& index, const Tensor& updates) {
   return scatter_rows(base, index, updates, ScatterMode::add);
+}
+
+Tensor flat_index(At index, const Shape& shape, int64_t axis) {
+  CallSite here(index);
+  int64_t rank = static_cast<int64_t>(shape.size());
+  axis = normal_axis(axis, rank, "flat_index", index.loc);
+  Shape expected = shape;
+  if (index.tensor.rank() == rank) expected[axis] = index.tensor.shape()[axis];
+  if (index.tensor.shape() != expected ||
+      (index.tensor.dtype() != DType::i32 && index.tensor.dtype() != DType::i64))
+    fail_user("index along axis " + std::to_string(axis) + ": expected i32 or i64 " +
+                  str(expected) + " (free along that axis), found " + index.tensor.type().str(),
+              index.loc);
+  Graph& g = index.tensor.graph();
+  DType type = numel(shape) < (int64_t{1} << 31) ? DType::i32 : DType::i64;
+  Shape strides = row_major_strides(shape);
+  Tensor picked = cast(index, type);
+  Tensor flat = picked * static_cast<double>(strides[axis]);
+  for (int64_t d = 0; d < rank; ++d)
+    if (d != axis && shape[d] > 1)
+      flat = flat + g.iota(expected, d, type) * static_cast<double>(strides[d]);
+  return select(picked < 0.0, g.constant(-1, {}, type), flat);
+}
+
+Tensor cumsum(At x, int64_t axis, bool reverse) {
+  axis = normal_axis(axis, x.tensor.rank(), "cumsum", x.loc);
+  return x.tensor.graph().append(OpKind::cumsum, CumsumAttr{axis, reverse}, {x.tensor.value()},
+                                 x.loc);
+}
+
+TopK top_k(At x, int64_t k) {
+  Tensor values =
+      x.tensor.graph().append(OpKind::top_k, TopKAttr{k}, {x.tensor.value()}, x.loc);
+  return {values, Tensor(&x.tensor.graph(), {values.value().node, 1})};
 }
 
 Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o) {

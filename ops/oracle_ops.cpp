@@ -203,6 +203,40 @@ Data scatter(const Call& call) {
   return out;
 }
 
+Data cumsum(const Call& call) {
+  const auto& attr = call.node.as<CumsumAttr>();
+  const Shape& shape = call.types[0].shape;
+  int64_t stride = row_major_strides(shape)[attr.axis], n = shape[attr.axis];
+  Data out = *call.in[0];
+  int64_t count = static_cast<int64_t>(out.size());
+  for (int64_t step = 0; step < count; ++step) {
+    int64_t i = attr.reverse ? count - 1 - step : step;  // neighbours come before i either way
+    int64_t at = i / stride % n, before = attr.reverse ? i + stride : i - stride;
+    if (attr.reverse ? at + 1 < n : at > 0) out[i] += out[before];
+    if (is_integer(call.types[0].dtype)) out[i] = wrap_integer(out[i], call.types[0].dtype);
+  }
+  return out;
+}
+
+std::vector<Data> top_k(const Call& call) {
+  int64_t k = call.node.as<TopKAttr>().k, n = call.types[0].shape.back();
+  const Data& x = *call.in[0];
+  Data values, places;
+  for (int64_t row = 0; row < static_cast<int64_t>(x.size()); row += n) {
+    std::vector<int64_t> order(n);
+    for (int64_t i = 0; i < n; ++i) order[i] = i;
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      double u = x[row + a], v = x[row + b];
+      return std::isnan(u) ? !std::isnan(v) : u > v;
+    });
+    for (int64_t i = 0; i < k; ++i) {
+      values.push_back(x[row + order[i]]);
+      places.push_back(static_cast<double>(order[i]));
+    }
+  }
+  return {std::move(values), std::move(places)};
+}
+
 }  // namespace
 
 std::vector<Data> compute(const Call& call) {
@@ -215,6 +249,8 @@ std::vector<Data> compute(const Call& call) {
     case OpKind::concat: return {concat(call)};
     case OpKind::gather: return {gather(call)};
     case OpKind::scatter: return {scatter(call)};
+    case OpKind::cumsum: return {cumsum(call)};
+    case OpKind::top_k: return top_k(call);
     case OpKind::attention: return attention(call);
     case OpKind::attention_grad: return attention_grad(call);
     case OpKind::input:

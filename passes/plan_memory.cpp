@@ -20,16 +20,8 @@ void each_arg(const Plan& plan, PlanStep& step, F f) {
       for (size_t i = 0; i < s.args.size(); ++i) f(s.args[i], params[i].read, params[i].written);
     return;
   }
-  const std::string& name = step.call.name;
-  size_t n = step.call.args.size();
-  for (size_t i = 0; i < n; ++i) {
-    bool write = name == "scatter" || name == "fill" ? i == 0
-                 : name == "attention"               ? i == 3 || i == 4
-                 : name == "attention_grad"          ? i >= 6 && i <= 8
-                 : name == "copy"                    ? i == 1
-                                                     : i == 2;  // gemm, gather
-    f(step.call.args[i], !write || name == "scatter", write);
-  }
+  for (size_t i = 0; i < step.call.args.size(); ++i)
+    f(step.call.args[i], reads_argument(step.call, i), writes_argument(step.call, i));
 }
 
 struct Uses {

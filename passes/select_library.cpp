@@ -1,4 +1,4 @@
-// Turns contractions, attention, gather and scatter into library calls (plan.h).
+// Turns contractions, attention, gather, scatter, cumsum and top_k into library calls (plan.h).
 //
 //   %c = contract "mk,nk->mn"(%a, %b)  ->  %c = library "gemm"(%a, %b) {m, n, k, trans_b = 1, ...}
 //
@@ -81,6 +81,26 @@ class Selector {
     SmallVector<NamedAttribute> config = rows(s.getBase(), s.getIndex());
     config.push_back(text("mode", s.getMode().str()));
     finish(call("scatter", {s.getBase(), s.getIndex(), s.getUpdates()}, {s.getType()}, config)
+               ->getResults());
+  }
+
+  void cumsum(CumsumOp c) {
+    TensorType t = type_of(c.getArg());
+    int64_t axis = c.getAxis(), outer = 1, inner = 1;
+    for (int64_t d = 0; d < axis; ++d) outer *= t.shape[d];
+    for (size_t d = axis + 1; d < t.shape.size(); ++d) inner *= t.shape[d];
+    finish(call("cumsum", {c.getArg()}, {c.getType()},
+                {integer("outer", outer), integer("n", t.shape[axis]), integer("inner", inner),
+                 integer("reverse", c.getReverse()), text("type", std::string(name_of(t.dtype)))})
+               ->getResults());
+  }
+
+  void top_k(TopKOp k) {
+    TensorType t = type_of(k.getArg());
+    int64_t n = t.shape.back();
+    finish(call("top_k", {k.getArg()}, op_->getResultTypes(),
+                {integer("rows", n ? numel(t.shape) / n : 0), integer("n", n),
+                 integer("k", k.getK()), text("type", std::string(name_of(t.dtype)))})
                ->getResults());
   }
 
@@ -188,6 +208,10 @@ void select_library(GraphOp graph, PassContext&) {
       select.gather(o);
     else if (auto o = dyn_cast<ScatterOp>(op))
       select.scatter(o);
+    else if (auto o = dyn_cast<CumsumOp>(op))
+      select.cumsum(o);
+    else if (auto o = dyn_cast<TopKOp>(op))
+      select.top_k(o);
   }
 }
 

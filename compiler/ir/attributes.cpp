@@ -109,6 +109,10 @@ OpInfo info_of(Operation* op) {
     return {OpKind::scatter,
             ScatterAttr{parse_enum<ScatterMode>(
                 o.getMode(), {{"add", ScatterMode::add}, {"set", ScatterMode::set}}, "mode")}};
+  if (auto o = dyn_cast<CumsumOp>(op))
+    return {OpKind::cumsum, CumsumAttr{static_cast<int64_t>(o.getAxis()), o.getReverse()}};
+  if (auto o = dyn_cast<TopKOp>(op))
+    return {OpKind::top_k, TopKAttr{static_cast<int64_t>(o.getK())}};
   auto attention = [](auto o) {
     return AttentionAttr{o.getCausal(), o.getScale().convertToDouble(),
                          o.getSoftcap().convertToDouble()};

@@ -53,6 +53,8 @@ LogicalResult ViewOp::verify() { return verify_types(*this); }
 LogicalResult ConcatOp::verify() { return verify_types(*this); }
 LogicalResult GatherOp::verify() { return verify_types(*this); }
 LogicalResult ScatterOp::verify() { return verify_types(*this); }
+LogicalResult CumsumOp::verify() { return verify_types(*this); }
+LogicalResult TopKOp::verify() { return verify_types(*this); }
 LogicalResult AttentionOp::verify() { return verify_types(*this); }
 LogicalResult AttentionGradOp::verify() { return verify_types(*this); }
 

@@ -115,6 +115,20 @@ def ScatterOp : Op_<"scatter", [Pure]> {
   let assemblyFormat = "custom<Keyword>($mode) `(` operands `)` attr-dict `:` functional-type(operands, $result)";
   let hasVerifier = 1;
 }
+def CumsumOp : Op_<"cumsum", [Pure]> {
+  let summary = "Running sum along an axis; reverse: from its end";
+  let arguments = (ins I64Attr:$axis, UnitAttr:$reverse, T:$arg);
+  let results = (outs T:$result);
+  let assemblyFormat = "$axis (`reverse` $reverse^)? `(` $arg `)` attr-dict `:` type($arg) `to` type($result)";
+  let hasVerifier = 1;
+}
+def TopKOp : Op_<"top_k", [Pure]> {
+  let summary = "The k largest of the last axis in descending order, NaN first, and their indices";
+  let arguments = (ins I64Attr:$k, T:$arg);
+  let results = (outs T:$values, T:$indices);
+  let assemblyFormat = "$k `(` $arg `)` attr-dict `:` functional-type($arg, results)";
+  let hasVerifier = 1;
+}
 def AttentionOp : Op_<"attention", [Pure]> {
   let summary = "(q, k, v[, cu_seqlens]) -> (o, lse)";
   let arguments = (ins Variadic<T>:$args, BoolAttr:$causal, F64Attr:$scale, F64Attr:$softcap);

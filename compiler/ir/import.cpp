@@ -71,6 +71,11 @@ class Importer {
         return ScatterOp::create(b_, loc, out[0],
                                  n.as<ScatterAttr>().mode == ScatterMode::add ? "add" : "set",
                                  in[0], in[1], in[2]);
+      case OpKind::cumsum: {
+        const auto& a = n.as<CumsumAttr>();
+        return CumsumOp::create(b_, loc, out[0], a.axis, a.reverse, in[0]);
+      }
+      case OpKind::top_k: return TopKOp::create(b_, loc, out[0], out[1], n.as<TopKAttr>().k, in[0]);
       case OpKind::attention: {
         const auto& a = n.as<AttentionAttr>();
         return AttentionOp::create(b_, loc, out[0], out[1], in, a.causal, APFloat(a.scale),

@@ -17,7 +17,8 @@ constexpr struct {
     {"gemm", prepare_gemm},       {"attention", prepare_attention},
     {"gather", prepare_gather},   {"attention_grad", prepare_attention_grad},
     {"scatter", prepare_scatter}, {"copy", prepare_copy},
-    {"fill", prepare_fill},
+    {"fill", prepare_fill},       {"cumsum", prepare_cumsum},
+    {"top_k", prepare_top_k},
 };
 
 }  // namespace

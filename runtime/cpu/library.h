@@ -35,6 +35,8 @@ Action prepare_attention(const BoundCall& call);
 Action prepare_attention_grad(const BoundCall& call);
 Action prepare_gather(const BoundCall& call);
 Action prepare_scatter(const BoundCall& call);
+Action prepare_cumsum(const BoundCall& call);
+Action prepare_top_k(const BoundCall& call);
 Action prepare_copy(const BoundCall& call);
 Action prepare_fill(const BoundCall& call);
 

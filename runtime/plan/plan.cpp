@@ -43,17 +43,20 @@ const T& attribute(const LibraryCall& call, std::string_view key, const char* ty
 struct CallRule {
   const char *name, *integers, *doubles, *texts;
   size_t least, most;  // arguments
+  unsigned written;    // bit i: argument i is written (and, for scatter, read)
 };
 
 constexpr CallRule kCallRules[] = {
     {"gemm", "m n k batch lda ldb ldc stride_a stride_b stride_c trans_a trans_b", "alpha beta",
-     "type_a type_b type_c", 3, 3},
-    {"attention", "b t s h kv d causal docs", "scale softcap", "type", 5, 6},
-    {"attention_grad", "b t s h kv d causal docs", "scale softcap", "type", 9, 10},
-    {"gather", "rows count width", "", "type index_type", 3, 3},
-    {"scatter", "rows count width", "", "type index_type mode", 3, 3},
-    {"copy", "bytes", "", "", 2, 2},
-    {"fill", "bytes", "", "", 1, 1},
+     "type_a type_b type_c", 3, 3, 1 << 2},
+    {"attention", "b t s h kv d causal docs", "scale softcap", "type", 5, 6, 3 << 3},
+    {"attention_grad", "b t s h kv d causal docs", "scale softcap", "type", 9, 10, 7 << 6},
+    {"gather", "rows count width", "", "type index_type", 3, 3, 1 << 2},
+    {"scatter", "rows count width", "", "type index_type mode", 3, 3, 1 << 0},
+    {"cumsum", "outer n inner reverse", "", "type", 2, 2, 1 << 1},
+    {"top_k", "rows n k", "", "type", 3, 3, 3 << 1},
+    {"copy", "bytes", "", "", 2, 2, 1 << 1},
+    {"fill", "bytes", "", "", 1, 1, 1 << 0},
 };
 
 template <class T>
@@ -242,6 +245,16 @@ std::string what_is_wrong(const LibraryCall& call, size_t arguments) {
     return wrong;
   }
   return "unknown library call \"" + call.name + "\"" + suggest(call.name, known);
+}
+
+bool writes_argument(const LibraryCall& call, size_t i) {
+  for (const CallRule& rule : kCallRules)
+    if (call.name == rule.name) return rule.written >> i & 1;
+  return false;
+}
+
+bool reads_argument(const LibraryCall& call, size_t i) {
+  return call.name == "scatter" || !writes_argument(call, i);
 }
 
 int64_t LibraryCall::integer(std::string_view key) const {

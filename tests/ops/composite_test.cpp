@@ -2,6 +2,10 @@
 #include <algorithm>
 
 #include "fusec/ops/composite.h"
+#include "fusec/ops/loss.h"
+#include "fusec/ops/moe.h"
+#include "fusec/ops/random.h"
+#include "fusec/ops/views.h"
 #include "gradcheck.h"
 
 using namespace fusec;

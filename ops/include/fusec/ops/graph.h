@@ -55,8 +55,7 @@ class FUSEC_API Tensor {
 struct At {
   Tensor tensor;
   SourceLoc loc;
-  At(const Tensor& t, const std::source_location& s = std::source_location::current())  // NOLINT
-      : tensor(t), loc(s) {}
+  At(const Tensor& t, const std::source_location& s = std::source_location::current());  // NOLINT
   At(const Tensor& t, SourceLoc l) : tensor(t), loc(l) {}
 };
 
@@ -81,6 +80,8 @@ enum class OpKind : uint8_t {
   concat,          // along one axis
   gather,          // rows of a table by index
   scatter,         // rows into a table by index: add or set
+  cumsum,          // running sum along one axis
+  top_k,           // the largest elements of the last axis, and where they are
   attention,       // (q, k, v[, cu_seqlens]) -> (o, lse)
   attention_grad,  // (do, q, k, v, o, lse[, cu_seqlens]) -> (dq, dk, dv)
   assign,          // write a value to persistent memory at the end of the step
@@ -117,12 +118,16 @@ struct ViewAttr {
 };
 struct ConcatAttr { int64_t axis; };
 struct ScatterAttr { ScatterMode mode; };
+// reverse: element i is the sum of elements i .. n - 1 instead of 0 .. i.
+struct CumsumAttr { int64_t axis = 0; bool reverse = false; };
+struct TopKAttr { int64_t k = 1; };
 // scale multiplies q.k before softcap and mask; softcap 0 means none: s = cap * tanh(s / cap).
 struct AttentionAttr { bool causal = true; double scale = 1; double softcap = 0; };
 
 using Attr = std::variant<std::monostate, NameAttr, ConstantAttr, IotaAttr, MapAttr, CastAttr,
                           ReduceAttr, ContractAttr, ViewAttr, ConcatAttr, ScatterAttr,
-                          AttentionAttr>;
+                          CumsumAttr,
+                          TopKAttr, AttentionAttr>;
 
 struct Node {
   OpKind kind;
@@ -178,6 +183,11 @@ class FUSEC_API Graph {
   // All parameters in the order of their creation.
   std::vector<Tensor> parameters();
 
+  // The place to record for an op written at `loc`: that of the innermost CallSite, if there is one.
+  SourceLoc place(SourceLoc loc) const;
+  // A number that no earlier call on this graph returned: separates streams of random numbers.
+  int64_t fresh_stream();
+
   // Dotted scope of the model part being recorded ("trunk.3.attn"): prefixes parameter names and
   // labels nodes for reports. Use ScopeGuard.
   void push_scope(std::string_view name);
@@ -189,11 +199,29 @@ class FUSEC_API Graph {
   std::string scoped(std::string_view name) const;
 
  private:
+  friend class CallSite;
   struct Impl;
   std::unique_ptr<Impl> impl_;
   Tensor append_typed(OpKind kind, Attr attr, std::vector<Value> inputs,
                       std::vector<TensorType> results, SourceLoc loc);
   Tensor leaf(OpKind kind, std::string name, Shape shape, DType dtype, SourceLoc loc);
+};
+
+inline At::At(const Tensor& t, const std::source_location& s)
+    : tensor(t), loc(t.defined() ? t.graph().place(s) : SourceLoc(s)) {}
+
+// For its lifetime, every op is recorded (and every error reported) at the place of `x`: a function
+// composed of ops opens one, and its user sees the line that called it.
+class FUSEC_API CallSite {
+ public:
+  explicit CallSite(const At& x);
+  ~CallSite();
+  CallSite(const CallSite&) = delete;
+  CallSite& operator=(const CallSite&) = delete;
+
+ private:
+  Graph* graph_;
+  SourceLoc before_;
 };
 
 // Opens a scope for the lifetime of the guard.

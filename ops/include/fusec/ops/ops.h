@@ -67,7 +67,8 @@ FUSEC_API Tensor transpose(At x, int64_t a, int64_t b);
 FUSEC_API Tensor broadcast_to(At x, Shape shape);
 // Inserts an axis of size 1 before `axis`.
 FUSEC_API Tensor unsqueeze(At x, int64_t axis);
-// Elements start, start + step, ... (`count` of them) along `axis`.
+// Elements start, start + step, ... (`count` of them) along `axis`; a negative start counts from the
+// end, a negative step goes backwards.
 FUSEC_API Tensor slice(At x, int64_t axis, int64_t start, int64_t count, int64_t step = 1);
 FUSEC_API Tensor flip(At x, int64_t axis);
 FUSEC_API Tensor concat(std::vector<Tensor> parts, int64_t axis,
@@ -96,6 +97,22 @@ FUSEC_API Tensor gather(At table, const Tensor& index);
 FUSEC_API Tensor scatter(At base, const Tensor& index, const Tensor& updates);
 // As scatter, but adds; an index may repeat. The order of addition is fixed (deterministic).
 FUSEC_API Tensor scatter_add(At base, const Tensor& index, const Tensor& updates);
+
+// The row-major number, in a tensor of `shape`, of the element that each entry of index (i32 or i64)
+// picks along `axis`; index has the size of `shape` along all other axes. i32 where that suffices,
+// else i64; a negative entry gives -1.
+FUSEC_API Tensor flat_index(At index, const Shape& shape, int64_t axis);
+
+// Running sums of x (float, i32, i64) along `axis`: element i is the sum of 0 .. i, or of i .. n - 1
+// if reverse. bf16 and f16 sum in f32.
+FUSEC_API Tensor cumsum(At x, int64_t axis, bool reverse = false);
+
+struct TopK {
+  Tensor values, indices;  // [..., k], of the type of x and i32
+};
+// The k largest elements of the last axis, the largest first; NaN counts as larger than all, equal
+// ones come in the order of their index. The gradient of the values flows to where they came from.
+FUSEC_API TopK top_k(At x, int64_t k);
 
 struct AttentionOptions {
   bool causal = true;          // query t sees key s <= t + (S - T) (bottom-right aligned)

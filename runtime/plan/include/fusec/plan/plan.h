@@ -73,6 +73,10 @@ struct Segment {
 //  scatter            (out, index, updates): out already holds the base. attrs rows, count, width,
 //                     type, index_type, mode ("add" or "set"); index < 0 is skipped; additions to
 //                     one row happen in index order
+//  cumsum             (in, out): in and out [outer, n, inner]; attrs outer, n, inner, reverse (0/1),
+//                     type: running sums along n, in f32 for f32, bf16 and f16
+//  top_k              (in, values, indices): in [rows, n], values and indices (i32) [rows, k]; attrs
+//                     rows, n, k, type: the largest first, NaN before all, equal ones by index
 //  copy               (src, dst): attrs bytes
 //  fill               (dst): attrs bytes; zero-fills
 struct LibraryCall {
@@ -89,6 +93,10 @@ struct LibraryCall {
 // Why no device can run the call: an unknown name (with the nearest one), another number of
 // arguments, a missing or mistyped attribute. Empty if it is well formed.
 FUSEC_API std::string what_is_wrong(const LibraryCall& call, size_t arguments);
+
+// Whether a well-formed call writes (reads) its argument `i`. Only scatter does both.
+FUSEC_API bool writes_argument(const LibraryCall& call, size_t i);
+FUSEC_API bool reads_argument(const LibraryCall& call, size_t i);
 
 struct PlanStep {
   int kernel = -1;  // index into Plan::kernels, or -1: `call`
