@@ -275,6 +275,7 @@ uint64_t structural_hash(const KernelProgram& k) {
   mix(k.schedule.vector);
   mix(k.schedule.chunk);
   mix(k.schedule.grain);
+  mix(k.schedule.stream);
   for (const KernelOp& op : k.ops) {
     mix(op.kind);
     mix(op.type);
