@@ -199,7 +199,7 @@ fusec.graph "attention" {
   %k = fusec.input "k" : tensor<1x8x3x16xf32>
   %o, %lse = fusec.attention(%q, %k, %k) {causal = true, scale = 1.0 : f64, softcap = 0.0 : f64} : (tensor<1x8x4x16xf32>, tensor<1x8x3x16xf32>, tensor<1x8x3x16xf32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
 }
-// CHECK: attention.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}attention: expected q [B, T, H, d], k and v [B, S, KV, d] of one float dtype, H a multiple of KV, found f32[1, 8, 4, 16], f32[1, 8, 3, 16], f32[1, 8, 3, 16]
+// CHECK: attention.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}attention: expected q [B, T, H, d], k and v [B, S, KV, d] all f32, bf16 or f16, H a multiple of KV (naive_attention takes f64), found f32[1, 8, 4, 16], f32[1, 8, 3, 16], f32[1, 8, 3, 16]
 
 //--- attention_documents.mlir
 fusec.graph "attention_documents" {
