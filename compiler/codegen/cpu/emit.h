@@ -56,6 +56,8 @@ class Emitter {
                   const std::vector<int>& stores);
   void emit_columns();
   void emit_column_block(Scope& unit, Values index, mlir::Value base);
+  void emit_wide_columns(Values index, mlir::Value base, mlir::Value end, const Values& buffers);
+  void store_columns(Point& p);
 
   // emit.cpp: structure shared by the schedules.
   mlir::Value i64(int64_t v);
