@@ -50,14 +50,15 @@ std::string find_start(const RunOptions& options) {
   std::string checkpoint;
   if (options.resume) {
     checkpoint = models::find_checkpoint(options.resume->empty() ? options.out : *options.resume);
+    models::CheckpointInfo info;
     try {
-      const models::CheckpointInfo info = models::read_checkpoint_info(checkpoint);
-      models::refuse_changed_run(checkpoint, info.run, options.fixed);
+      info = models::read_checkpoint_info(checkpoint);
     } catch (Error& error) {
       const std::string earlier = earlier_than(store, checkpoint);
       if (!earlier.empty()) error.add_note("an earlier checkpoint is " + earlier);
       throw;
     }
+    models::refuse_changed_run(checkpoint, info.run, options.fixed);
   }
   const bool continues = !checkpoint.empty() && lies_in(checkpoint, store.folder());
   const auto entries = store.list();
