@@ -54,6 +54,7 @@ constexpr CallRule kCallRules[] = {
     {"scatter", "rows count width", "", "type index_type mode", 3, 3},
     {"copy", "bytes", "", "", 2, 2},
     {"fill", "bytes", "", "", 1, 1},
+    {"guard", "", "", "type", 1, 1},
 };
 
 template <class T>
@@ -205,6 +206,9 @@ class PlanVerifier {
       for (size_t i = 0; i < seg.args.size(); ++i) {
         check_ref(seg.args[i], s, who);
         const PlanBuffer& b = plan_.buffers[seg.args[i].buffer];
+        need(!step.commit || !k.params[i].written || is_persistent(b.cls), who,
+             "a commit step writes persistent memory only, found " +
+                 buffer_name(seg.args[i].buffer));
         need(b.type.dtype == k.params[i].dtype, who,
              "parameter " + k.params[i].name + " and " + buffer_name(seg.args[i].buffer) +
                  " have one type");
