@@ -95,19 +95,28 @@ std::map<int, int> direct_writes(const Plan& plan, const std::vector<Uses>& uses
   return out;
 }
 
-// A guarded step is skipped as a whole: it may write nothing that another step needs.
-void keep_skippable(const Plan& plan, const std::vector<Uses>& uses, std::map<int, int>& direct) {
-  std::map<int, size_t> written;  // results that become persistent, by producer
-  for (const auto& [copy, producer] : direct) {
-    int value = plan.steps[copy].call.args[0].buffer;
-    if (uses[value].reads.size() == 1) ++written[producer];
+// A guarded step is skipped as a whole: it may write nothing that a step which is not skipped needs.
+// Drops the copies of producers that do from `direct`.
+void keep_skippable(const Plan& plan, const std::vector<Uses>& uses,
+                    std::map<int, int>& direct) {
+  std::set<int> skipped;
+  for (const auto& [copy, producer] : direct) skipped.insert(producer);
+  for (bool again = true; again;) {
+    again = false;
+    for (int producer : std::set<int>(skipped)) {
+      bool whole = true;
+      each_argument(plan, plan.steps[producer], [&](const BufferRef& r, bool, bool write) {
+        if (!write) return;
+        whole = whole && plan.buffers[r.buffer].cls == BufferClass::temporary;
+        for (int reader : uses[r.buffer].reads)
+          whole = whole && (direct.count(reader) || skipped.count(reader));
+      });
+      if (whole) continue;
+      skipped.erase(producer);
+      std::erase_if(direct, [&](const auto& pair) { return pair.second == producer; });
+      again = true;
+    }
   }
-  std::erase_if(direct, [&](const auto& pair) {
-    size_t results = 0;
-    each_argument(plan, plan.steps[pair.second],
-                  [&](const BufferRef&, bool, bool write) { results += write; });
-    return written[pair.second] != results;
-  });
 }
 
 // Removes the copies into parameters whose producer may write there directly.

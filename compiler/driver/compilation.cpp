@@ -155,7 +155,7 @@ void Compilation::run() {
     emit(Stage::plan);  // it is part of the text
   if (ir_) {
     ir_->passes.fuse = options_.compile.fuse;
-    ir_->passes.guarded = options_.compile.sentry == Sentry::check;
+    ir_->passes.guarded = options_.compile.sentry == Sentry::check || ir::has_guard(*ir_->module);
     ir_->passes.memory_budget = options_.compile.memory_budget;
     ir_->passes.workspace = [this](const Plan& p) { return cpu::workspace_bytes(p, threads_); };
     ir_->passes.bf16 = options_.compile.precision == Precision::bf16;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +10,8 @@
 
 namespace fusec::examples {
 namespace {
+
+constexpr int kMostSkipped = 10;  // in a row
 
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
@@ -69,17 +70,25 @@ class Loop {
     Clock::time_point begin = Clock::now();
     last_ = trainer_.step(items, lr_);
     log_.seconds_in_steps += seconds_since(begin);
-    if (!std::isfinite(last_.loss) || !std::isfinite(last_.grad_norm)) {
-      fail_user(
-          fmt::format("step {}: loss {}, gradient norm {}: training has diverged; lower --lr "
-                      "(now {}) or set --clip",
-                      log_.steps, last_.loss, last_.grad_norm, options_.lr));
-    }
+    if (last_.skipped) return skipped_step();
+    skipped_in_a_row_ = 0;
     tokens_ += static_cast<double>(last_.filled);
     loss_ = loss_ == 0 ? last_.loss : 0.95 * loss_ + 0.05 * last_.loss;
     sum_ += last_.loss;
     if (++logged_ == options_.log_every) log_point();
     bar_.update(progress());
+  }
+
+  // A step that is not finite updated nothing. Now and then is bearable, a row of them is not.
+  void skipped_step() {
+    bar_.say(fmt::format("step {} skipped ({} so far): loss {}, gradient norm {}: {}", log_.steps,
+                         trainer_.skipped(), last_.loss, last_.grad_norm, last_.culprit));
+    metrics_.skipped(log_.steps, last_);
+    if (++skipped_in_a_row_ == kMostSkipped)
+      fail_user(fmt::format("{} steps in a row were skipped, the last for loss {}, gradient norm "
+                            "{} ({}): training has diverged; lower --lr (now {}) or set --clip",
+                            kMostSkipped, last_.loss, last_.grad_norm, last_.culprit,
+                            options_.lr));
   }
 
   void log_point() {
@@ -117,6 +126,7 @@ class Loop {
   double lr_ = 0, loss_ = 0, tokens_ = 0;
   double sum_ = 0;      // of the losses since the last logged point
   int64_t logged_ = 0;  // steps since then
+  int skipped_in_a_row_ = 0;
 };
 
 }  // namespace
@@ -134,6 +144,11 @@ void Metrics::train(int64_t step, const models::StepResult& result, double lr,
                                  {"lr", lr},
                                  {"tokens_per_second", tokens_per_second},
                                  {"seconds", seconds}};
+  file_ << line.dump() << std::endl;
+}
+
+void Metrics::skipped(int64_t step, const models::StepResult& result) {
+  nlohmann::ordered_json line = {{"kind", "skipped"}, {"step", step}, {"culprit", result.culprit}};
   file_ << line.dump() << std::endl;
 }
 

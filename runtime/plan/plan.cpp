@@ -206,8 +206,8 @@ class PlanVerifier {
       for (size_t i = 0; i < seg.args.size(); ++i) {
         check_ref(seg.args[i], s, who);
         const PlanBuffer& b = plan_.buffers[seg.args[i].buffer];
-        need(!step.commit || !k.params[i].written || is_persistent(b.cls), who,
-             "a commit step writes persistent memory only, found " +
+        need(!step.commit || !k.params[i].written || b.cls != BufferClass::output, who,
+             "a step that may be skipped writes no output, found " +
                  buffer_name(seg.args[i].buffer));
         need(b.type.dtype == k.params[i].dtype, who,
              "parameter " + k.params[i].name + " and " + buffer_name(seg.args[i].buffer) +
