@@ -48,9 +48,11 @@ bool same_index(const KernelProgram& k, const Segment& s, int in, int out) {
       store = &op.access;
     }
   if (!store) return false;
+  bool scalar = k.schedule.kind == ScheduleKind::flat && s.n == 1;  // strides do not matter
   for (const KernelOp& op : k.ops)
     if (op.kind == KernelOp::Kind::load && s.args[op.access.param].buffer == in)
-      if (op.access.offset != store->offset || op.access.strides != store->strides ||
+      if (op.access.offset != store->offset ||
+          (!scalar && op.access.strides != store->strides) ||
           s.args[op.access.param].byte_offset != s.args[store->param].byte_offset)
         return false;
   return true;
