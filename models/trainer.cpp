@@ -50,8 +50,12 @@ StepResult CaptionTrainer::step(const CaptionedItems& items, double lr) {
   training_.set("slots", batch.slots);
   set_adamw_inputs(training_, options_.optimizer, lr, ++steps_);
   bool finite = training_.run().finite;
-  StepResult result{scalar(training_, "loss"), scalar(training_, "grad_norm"), batch.supervised,
-                    batch.filled, !finite, {}};
+  StepResult result{scalar(training_, "loss"),
+                    scalar(training_, "grad_norm"),
+                    batch.supervised,
+                    batch.filled,
+                    !finite,
+                    {}};
   if (!finite) {
     --steps_, ++skipped_;
     std::optional<NonFinite> culprit = training_.diagnose();

@@ -151,9 +151,10 @@ void Graph::assign(const Tensor& target, At value) {
 void Graph::guard(At value) {
   const TensorType& t = value.tensor.type();
   if (numel(t.shape) != 1 || (t.dtype != DType::f32 && t.dtype != DType::f64))
-    fail_user("guard: expected one f32 or f64, such as a loss or the norm of the gradients, found " +
-                  t.str() + "; reduce it to a scalar",
-              value.loc);
+    fail_user(
+        "guard: expected one f32 or f64, such as a loss or the norm of the gradients, found " +
+            t.str() + "; reduce it to a scalar",
+        value.loc);
   append_typed(OpKind::guard, std::monostate(), {value.tensor.value()}, {}, value.loc);
 }
 

@@ -51,8 +51,7 @@ bool same_index(const KernelProgram& k, const Segment& s, int in, int out) {
   bool scalar = k.schedule.kind == ScheduleKind::flat && s.n == 1;  // strides do not matter
   for (const KernelOp& op : k.ops)
     if (op.kind == KernelOp::Kind::load && s.args[op.access.param].buffer == in)
-      if (op.access.offset != store->offset ||
-          (!scalar && op.access.strides != store->strides) ||
+      if (op.access.offset != store->offset || (!scalar && op.access.strides != store->strides) ||
           s.args[op.access.param].byte_offset != s.args[store->param].byte_offset)
         return false;
   return true;
@@ -67,7 +66,8 @@ const Segment* writer_segment(const Plan& plan, const PlanStep& step, int buffer
   return nullptr;
 }
 
-// Copies into persistent memory whose producer may write there itself: step of the copy -> producer.
+// Copies into persistent memory whose producer may write there itself: step of the copy ->
+// producer.
 std::map<int, int> direct_writes(const Plan& plan, const std::vector<Uses>& uses) {
   std::map<int, int> out;
   std::set<int> taken;  // a value becomes one parameter; others copy from there
@@ -97,10 +97,9 @@ std::map<int, int> direct_writes(const Plan& plan, const std::vector<Uses>& uses
   return out;
 }
 
-// A guarded step is skipped as a whole: it may write nothing that a step which is not skipped needs.
-// Drops the copies of producers that do from `direct`.
-void keep_skippable(const Plan& plan, const std::vector<Uses>& uses,
-                    std::map<int, int>& direct) {
+// A guarded step is skipped as a whole: it may write nothing that a step which is not skipped
+// needs. Drops the copies of producers that do from `direct`.
+void keep_skippable(const Plan& plan, const std::vector<Uses>& uses, std::map<int, int>& direct) {
   std::set<int> skipped;
   for (const auto& [copy, producer] : direct) skipped.insert(producer);
   for (bool again = true; again;) {

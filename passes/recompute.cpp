@@ -9,11 +9,11 @@
 //
 // Whole scheduled kernels and library calls are repeated, never single ops: the same code on the
 // same values gives the same bits, so recompute changes no result, and no cast. A copy stands right
-// before its first reader. What is repeated grows in a nested sequence S0 < S1 < ..., the most bytes
-// for the least work first (recompute_model.h); chains follow when their heads alone would only
-// keep other values alive. Each set is planned exactly, and the first that fits is taken: a smaller
-// budget takes the same set or a later one, so it never raises the peak. If none fits, the set with
-// the smallest peak is taken, with a warning.
+// before its first reader. What is repeated grows in a nested sequence S0 < S1 < ..., the most
+// bytes for the least work first (recompute_model.h); chains follow when their heads alone would
+// only keep other values alive. Each set is planned exactly, and the first that fits is taken: a
+// smaller budget takes the same set or a later one, so it never raises the peak. If none fits, the
+// set with the smallest peak is taken, with a warning.
 //
 // Refuses: horizontal kernels, scatter, values that are outputs or assigned.
 #include <mlir/IR/Builders.h>
@@ -174,8 +174,8 @@ void record(GraphOp graph, const RecomputeModel& model, PassContext& context) {
 void recompute(GraphOp graph, PassContext& context) {
   int64_t budget = context.memory_budget, without = planned(graph, context);
   if (without <= budget) {
-    Decision d = Decision::no("nothing to recompute: " + size_text(without) + " fit the budget of " +
-                              size_text(budget));
+    Decision d = Decision::no("nothing to recompute: " + size_text(without) +
+                              " fit the budget of " + size_text(budget));
     d.pass = "recompute";
     return context.decisions.push_back(std::move(d));
   }
@@ -187,9 +187,9 @@ void recompute(GraphOp graph, PassContext& context) {
   }
   record(graph, best, context);
   if (least > budget) {
-    std::string text = "the memory budget of " + size_text(budget) + " cannot be met: the step needs " +
-                       size_text(without) + ", and " + size_text(least) +
-                       " with all the recompute that helps";
+    std::string text = "the memory budget of " + size_text(budget) +
+                       " cannot be met: the step needs " + size_text(without) + ", and " +
+                       size_text(least) + " with all the recompute that helps";
     Decision d = Decision::no(text);
     d.pass = "recompute";
     context.decisions.push_back(std::move(d));

@@ -12,8 +12,7 @@ constexpr int kRounds = 50;        // sets from no recompute to an empty peak, a
 
 }  // namespace
 
-RecomputeModel::RecomputeModel(std::vector<RecomputeStep> steps,
-                               std::vector<RecomputeValue> values)
+RecomputeModel::RecomputeModel(std::vector<RecomputeStep> steps, std::vector<RecomputeValue> values)
     : steps_(std::move(steps)),
       values_(std::move(values)),
       readers_(values_.size()),

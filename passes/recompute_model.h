@@ -26,11 +26,13 @@ class RecomputeModel {
   RecomputeModel(std::vector<RecomputeStep> steps, std::vector<RecomputeValue> values);
 
   // Adds the next few steps to the set, the most bytes at the peak for the least cost first, until
-  // the peak has sunk by a fiftieth of what it was without recompute. False: nothing helps any more.
+  // the peak has sunk by a fiftieth of what it was without recompute. False: nothing helps any
+  // more.
   bool grow();
 
   bool repeats(int step) const { return second_[step] >= 0; }
-  // True if reader (a step; or the copy of `reader`, if `copy`) of a value of `step` takes the copy.
+  // True if reader (a step; or the copy of `reader`, if `copy`) of a value of `step` takes the
+  // copy.
   bool reads_copy(int step, int reader, bool copy) const;
   int second(int step) const { return second_[step]; }
   int last(int step) const { return last_[step]; }
@@ -54,9 +56,9 @@ class RecomputeModel {
 
   std::vector<RecomputeStep> steps_;
   std::vector<RecomputeValue> values_;
-  std::vector<std::vector<int>> readers_;   // of each value
+  std::vector<std::vector<int>> readers_;    // of each value
   std::vector<std::vector<int>> consumers_;  // of each step's values, sorted, unique
-  std::vector<int> last_;                   // -1: never repeated
+  std::vector<int> last_;                    // -1: never repeated
   std::vector<bool> chosen_;
   std::vector<int> second_;
   Load now_;

@@ -19,7 +19,7 @@ struct Executable::Impl {
   MemoryReport memory;
   std::vector<std::string> warnings;
   Sentry sentry = Sentry::guard;
-  bool finite = true;               // the last run
+  bool finite = true;                // the last run
   std::optional<NonFinite> culprit;  // of the last run, once known
 
   int find(std::string_view name) const {

@@ -35,11 +35,11 @@ void check_fits(const MemoryReport& memory, int64_t shared, const CompileOptions
   if (limit.bytes <= 0) limit = cpu::memory_limit();
   if (memory.peak() - shared <= limit.bytes) return;
   std::string sharing = shared > 0 ? " (" + size_text(shared) + " of it shared already)" : "";
-  fail_device("not enough memory, and nothing was allocated: " +
-              memory_paragraph(memory,
-                               "the limit is " + size_text(limit.bytes) + " (" + limit.what + ")" +
-                                   sharing,
-                               smallest));
+  fail_device(
+      "not enough memory, and nothing was allocated: " +
+      memory_paragraph(memory,
+                       "the limit is " + size_text(limit.bytes) + " (" + limit.what + ")" + sharing,
+                       smallest));
 }
 
 }  // namespace fusec::driver

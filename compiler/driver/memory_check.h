@@ -13,8 +13,8 @@ namespace fusec::driver {
 std::string memory_paragraph(const MemoryReport& memory, const std::string& limit,
                              const std::function<int64_t()>& smallest);
 
-// A device Error with that paragraph if `needed` (the peak, less what is already shared) exceeds the
-// limit of the options, the environment or the machine.
+// A device Error with that paragraph if `needed` (the peak, less what is already shared) exceeds
+// the limit of the options, the environment or the machine.
 void check_fits(const MemoryReport& memory, int64_t shared, const CompileOptions& options,
                 const std::function<int64_t()>& smallest);
 

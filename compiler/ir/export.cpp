@@ -54,17 +54,16 @@ class Exporter {
   }
 
   BufferRef temporary(mlir::Value v, const std::string& origin) {
-    BufferRef ref{
-        buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(v), origin), 0};
+    BufferRef ref{buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(v), origin),
+                  0};
     refs_[v] = ref;
     return ref;
   }
 
   void export_op(Operation& op) {
     if (auto o = dyn_cast<InputOp>(op)) {
-      refs_[o.getResult()] = {buffer(o.getName().str(), BufferClass::input, type_of(o.getResult()),
-                                     origin_of(o)),
-                              0};
+      refs_[o.getResult()] = {
+          buffer(o.getName().str(), BufferClass::input, type_of(o.getResult()), origin_of(o)), 0};
     } else if (auto o = dyn_cast<ParameterOp>(op)) {
       refs_[o.getResult()] = {
           buffer(o.getName().str(), o.getState() ? BufferClass::state : BufferClass::parameter,

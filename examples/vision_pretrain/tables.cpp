@@ -87,8 +87,7 @@ void print_memory_table(const Executable& step) {
   row("library scratch", fmt::format("{:>14}", mib(memory.workspace)));
   row("peak", fmt::format("{:>14}  at {}", mib(memory.peak()), memory.peak_name));
   size_t shown = std::min<size_t>(memory.largest.size(), 3);
-  for (size_t i = 0; i < shown; ++i)
-    row(i == 0 ? "  largest there" : "", memory.largest[i].str());
+  for (size_t i = 0; i < shown; ++i) row(i == 0 ? "  largest there" : "", memory.largest[i].str());
 }
 
 void print_backend_table(const models::CaptionTrainer& trainer, const Executable& step) {

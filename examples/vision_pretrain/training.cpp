@@ -85,10 +85,10 @@ class Loop {
                          trainer_.skipped(), last_.loss, last_.grad_norm, last_.culprit));
     metrics_.skipped(log_.steps, last_);
     if (++skipped_in_a_row_ == kMostSkipped)
-      fail_user(fmt::format("{} steps in a row were skipped, the last for loss {}, gradient norm "
-                            "{} ({}): training has diverged; lower --lr (now {}) or set --clip",
-                            kMostSkipped, last_.loss, last_.grad_norm, last_.culprit,
-                            options_.lr));
+      fail_user(
+          fmt::format("{} steps in a row were skipped, the last for loss {}, gradient norm "
+                      "{} ({}): training has diverged; lower --lr (now {}) or set --clip",
+                      kMostSkipped, last_.loss, last_.grad_norm, last_.culprit, options_.lr));
   }
 
   void log_point() {

@@ -38,8 +38,8 @@ struct TrainingLog {
   double seconds_in_steps = 0;
 };
 
-// Runs until `steps` or `minutes` is reached. Steps whose loss or gradient norm is not finite update
-// nothing and are reported; ten in a row are a user Error.
+// Runs until `steps` or `minutes` is reached. Steps whose loss or gradient norm is not finite
+// update nothing and are reported; ten in a row are a user Error.
 TrainingLog run_training(models::CaptionTrainer& trainer, const Dataset& data,
                          const RunOptions& options, Metrics& metrics);
 

@@ -245,8 +245,16 @@ Action prepare_attention_grad(const BoundCall& c) {
             "takes (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens])");
   auto queries = [&](size_t i) { return HeadTensor{c.args[i], a.t, a.h}; };
   auto keys = [&](size_t i) { return HeadTensor{c.args[i], a.s, a.kv}; };
-  GradTensors x{queries(0), queries(1), keys(2), keys(3), queries(4), queries(6),
-                keys(7),    keys(8),    c.arg<const float>(5), reinterpret_cast<float*>(c.own)};
+  GradTensors x{queries(0),
+                queries(1),
+                keys(2),
+                keys(3),
+                queries(4),
+                queries(6),
+                keys(7),
+                keys(8),
+                c.arg<const float>(5),
+                reinterpret_cast<float*>(c.own)};
   const int32_t* cu_seqlens = a.docs ? c.arg<const int32_t>(9) : nullptr;
   return [=, &pool = c.pool] { run_grad(a, x, cu_seqlens, pool); };
 }

@@ -28,7 +28,7 @@ struct CheckedCall {
 struct BoundCall : CheckedCall {
   std::vector<std::byte*> args;
   ThreadPool& pool;
-  bool& finite;            // cleared by a guard that finds a number that is not finite
+  bool& finite;              // cleared by a guard that finds a number that is not finite
   std::byte* own = nullptr;  // Workspace::own bytes
 
   template <typename T>

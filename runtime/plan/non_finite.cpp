@@ -5,7 +5,10 @@
 namespace fusec {
 
 std::string NonFinite::str() const {
-  std::string out = tensor + " holds " + (std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf") +
+  std::string out = tensor + " holds " +
+                    (std::isnan(value) ? "nan"
+                     : value > 0       ? "inf"
+                                       : "-inf") +
                     " at element " + std::to_string(index);
   if (step < 0) return origin.empty() ? out : out + "; recorded as " + origin;
   if (!origin.empty()) out += ", made by " + origin;

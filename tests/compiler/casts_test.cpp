@@ -5,10 +5,10 @@
 // do no arithmetic. Give each value an expression: its op, the element type of its result, and the
 // expressions of its operands; casts are ops like any other. The claim is that every root - each
 // output, each assigned value, each guard - has the same expression before and after. Equal
-// expressions hold the same casts in the same order on every path from a leaf to a root, between the
-// same producers and consumers, whatever the kernels; a cast moved across an op, dropped, added or
-// merged into a neighbour changes the expression of all roots behind it. What recompute repeats has
-// the expression of the original, so the claim holds with recompute too.
+// expressions hold the same casts in the same order on every path from a leaf to a root, between
+// the same producers and consumers, whatever the kernels; a cast moved across an op, dropped, added
+// or merged into a neighbour changes the expression of all roots behind it. What recompute repeats
+// has the expression of the original, so the claim holds with recompute too.
 //
 // Two ops change their spelling in between and are compared by meaning: a contraction becomes a
 // GEMM call (its operands may trade places), attention, gather and scatter become calls.
@@ -270,7 +270,8 @@ TEST_CASE("the reader tells a moved cast from one that stayed") {
 
 TEST_CASE("casts of a bf16 training step stay where they are, recompute included") {
   Graph g;
-  Tensor x = g.input("x", {2, 16, 32}), w = g.parameter("w", {64, 32}), v = g.parameter("v", {32, 64});
+  Tensor x = g.input("x", {2, 16, 32}), w = g.parameter("w", {64, 32}),
+         v = g.parameter("v", {32, 64});
   Tensor m = g.state("m", {64, 32});
   Tensor h = reshape(linear(rms_norm(x), w), {2, 16, 4, 16});
   Tensor y = linear(gelu(reshape(attention(h, h, h), {2, 16, 64})), v) + x;
@@ -294,12 +295,13 @@ TEST_CASE("casts of a bf16 training step stay where they are, recompute included
 
 TEST_CASE("casts between mixed types, written by hand") {
   Graph g;
-  Tensor x = g.input("x", {24, 40}, bf16), y = g.input("y", {24, 40}), i = g.input("i", {24, 40}, i32);
+  Tensor x = g.input("x", {24, 40}, bf16), y = g.input("y", {24, 40}),
+         i = g.input("i", {24, 40}, i32);
   Tensor a = cast(cast(x, f32) * y, bf16), b = cast(exp(a), f32) + cast(i, f32);
   Tensor c = cast(sum(b, {1}, true), bf16), d = cast(cast(b, f16), f32) * cast(c, f32);
   Tensor e = select(d > cast(i, f32), cast(tanh(d), bf16), x);
-  CHECK(check_casts(g, {{"a", a}, {"c", c}, {"d", d}, {"e", e}, {"r", rms_norm(cast(e, f32))}}, {}) >=
-        9);
+  CHECK(check_casts(g, {{"a", a}, {"c", c}, {"d", d}, {"e", e}, {"r", rms_norm(cast(e, f32))}},
+                    {}) >= 9);
 }
 
 TEST_CASE("casts in random graphs of mixed types") {

@@ -132,8 +132,7 @@ TEST_CASE("the peak is known, and what is measured equals it") {
   REQUIRE(m.largest.size() >= 2);
   CHECK(m.largest[0].bytes == reserved_bytes({{256, 512}, f32}));
   holds(m.largest[0].origin, "memory_test.cpp:" + std::to_string(line));
-  for (size_t i = 1; i < m.largest.size(); ++i)
-    CHECK(m.largest[i].bytes <= m.largest[i - 1].bytes);
+  for (size_t i = 1; i < m.largest.size(); ++i) CHECK(m.largest[i].bytes <= m.largest[i - 1].bytes);
   exe.run();
   CHECK(exe.measured_bytes() <= m.peak());
   CHECK(exe.measured_bytes() >= m.persistent + m.arena);
@@ -147,8 +146,7 @@ TEST_CASE("a plan that does not fit: peak, limit, tensors with the user's line, 
   std::vector<Output> outputs = {{"dw", grad(sum(square(y)), {w})[0]}};
   int64_t peak = compile(g, outputs).memory().peak();
   ErrorKind kind = ErrorKind::user;
-  std::string text =
-      message_of([&] { compile(g, outputs, {.memory_limit = peak / 2}); }, &kind);
+  std::string text = message_of([&] { compile(g, outputs, {.memory_limit = peak / 2}); }, &kind);
   CHECK(kind == ErrorKind::device);
   holds(text, "nothing was allocated");
   holds(text, "the limit is ");
@@ -184,7 +182,10 @@ TEST_CASE("memory that the machine refuses gives the same paragraph") {
   Tensor x = g.input("x", {int64_t{1} << 45}), y = exp(x);
   ErrorKind kind = ErrorKind::user;
   std::string text = message_of(
-      [&] { compile(g, {{"y", y}}, {.memory_limit = int64_t{1} << 60}); }, &kind);
+      [&] {
+        compile(g, {{"y", y}}, {.memory_limit = int64_t{1} << 60});
+      },
+      &kind);
   CHECK(kind == ErrorKind::device);
   holds(text, "could not allocate");
   holds(text, "the largest tensors at the peak");

@@ -143,7 +143,10 @@ TEST_CASE("a value read through a view, and one that scatter overwrites") {
   Feeds feeds = {{"i", draw({{64}, i32}, 3, -1, 64)}};
   for (int64_t budget : {0, 1})
     agree(g, {sum(square(c)), c, grad(sum(c * c), {w})[0]},
-          {.lo = -0.4, .hi = 0.4, .tolerance = 3e-5, .feeds = feeds,
+          {.lo = -0.4,
+           .hi = 0.4,
+           .tolerance = 3e-5,
+           .feeds = feeds,
            .compile = {.memory_budget = budget}});
 }
 
@@ -157,8 +160,8 @@ TEST_CASE("what was decided is said") {
     return out;
   };
   CHECK(of_pass(net.planned(0)).empty());
-  std::vector<Decision> none = of_pass(net.planned(2 * free)), some = of_pass(net.planned(free * 9 / 10)),
-                        all = of_pass(net.planned(1));
+  std::vector<Decision> none = of_pass(net.planned(2 * free)),
+                        some = of_pass(net.planned(free * 9 / 10)), all = of_pass(net.planned(1));
   REQUIRE(none.size() == 1);
   CHECK(!none[0].verdict);
   REQUIRE(!some.empty());

@@ -135,10 +135,11 @@ TEST_CASE("the logarithm of a negative number: op, user's line, scope, element")
     CHECK(first->step >= 0);
     CHECK(std::isnan(first->value));
     CHECK(first->inputs.empty());
-    if (!fuse) {  // fused, the logarithm itself may never reach memory: its kernel's result is named
+    if (!fuse) {  // fused, the logarithm itself may never reach memory: its kernel's result is
+                  // named
       CHECK(first->index == 4);
-      CHECK(first->origin == "map.log (compiler/sentry_test.cpp:" + std::to_string(t.log_line) +
-                                 ", body)");
+      CHECK(first->origin ==
+            "map.log (compiler/sentry_test.cpp:" + std::to_string(t.log_line) + ", body)");
     }
     CHECK(first->origin.find("compiler/sentry_test.cpp:") != std::string::npos);
     CHECK(first->str().find("its inputs were finite") != std::string::npos);

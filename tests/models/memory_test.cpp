@@ -40,8 +40,9 @@ TEST_CASE("the measured peak of the tiny step is the planned one") {
 }
 
 // Plans alone: every tensor of the fused step (inputs, outputs and values inside, each padded to
-// what it reserves, none that is written straight into a parameter) with a place of its own, against
-// the arena. Persistent tensors have no second place to share and are left out of both sides.
+// what it reserves, none that is written straight into a parameter) with a place of its own,
+// against the arena. Persistent tensors have no second place to share and are left out of both
+// sides.
 TEST_CASE("lifetimes share memory: the arena is at most 0.6 of all tensors of the tiny step") {
   for (Precision precision : {Precision::f32, Precision::bf16}) {
     RecordedGraph step = build_bundled("vision-gpt:tiny");

@@ -1,5 +1,5 @@
-// A step whose loss or gradients are not finite: the trainer skips it, counts it, names the culprit,
-// and goes on as if the step had not been.
+// A step whose loss or gradients are not finite: the trainer skips it, counts it, names the
+// culprit, and goes on as if the step had not been.
 #include <doctest/doctest.h>
 
 #include <limits>

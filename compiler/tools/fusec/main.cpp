@@ -88,8 +88,9 @@ void print_summary(const Inspection& r, const std::string& name) {
   for (const Decision& d : r.decisions)
     if (d.pass == "recompute" && d.verdict) ++repeated, saved += d.bytes_saved;
   if (repeated > 0)
-    fmt::print("recompute: {} steps run twice instead of keeping {} MB (fusec explain lists them)\n",
-               repeated, megabytes(saved));
+    fmt::print(
+        "recompute: {} steps run twice instead of keeping {} MB (fusec explain lists them)\n",
+        repeated, megabytes(saved));
   for (const std::string& w : r.warnings) fmt::print("warning: {}\n", w);
 }
 

@@ -20,8 +20,8 @@ struct PassContext {
   TargetInfo target;
   bool fuse = true;   // false: one kernel an op
   bool bf16 = false;  // precision policy of GEMM and attention operands
-  bool guarded = false;        // plan for steps that may be skipped, even without a guard
-  int64_t memory_budget = 0;   // bytes that a step may hold; 0: as many as it likes
+  bool guarded = false;       // plan for steps that may be skipped, even without a guard
+  int64_t memory_budget = 0;  // bytes that a step may hold; 0: as many as it likes
   std::function<int64_t(const Plan&)> workspace;  // what the device's libraries add to a plan
   std::vector<Decision> decisions;
   std::vector<std::string> warnings;

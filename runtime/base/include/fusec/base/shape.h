@@ -18,8 +18,8 @@ inline int64_t numel(const Shape& shape) {
   return n;
 }
 
-// The most elements of one tensor: what an address space of 2^47 bytes could hold. Sums and products
-// of a few sizes below it do not overflow.
+// The most elements of one tensor: what an address space of 2^47 bytes could hold. Sums and
+// products of a few sizes below it do not overflow.
 inline constexpr int64_t kMaxElements = int64_t{1} << 47;
 
 // False if numel(shape) exceeds kMaxElements (it may not even fit 64 bits). Sizes must be >= 0.

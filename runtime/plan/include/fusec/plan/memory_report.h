@@ -13,8 +13,8 @@ struct MemoryTensor {
   std::string name;  // of a leaf or output; "" for a value inside the step
   BufferClass cls = BufferClass::temporary;
   TensorType type;
-  std::string origin;  // op, user's file:line, model scope
-  int64_t bytes = 0;   // reserved
+  std::string origin;                 // op, user's file:line, model scope
+  int64_t bytes = 0;                  // reserved
   FUSEC_API std::string str() const;  // "8.39 MB  f32[1024, 2048]  map.exp (nn.cpp:40, head)"
 };
 
