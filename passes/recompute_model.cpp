@@ -25,16 +25,20 @@ RecomputeModel::RecomputeModel(std::vector<RecomputeStep> steps, std::vector<Rec
       readers_[v].push_back(static_cast<int>(s));
       if (int k = values_[v].step; k >= 0) consumers_[k].push_back(static_cast<int>(s));
     }
-  for (size_t k = 0; k < steps_.size(); ++k) {
-    int from = static_cast<int>(k), widest = 1;
-    for (int reader : consumers_[k]) {
-      if (reader - from > widest) widest = reader - from, last_[k] = from;
-      from = reader;
-    }
-    if (!steps_[k].repeatable) last_[k] = -1;
-  }
   now_ = load(second_);
   first_peak_ = now_.peak;
+  int peak = static_cast<int>(now_.at / 2);
+  for (size_t k = 0; k < steps_.size(); ++k) {
+    if (!steps_[k].repeatable) continue;
+    int from = static_cast<int>(k), widest = 1;
+    bool before = from < peak;
+    if (before) last_[k] = from;
+    for (int reader : consumers_[k]) {
+      if (before && reader <= peak) last_[k] = reader;
+      if (!before && reader - from > widest) widest = reader - from, last_[k] = from;
+      from = reader;
+    }
+  }
 }
 
 bool RecomputeModel::reads_copy(int step, int reader, bool copy) const {
