@@ -2,6 +2,7 @@
 // and makes. No IR: recompute.cpp fills it and carries the choice out.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -19,9 +20,9 @@ struct RecomputeValue {
 };
 
 // Steps that run a second time. Repeating step k makes copies of its results right before step
-// `second[k]`, its first reader (a step or another copy) after `last[k]`; readers up to there keep the
-// original, which dies there. `last` is the last reader up to the peak of the step without recompute;
-// behind that peak, the reader before the longest stretch without one.
+// `second[k]`, its first reader (a step or another copy) after `last[k]`; readers up to there keep
+// the original, which dies there. `last` is the last reader up to the peak of the step without
+// recompute; behind that peak, the reader before the longest stretch without one.
 class RecomputeModel {
  public:
   RecomputeModel(std::vector<RecomputeStep> steps, std::vector<RecomputeValue> values);
