@@ -102,6 +102,7 @@ RecordedGraph record_training_step(const VisionGptConfig& config, int64_t rows,
   auto graph = std::make_unique<Graph>();
   Tensor loss = record_loss(*graph, config, rows, config.label_smoothing).mean();
   std::vector<Tensor> params = trainable(*graph, config, train);
+  graph->guard(loss);
   Tensor norm = adamw(*graph, params, grad(loss, params), options);
   return {std::move(graph), {{"loss", loss}, {"grad_norm", norm}}};
 }

@@ -53,6 +53,7 @@ Tensor adamw(Graph& graph, const std::vector<Tensor>& params, const std::vector<
     squares = squares.defined() ? squares + part : part;
   }
   Tensor norm = sqrt(squares);
+  graph.guard(norm);
   Tensor clip;
   if (options.clip > 0) clip = minimum(options.clip / (norm + 1e-6), 1.0);
 

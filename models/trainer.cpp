@@ -93,9 +93,19 @@ StepResult CaptionTrainer::step(const CaptionedItems& items, double lr) {
   training_.set("targets", batch.targets);
   training_.set("slots", batch.slots);
   set_adamw_inputs(training_, options_.optimizer, lr, ++steps_);
-  training_.run();
-  return {scalar(training_, "loss"), scalar(training_, "grad_norm"), batch.supervised,
-          batch.filled};
+  bool finite = training_.run().finite;
+  StepResult result{scalar(training_, "loss"),
+                    scalar(training_, "grad_norm"),
+                    batch.supervised,
+                    batch.filled,
+                    !finite,
+                    {}};
+  if (!finite) {
+    --steps_, ++skipped_;
+    std::optional<NonFinite> culprit = training_.diagnose();
+    result.culprit = culprit ? culprit->str() : "every tensor is finite on its own";
+  }
+  return result;
 }
 
 double CaptionTrainer::evaluate(const CaptionedItems& items) {

@@ -226,7 +226,8 @@ std::vector<Tensor> operand_gradients(const GradientCall& call) {
     case OpKind::state:
     case OpKind::constant:
     case OpKind::iota:
-    case OpKind::assign: fail_no_gradient(call.node);
+    case OpKind::assign:
+    case OpKind::guard: fail_no_gradient(call.node);
   }
   fail_no_gradient(call.node);
 }

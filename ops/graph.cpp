@@ -11,7 +11,7 @@ std::string_view name_of(OpKind kind) {
   static constexpr std::string_view names[] = {
       "input",  "parameter", "state",   "constant", "iota",   "map",       "cast",
       "reduce", "contract",  "view",    "concat",   "gather", "scatter",   "cumsum",
-      "top_k",  "attention", "attention_grad", "assign"};
+      "top_k",  "attention", "attention_grad", "assign", "guard"};
   return names[static_cast<int>(kind)];
 }
 
@@ -54,6 +54,7 @@ const std::vector<std::string>& Graph::scopes() const { return impl_->scopes; }
 
 Tensor Graph::append_typed(OpKind kind, Attr attr, std::vector<Value> inputs,
                            std::vector<TensorType> results, SourceLoc loc) {
+  for (const TensorType& t : results) check_size(std::string(name_of(kind)), t, loc);
   impl_->nodes.push_back({kind, std::move(attr), std::move(inputs), std::move(results), loc,
                           impl_->scope_stack.back()});
   return Tensor(this, {static_cast<int32_t>(impl_->nodes.size() - 1), 0});
@@ -110,6 +111,7 @@ Tensor Graph::constant(std::vector<float> data, Shape shape, DType dtype,
     fail_user("constant with data: expected f32 or i32, found " + std::string(name_of(dtype)) +
                   "; use cast()",
               loc);
+  check_size("constant", {shape, dtype}, loc);
   if (static_cast<int64_t>(data.size()) != numel(shape))
     fail_user("constant: shape " + str(shape) + " needs " + std::to_string(numel(shape)) +
                   " values, found " + std::to_string(data.size()),
@@ -146,6 +148,16 @@ void Graph::assign(const Tensor& target, At value) {
               value.loc);
   append_typed(OpKind::assign, NameAttr{name}, {target.value(), value.tensor.value()}, {},
                value.loc);
+}
+
+void Graph::guard(At value) {
+  const TensorType& t = value.tensor.type();
+  if (numel(t.shape) != 1 || (t.dtype != DType::f32 && t.dtype != DType::f64))
+    fail_user(
+        "guard: expected one f32 or f64, such as a loss or the norm of the gradients, found " +
+            t.str() + "; reduce it to a scalar",
+        value.loc);
+  append_typed(OpKind::guard, std::monostate(), {value.tensor.value()}, {}, value.loc);
 }
 
 Tensor Graph::find(std::string_view name) {

@@ -232,7 +232,16 @@ Types infer_attention_grad(const Types& in, SourceLoc loc) {
 TensorType infer_view(const ViewAttr& a, const std::vector<int64_t>& target, const TensorType& in,
                       SourceLoc loc);
 
-std::vector<TensorType> infer_types(OpKind kind, const Attr& attr, const Types& in, SourceLoc loc) {
+void check_size(const std::string& op, const TensorType& t, SourceLoc loc) {
+  if (fits(t.shape)) return;
+  fail_user(op + ": " + t.str() + " has more than 2^47 elements; expected a tensor that fits an " +
+                "address space, so check the sizes it is made of",
+            loc);
+}
+
+namespace {
+
+Types infer_unchecked(OpKind kind, const Attr& attr, const Types& in, SourceLoc loc) {
   switch (kind) {
     case OpKind::map: return infer_map(std::get<MapAttr>(attr).op, in, loc);
     case OpKind::cast:
@@ -243,6 +252,7 @@ std::vector<TensorType> infer_types(OpKind kind, const Attr& attr, const Types& 
     case OpKind::view: {
       count("view", in, 1, 1, loc);
       const ViewAttr& v = std::get<ViewAttr>(attr);
+      check_size("view", {v.shape, in[0].dtype}, loc);
       return {infer_view(v, v.shape, in[0], loc)};
     }
     case OpKind::concat: return infer_concat(std::get<ConcatAttr>(attr), in, loc);
@@ -258,9 +268,18 @@ std::vector<TensorType> infer_types(OpKind kind, const Attr& attr, const Types& 
     case OpKind::constant:
     case OpKind::iota:
     case OpKind::assign:
+    case OpKind::guard:
       fail_internal("infer_types: " + std::string(name_of(kind)) + " carries its own type", loc);
   }
   return {};
+}
+
+}  // namespace
+
+std::vector<TensorType> infer_types(OpKind kind, const Attr& attr, const Types& in, SourceLoc loc) {
+  Types out = infer_unchecked(kind, attr, in, loc);
+  for (const TensorType& t : out) check_size(std::string(name_of(kind)), t, loc);
+  return out;
 }
 
 // A view's result shape is part of its attribute; this checks it against the operand.

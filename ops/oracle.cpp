@@ -2,6 +2,8 @@
 // double. Refuses (user Error): unknown names, wrong element counts, a needed leaf without a feed.
 #include "fusec/ops/oracle.h"
 
+#include <cmath>
+
 #include "fusec/base/nearest.h"
 #include "oracle_ops.h"
 
@@ -80,15 +82,19 @@ std::vector<Data> Oracle::run(const std::vector<Tensor>& wanted, bool assigns,
     needed[t.value().node] = true;
   }
   for (size_t i = nodes.size(); i-- > 0;) {
+    if (nodes[i].kind == OpKind::guard && assigns) needed[nodes[i].inputs[0].node] = true;
     if (nodes[i].kind == OpKind::assign && assigns) needed[nodes[i].inputs[1].node] = true;
     if (!needed[i]) continue;
     for (Value v : nodes[i].inputs) needed[v.node] = true;
   }
 
+  bool finite = true;  // every guard so far
   std::vector<std::vector<Data>> values(nodes.size());
   auto value = [&](Value v) -> const Data& { return values[v.node][v.result]; };
   for (size_t i = 0; i < nodes.size(); ++i) {
     const Node& n = nodes[i];
+    if (n.kind == OpKind::guard && assigns)
+      finite = finite && std::isfinite(value(n.inputs[0]).at(0));
     if (n.kind == OpKind::assign && assigns)
       (*assigned)[n.as<NameAttr>().name] = value(n.inputs[1]);
     if (!needed[i]) continue;
@@ -117,6 +123,7 @@ std::vector<Data> Oracle::run(const std::vector<Tensor>& wanted, bool assigns,
       for (size_t r = 0; r < values[i].size(); ++r)
         round_to_storage(values[i][r], n.results[r].dtype);
   }
+  if (!finite) assigned->clear();
   std::vector<Data> out;
   for (const Tensor& t : wanted) out.push_back(value(t.value()));
   return out;

@@ -258,7 +258,8 @@ std::vector<Data> compute(const Call& call) {
     case OpKind::state:
     case OpKind::constant:
     case OpKind::iota:
-    case OpKind::assign: break;  // leaves and effects belong to the walk
+    case OpKind::assign:
+    case OpKind::guard: break;  // leaves and effects belong to the walk
   }
   fail_internal("oracle: " + std::string(name_of(call.node.kind)) + " computes nothing",
                 call.node.loc);

@@ -128,6 +128,32 @@ SmallVector<Operation*> dependents_between(KernelOp a, KernelOp b, std::string& 
   return {};
 }
 
+bool is_assigned(mlir::Value v) {
+  return llvm::any_of(v.getUsers(), [](Operation* u) { return isa<AssignOp>(u); });
+}
+
+// True if nothing but assigns comes of `v`.
+bool only_assigned(mlir::Value v, llvm::SmallPtrSetImpl<Operation*>& seen) {
+  for (Operation* user : v.getUsers()) {
+    if (isa<AssignOp>(user) || !seen.insert(user).second) continue;
+    if (user->getNumResults() == 0) return false;  // output, guard
+    for (mlir::Value r : user->getResults())
+      if (!only_assigned(r, seen)) return false;
+  }
+  return true;
+}
+
+// A guard skips what writes parameters and states, so a kernel that does may make nothing else.
+bool mixes_assigns(KernelOp a, KernelOp b) {
+  SmallVector<mlir::Value> results(b.getOuts());
+  for (mlir::Value r : a.getOuts())
+    if (llvm::any_of(r.getUsers(), [&](Operation* u) { return u != b.getOperation(); }))
+      results.push_back(r);
+  if (llvm::none_of(results, is_assigned)) return false;
+  llvm::SmallPtrSet<Operation*, 16> seen;
+  return llvm::any_of(results, [&](mlir::Value r) { return !only_assigned(r, seen); });
+}
+
 }  // namespace
 
 // A new kernel just before `b` that computes both; the originals stay, unreplaced.
@@ -203,7 +229,9 @@ KernelOp KernelMerger::try_merge(KernelOp a, KernelOp b) {
       saved += bytes_of(v);
   }
   std::string refusal;
-  SmallVector<Operation*> moved = dependents_between(a, b, refusal);
+  if (context_.guarded && mixes_assigns(a, b)) refusal = "a guard may skip one of the two only";
+  SmallVector<Operation*> moved;
+  if (refusal.empty()) moved = dependents_between(a, b, refusal);
   Decision d = Decision::no(refusal, saved);
   KernelOp merged;
   if (refusal.empty()) {

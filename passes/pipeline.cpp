@@ -27,6 +27,10 @@ const std::vector<Pass>& pipeline() {
       {"fuse_horizontal", "fused", "only kernels that are final can be compared for equality",
        fusing, fuse_horizontal},
       {"schedule", "scheduled", "needs the final regions", always, schedule},
+      {"recompute", "scheduled",
+       "repeats whole scheduled steps: the same code on the same values gives the same bits, and "
+       "nothing after it could merge the copies again",
+       [](const PassContext& c) { return c.memory_budget > 0; }, recompute},
   };
   return table;
 }

@@ -2,27 +2,18 @@
 //
 //   step 7: kernel adamw(p, g, m, v) -> t0 ; copy t0 -> p    becomes    kernel adamw(p, ..) -> p
 //
+// With guards, steps that write persistent memory become commit steps at the end.
+//
 // Refuses: overwriting an operand that is read at any other index than it is written.
 #include "fusec/passes/plan_memory.h"
 
 #include <algorithm>
-#include <numeric>
+#include <functional>
+#include <map>
+#include <set>
 
 namespace fusec::passes {
 namespace {
-
-// Visits every argument of a step: f(BufferRef&, reads, writes).
-template <class F>
-void each_arg(const Plan& plan, PlanStep& step, F f) {
-  if (step.kernel >= 0) {
-    const std::vector<KernelParam>& params = plan.kernels[step.kernel].params;
-    for (Segment& s : step.segments)
-      for (size_t i = 0; i < s.args.size(); ++i) f(s.args[i], params[i].read, params[i].written);
-    return;
-  }
-  for (size_t i = 0; i < step.call.args.size(); ++i)
-    f(step.call.args[i], reads_argument(step.call, i), writes_argument(step.call, i));
-}
 
 struct Uses {
   std::vector<int> writes, reads;  // step numbers, in order
@@ -31,7 +22,7 @@ struct Uses {
 std::vector<Uses> collect(Plan& plan) {
   std::vector<Uses> uses(plan.buffers.size());
   for (size_t s = 0; s < plan.steps.size(); ++s)
-    each_arg(plan, plan.steps[s], [&](BufferRef& r, bool read, bool write) {
+    each_argument(plan, plan.steps[s], [&](BufferRef& r, bool read, bool write) {
       if (read) uses[r.buffer].reads.push_back(static_cast<int>(s));
       if (write) uses[r.buffer].writes.push_back(static_cast<int>(s));
     });
@@ -40,7 +31,7 @@ std::vector<Uses> collect(Plan& plan) {
 
 void rename(Plan& plan, int from, int to) {
   for (PlanStep& step : plan.steps)
-    each_arg(plan, step, [&](BufferRef& r, bool, bool) {
+    each_argument(plan, step, [&](BufferRef& r, bool, bool) {
       if (r.buffer == from) r.buffer = to;
     });
 }
@@ -57,29 +48,31 @@ bool same_index(const KernelProgram& k, const Segment& s, int in, int out) {
       store = &op.access;
     }
   if (!store) return false;
+  bool scalar = k.schedule.kind == ScheduleKind::flat && s.n == 1;  // strides do not matter
   for (const KernelOp& op : k.ops)
     if (op.kind == KernelOp::Kind::load && s.args[op.access.param].buffer == in)
-      if (op.access.offset != store->offset || op.access.strides != store->strides ||
+      if (op.access.offset != store->offset || (!scalar && op.access.strides != store->strides) ||
           s.args[op.access.param].byte_offset != s.args[store->param].byte_offset)
         return false;
   return true;
 }
 
 // The segment of a step that writes `buffer`, or null.
-Segment* writer_segment(const Plan& plan, PlanStep& step, int buffer) {
+const Segment* writer_segment(const Plan& plan, const PlanStep& step, int buffer) {
   if (step.kernel < 0) return nullptr;
-  for (Segment& s : step.segments)
+  for (const Segment& s : step.segments)
     for (size_t i = 0; i < s.args.size(); ++i)
       if (s.args[i].buffer == buffer && plan.kernels[step.kernel].params[i].written) return &s;
   return nullptr;
 }
 
-// Removes the copies into parameters whose producer may write there directly.
-void write_in_place(Plan& plan) {
-  std::vector<Uses> uses = collect(plan);
-  std::vector<bool> drop(plan.steps.size(), false);
+// Copies into persistent memory whose producer may write there itself: step of the copy ->
+// producer.
+std::map<int, int> direct_writes(const Plan& plan, const std::vector<Uses>& uses) {
+  std::map<int, int> out;
+  std::set<int> taken;  // a value becomes one parameter; others copy from there
   for (size_t c = 0; c < plan.steps.size(); ++c) {
-    PlanStep& copy = plan.steps[c];
+    const PlanStep& copy = plan.steps[c];
     if (copy.kernel >= 0 || copy.call.name != "copy") continue;
     int value = copy.call.args[0].buffer, target = copy.call.args[1].buffer;
     if (!is_persistent(plan.buffers[target].cls) || copy.call.args[0].byte_offset != 0 ||
@@ -92,24 +85,65 @@ void write_in_place(Plan& plan) {
       if (r > producer)
         free_target = false;
       else if (r == producer) {
-        Segment* s = writer_segment(plan, plan.steps[producer], value);
+        const Segment* s = writer_segment(plan, plan.steps[producer], value);
         free_target = free_target && s &&
                       same_index(plan.kernels[plan.steps[producer].kernel], *s, target, value);
-        for (Segment& other : plan.steps[producer].segments)  // read by another segment
+        for (const Segment& other : plan.steps[producer].segments)  // read by another segment
           if (&other != s)
             for (const BufferRef& a : other.args) free_target = free_target && a.buffer != target;
       }
-    if (!free_target) continue;
-    drop[c] = true;
-    rename(plan, value, target);
-    for (int w : uses[value].writes) uses[target].writes.push_back(w);
-    for (int r : uses[value].reads)
-      if (r != static_cast<int>(c)) uses[target].reads.push_back(r);
+    if (free_target && taken.insert(value).second) out[static_cast<int>(c)] = producer;
+  }
+  return out;
+}
+
+// A guarded step is skipped as a whole: it may write nothing that a step which is not skipped
+// needs. Drops the copies of producers that do from `direct`.
+void keep_skippable(const Plan& plan, const std::vector<Uses>& uses, std::map<int, int>& direct) {
+  std::set<int> skipped;
+  for (const auto& [copy, producer] : direct) skipped.insert(producer);
+  for (bool again = true; again;) {
+    again = false;
+    for (int producer : std::set<int>(skipped)) {
+      bool whole = true;
+      each_argument(plan, plan.steps[producer], [&](const BufferRef& r, bool, bool write) {
+        if (!write) return;
+        whole = whole && plan.buffers[r.buffer].cls == BufferClass::temporary;
+        for (int reader : uses[r.buffer].reads)
+          whole = whole && (direct.count(reader) || skipped.count(reader));
+      });
+      if (whole) continue;
+      skipped.erase(producer);
+      std::erase_if(direct, [&](const auto& pair) { return pair.second == producer; });
+      again = true;
+    }
+  }
+}
+
+// Removes the copies into parameters whose producer may write there directly.
+void write_in_place(Plan& plan, bool guarded) {
+  std::vector<Uses> uses = collect(plan);
+  std::map<int, int> direct = direct_writes(plan, uses);
+  if (guarded) keep_skippable(plan, uses, direct);
+  for (const auto& [copy, producer] : direct) {
+    const std::vector<BufferRef>& args = plan.steps[copy].call.args;
+    rename(plan, args[0].buffer, args[1].buffer);
   }
   std::vector<PlanStep> kept;
   for (size_t s = 0; s < plan.steps.size(); ++s)
-    if (!drop[s]) kept.push_back(std::move(plan.steps[s]));
+    if (!direct.count(static_cast<int>(s))) kept.push_back(std::move(plan.steps[s]));
   plan.steps = std::move(kept);
+}
+
+// Marks the steps that write persistent memory and moves them behind all others, in their order:
+// by then every guard has spoken. Nothing reads what they write, or write_in_place had left it.
+void commit_last(Plan& plan) {
+  for (PlanStep& step : plan.steps)
+    each_argument(plan, step, [&](BufferRef& r, bool, bool write) {
+      step.commit = step.commit || (write && is_persistent(plan.buffers[r.buffer].cls));
+    });
+  std::stable_partition(plan.steps.begin(), plan.steps.end(),
+                        [](const PlanStep& s) { return !s.commit; });
 }
 
 bool is_arena(BufferClass c) { return !is_persistent(c); }
@@ -151,7 +185,7 @@ void drop_unused(Plan& plan) {
   std::vector<PlanBuffer> kept;
   std::vector<bool> used(plan.buffers.size(), false);
   for (PlanStep& step : plan.steps)
-    each_arg(plan, step, [&](BufferRef& r, bool, bool) { used[r.buffer] = true; });
+    each_argument(plan, step, [&](BufferRef& r, bool, bool) { used[r.buffer] = true; });
   for (size_t i = 0; i < plan.buffers.size(); ++i) {
     BufferClass c = plan.buffers[i].cls;
     if (!used[i] && (c == BufferClass::temporary || c == BufferClass::constant)) continue;
@@ -160,7 +194,7 @@ void drop_unused(Plan& plan) {
   }
   plan.buffers = std::move(kept);
   for (PlanStep& step : plan.steps)
-    each_arg(plan, step, [&](BufferRef& r, bool, bool) { r.buffer = now[r.buffer]; });
+    each_argument(plan, step, [&](BufferRef& r, bool, bool) { r.buffer = now[r.buffer]; });
 }
 
 void find_lifetimes(Plan& plan) {
@@ -181,40 +215,57 @@ void find_lifetimes(Plan& plan) {
   }
 }
 
-// Best fit by decreasing size: each buffer takes the tightest gap among those already placed whose
-// lifetimes meet its own.
-void place(Plan& plan) {
-  std::vector<int> order;
-  for (size_t i = 0; i < plan.buffers.size(); ++i)
-    if (is_arena(plan.buffers[i].cls)) order.push_back(static_cast<int>(i));
+// Best fit: each buffer, in the given order, takes the tightest gap among those already placed
+// whose lifetimes meet its own. Fills `offsets`; returns the bytes of the arena.
+int64_t best_fit(const Plan& plan, const std::vector<int>& order, std::vector<int64_t>& offsets) {
   auto size = [&](int i) { return reserved_bytes(plan.buffers[i].type); };
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return size(a) > size(b); });
   std::vector<int> placed;  // by offset
-  plan.arena_bytes = 0;
+  int64_t total = 0;
   for (int i : order) {
-    PlanBuffer& b = plan.buffers[i];
+    const PlanBuffer& b = plan.buffers[i];
     int64_t best = -1, best_gap = INT64_MAX, cursor = 0;
     for (int j : placed) {
       const PlanBuffer& o = plan.buffers[j];
       if (o.last < b.first || b.last < o.first) continue;
-      int64_t gap = o.offset - cursor;
+      int64_t gap = offsets[j] - cursor;
       if (gap >= size(i) && gap < best_gap) best = cursor, best_gap = gap;
-      cursor = std::max(cursor, o.offset + size(j));
+      cursor = std::max(cursor, offsets[j] + size(j));
     }
-    b.offset = best >= 0 ? best : cursor;
-    plan.arena_bytes = std::max(plan.arena_bytes, b.offset + size(i));
+    offsets[i] = best >= 0 ? best : cursor;
+    total = std::max(total, offsets[i] + size(i));
     placed.insert(std::upper_bound(placed.begin(), placed.end(), i,
-                                   [&](int x, int y) {
-                                     return plan.buffers[x].offset < plan.buffers[y].offset;
-                                   }),
+                                   [&](int x, int y) { return offsets[x] < offsets[y]; }),
                   i);
+  }
+  return total;
+}
+
+// The smallest arena of three orders: by size, by lifetime, and by both multiplied.
+void place(Plan& plan) {
+  std::vector<int> buffers;
+  for (size_t i = 0; i < plan.buffers.size(); ++i)
+    if (is_arena(plan.buffers[i].cls)) buffers.push_back(static_cast<int>(i));
+  auto size = [&](int i) { return static_cast<double>(reserved_bytes(plan.buffers[i].type)); };
+  auto life = [&](int i) { return 1.0 + plan.buffers[i].last - plan.buffers[i].first; };
+  const std::function<double(int)> keys[] = {size, [&](int i) { return size(i) * life(i); }, life};
+  plan.arena_bytes = INT64_MAX;
+  for (const auto& key : keys) {
+    std::vector<int> order = buffers;
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return key(a) > key(b); });
+    std::vector<int64_t> offsets(plan.buffers.size(), -1);
+    int64_t total = best_fit(plan, order, offsets);
+    if (total >= plan.arena_bytes) continue;
+    plan.arena_bytes = total;
+    for (int i : buffers) plan.buffers[i].offset = offsets[i];
   }
 }
 
 }  // namespace
 
-void plan_memory(Plan& plan) {
-  write_in_place(plan);
+void plan_memory(Plan& plan, bool guarded) {
+  for (const PlanStep& s : plan.steps) guarded = guarded || s.call.name == "guard";
+  write_in_place(plan, guarded);
+  if (guarded) commit_last(plan);
   drop_unused(plan);
   plan.sum_of_temporaries = 0;
   for (const PlanBuffer& b : plan.buffers)

@@ -9,6 +9,7 @@
 
 #include "fusec/base/nearest.h"
 #include "fusec/base/options.h"
+#include "fusec/cpu/cpu.h"
 #include "fusec/ir/export.h"
 #include "fusec/ir/import.h"
 #include "fusec/passes/pass.h"
@@ -72,6 +73,7 @@ Compilation::Compilation(const InspectOptions& options)
     : options_(options),
       target_(codegen_cpu::host_target()),
       threads_(thread_count(options.compile.threads)) {
+  if (env("FUSEC_SENTRY") == "1") options_.compile.sentry = Sentry::check;
   const std::string& device = options.compile.device;
   if (device != "cpu" && device != "auto")
     fail_device("device \"" + device +
@@ -127,6 +129,7 @@ void Compilation::from_text(std::string_view text, const std::string& name) {
       throw;
     }
     verify(result_.plan);
+    result_.memory = memory_report(result_.plan, cpu::workspace_bytes(result_.plan, threads_));
     source_ = std::move(parts.kernels);
     if (start_ > Stage::plan && source_.size() != result_.plan.kernels.size())
       fail_user(name + ": expected one section for each of the plan's " +
@@ -152,15 +155,25 @@ void Compilation::run() {
     emit(Stage::plan);  // it is part of the text
   if (ir_) {
     ir_->passes.fuse = options_.compile.fuse;
+    ir_->passes.guarded = options_.compile.sentry == Sentry::check || ir::has_guard(*ir_->module);
+    ir_->passes.memory_budget = options_.compile.memory_budget;
+    ir_->passes.workspace = [this](const Plan& p) { return cpu::workspace_bytes(p, threads_); };
     ir_->passes.bf16 = options_.compile.precision == Precision::bf16;
     if (options_.compile.verify_each) ir::verify(*ir_->module, "import");
   }
   emit(start_);
-  for (int s = static_cast<int>(start_) + 1; s <= static_cast<int>(options_.until); ++s) {
-    reach(static_cast<Stage>(s));
-    emit(static_cast<Stage>(s));
+  at_ = start_;
+  run_until(options_.until);
+}
+
+void Compilation::run_until(Stage stage) {
+  while (at_ < stage) {
+    at_ = static_cast<Stage>(static_cast<int>(at_) + 1);
+    reach(at_);
+    emit(at_);
   }
-  if (ir_) result_.decisions = std::move(ir_->passes.decisions);
+  if (ir_) result_.decisions = ir_->passes.decisions;
+  if (ir_) result_.warnings = ir_->passes.warnings;
 }
 
 void Compilation::reach(Stage stage) {
@@ -173,8 +186,9 @@ void Compilation::reach(Stage stage) {
     case Stage::plan: {
       Timer timer(t.plan);
       result_.plan = ir::export_plan(ir::graph_of(*ir_->module));
-      passes::plan_memory(result_.plan);
+      passes::plan_memory(result_.plan, ir_->passes.guarded);
       verify(result_.plan);
+      result_.memory = memory_report(result_.plan, cpu::workspace_bytes(result_.plan, threads_));
       return;
     }
     case Stage::source: return;  // made together with binary unless its text is wanted

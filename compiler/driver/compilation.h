@@ -22,8 +22,11 @@ class Compilation {
   void from_text(std::string_view text, const std::string& name);
   // Runs everything up to options.until, collecting texts and writing dump files.
   void run();
+  // Goes on to a later stage.
+  void run_until(Stage stage);
 
   Inspection& result() { return result_; }
+  Sentry sentry() const { return options_.compile.sentry; }
   // After stage binary.
   codegen_cpu::CompiledKernels& kernels() { return kernels_; }
 
@@ -41,7 +44,7 @@ class Compilation {
   codegen_cpu::CpuTarget target_;
   int threads_;
   std::unique_ptr<Ir> ir_;
-  Stage start_ = Stage::graph;
+  Stage start_ = Stage::graph, at_ = Stage::graph;
   std::vector<std::string> source_;  // a section a kernel, when read from stage source or binary
   codegen_cpu::CompiledKernels kernels_;
   Inspection result_;

@@ -62,6 +62,10 @@ GraphOp graph_of(ModuleOp module) {
   return found;
 }
 
+bool has_guard(ModuleOp module) {
+  return !graph_of(module).getBody().front().getOps<GuardOp>().empty();
+}
+
 std::string print(ModuleOp module, bool locations) {
   std::string text;
   llvm::raw_string_ostream stream(text);

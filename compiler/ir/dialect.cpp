@@ -104,6 +104,13 @@ LogicalResult AssignOp::verify() {
   return success();
 }
 
+LogicalResult GuardOp::verify() {
+  TensorType t = type_of(getValue());
+  if (numel(t.shape) != 1 || (t.dtype != DType::f32 && t.dtype != DType::f64))
+    return emitOpError("expected one f32 or f64, found ") << t.str();
+  return success();
+}
+
 LogicalResult KernelOp::verify() {
   Block& body = getBody().front();
   auto yield = dyn_cast_or_null<YieldOp>(body.empty() ? nullptr : &body.back());

@@ -22,9 +22,9 @@ class Exporter {
     for (AssignOp a : assigns_)
       if (BufferRef from = refs_.lookup(a.getValue());
           is_persistent(plan_.buffers[from.buffer].cls)) {
-        BufferRef aside{
-            buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(a.getValue())),
-            0};
+        BufferRef aside{buffer("t" + std::to_string(next_++), BufferClass::temporary,
+                               type_of(a.getValue()), origin_of(a)),
+                        0};
         copy(from, aside, bytes(a.getValue()), a);
         aside_[a] = aside;
       }
@@ -39,25 +39,35 @@ class Exporter {
  private:
   static int64_t bytes(mlir::Value v) { return type_of(v).bytes(); }
 
-  int buffer(std::string name, BufferClass cls, TensorType type) {
-    plan_.buffers.push_back({std::move(name), cls, std::move(type), -1, 0, 0, {}});
+  int buffer(std::string name, BufferClass cls, TensorType type, std::string origin) {
+    plan_.buffers.push_back(
+        {std::move(name), cls, std::move(type), -1, 0, 0, {}, std::move(origin)});
     return static_cast<int>(plan_.buffers.size() - 1);
   }
 
-  BufferRef temporary(mlir::Value v) {
-    BufferRef ref{buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(v)), 0};
+  // "map.silu (mlp.cpp:12, trunk.0.mlp)".
+  static std::string origin_of(Operation* op) {
+    std::string text = describe(op), scope = scope_of(op);
+    if (scope.empty()) return text;
+    return text.back() == ')' ? text.substr(0, text.size() - 1) + ", " + scope + ")"
+                              : text + " (" + scope + ")";
+  }
+
+  BufferRef temporary(mlir::Value v, const std::string& origin) {
+    BufferRef ref{buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(v), origin),
+                  0};
     refs_[v] = ref;
     return ref;
   }
 
   void export_op(Operation& op) {
     if (auto o = dyn_cast<InputOp>(op)) {
-      refs_[o.getResult()] = {buffer(o.getName().str(), BufferClass::input, type_of(o.getResult())),
-                              0};
+      refs_[o.getResult()] = {
+          buffer(o.getName().str(), BufferClass::input, type_of(o.getResult()), origin_of(o)), 0};
     } else if (auto o = dyn_cast<ParameterOp>(op)) {
       refs_[o.getResult()] = {
           buffer(o.getName().str(), o.getState() ? BufferClass::state : BufferClass::parameter,
-                 type_of(o.getResult())),
+                 type_of(o.getResult()), origin_of(o)),
           0};
     } else if (auto o = dyn_cast<ConstantOp>(op)) {
       constant(o);
@@ -72,6 +82,8 @@ class Exporter {
       library(o);
     } else if (auto o = dyn_cast<AssignOp>(op)) {
       assigns_.push_back(o);
+    } else if (auto o = dyn_cast<GuardOp>(op)) {
+      guard(o);
     } else if (auto o = dyn_cast<OutputOp>(op)) {
       output(o);
     } else {
@@ -86,7 +98,7 @@ class Exporter {
 
   void constant(ConstantOp o) {
     TensorType t = type_of(o.getResult());
-    int id = buffer("c" + std::to_string(next_++), BufferClass::constant, t);
+    int id = buffer("c" + std::to_string(next_++), BufferClass::constant, t, origin_of(o));
     std::string& data = plan_.buffers[id].data;
     data.resize(t.bytes());
     auto dense = mlir::cast<DenseElementsAttr>(o.getValue());
@@ -115,6 +127,14 @@ class Exporter {
     s.call.args = {from, to};
     s.call.attrs = {{"bytes", n}};
     s.bytes = s.unfused_bytes = 2 * n;
+    s.makes = {origin_of(op)};
+  }
+
+  void guard(GuardOp o) {
+    PlanStep& s = step(o);
+    s.call.name = "guard";
+    s.call.args = {refs_.lookup(o.getValue())};
+    s.call.attrs = {{"type", std::string(name_of(type_of(o.getValue()).dtype))}};
   }
 
   // A named result gets a buffer of its own; a value made by a step is simply renamed.
@@ -127,7 +147,8 @@ class Exporter {
       b.type = type_of(o.getValue());
       return;
     }
-    BufferRef to{buffer(o.getName().str(), BufferClass::output, type_of(o.getValue())), 0};
+    BufferRef to{buffer(o.getName().str(), BufferClass::output, type_of(o.getValue()), b.origin),
+                 0};
     copy(from, to, bytes(o.getValue()), o);
   }
 
@@ -176,6 +197,9 @@ class Exporter {
       id = add_kernel(std::move(*built.program));
       ids_[k.getNameAttr()] = id;
     }
+    std::vector<std::string> makes;
+    for (mlir::Value v : k.getBody().front().getTerminator()->getOperands())
+      makes.push_back(v.getDefiningOp() ? origin_of(v.getDefiningOp()) : origin_of(k));
     int64_t segments = k.getSegments();
     size_t ins = k.getArgs().size() / segments, outs = k.getOuts().size() / segments;
     std::vector<Segment> list;
@@ -192,7 +216,7 @@ class Exporter {
       }
       for (size_t i = 0; i < outs; ++i) {
         mlir::Value v = k.getOuts()[s * outs + i];
-        segment.args.push_back(temporary(v));
+        segment.args.push_back(temporary(v, makes[i]));
         traffic += bytes(v);
         if (kind == ScheduleKind::flat) segment.n = std::max(segment.n, numel(type_of(v).shape));
       }
@@ -201,6 +225,7 @@ class Exporter {
     PlanStep& st = step(k);
     st.kernel = id;
     st.segments = std::move(list);
+    st.makes = std::move(makes);
     st.bytes = traffic;
     // The same ops one by one: each reads its operands (through views, their sources) and writes
     // its results. Segments scale with their traffic.
@@ -215,8 +240,8 @@ class Exporter {
         if (!v.getDefiningOp() || !is_free(v.getDefiningOp())) unfused += bytes(v);
       }
       for (mlir::Value v : op.getResults()) unfused += bytes(v);
-      st.flops += numel(type_of(op.getNumOperands() ? op.getOperand(0) : op.getResult(0)).shape);
     }
+    st.flops = flops_of(k);
     st.unfused_bytes =
         body_traffic ? static_cast<int64_t>(static_cast<double>(unfused) * traffic / body_traffic)
                      : 0;
@@ -234,7 +259,7 @@ class Exporter {
       out.push_back(scatter_target(l));
       call.args = {out[0], in[1], in[2]};
     } else {
-      for (mlir::Value v : l.getOuts()) out.push_back(temporary(v));
+      for (mlir::Value v : l.getOuts()) out.push_back(temporary(v, origin_of(l)));
       // attention: cu_seqlens follows the results.
       size_t own = call.name == "attention" ? 3 : call.name == "attention_grad" ? 6 : in.size();
       call.args.assign(in.begin(), in.begin() + own);
@@ -243,13 +268,8 @@ class Exporter {
     }
     PlanStep& s = step(l);
     s.bytes = s.unfused_bytes = traffic;
-    if (call.name == "gemm")
-      s.flops =
-          2 * call.integer("m") * call.integer("n") * call.integer("k") * call.integer("batch");
-    if (call.name == "attention" || call.name == "attention_grad")
-      s.flops = (call.name == "attention" ? 4 : 10) * call.integer("b") * call.integer("t") *
-                call.integer("s") * call.integer("h") * call.integer("d") /
-                (call.integer("causal") ? 2 : 1);
+    s.makes.assign(out.size(), origin_of(l));
+    s.flops = flops_of(l);
     s.call = std::move(call);
   }
 
@@ -262,14 +282,14 @@ class Exporter {
       refs_[l.getOuts()[0]] = ref;
       return ref;
     }
-    BufferRef to = temporary(l.getOuts()[0]);
+    BufferRef to = temporary(l.getOuts()[0], origin_of(l));
     copy(ref, to, bytes(base), l);
     return to;
   }
 
   // One strided copy a part: [outer, part * inner] into columns of [outer, axis * inner].
   void concat(ConcatOp c) {
-    BufferRef to = temporary(c.getResult());
+    BufferRef to = temporary(c.getResult(), origin_of(c));
     Shape shape = type_of(c.getResult()).shape;
     int64_t axis = c.getAxis(), outer = 1, inner = 1, start = 0;
     for (int64_t d = 0; d < axis; ++d) outer *= shape[d];
@@ -302,6 +322,7 @@ class Exporter {
         s.kernel = id;
         s.segments = {{{refs_.lookup(v), to}, 0}};
         s.bytes = s.unfused_bytes = 2 * bytes(v);
+        s.makes = {origin_of(c)};
       }
       start += length;
     }
@@ -318,6 +339,26 @@ class Exporter {
 };
 
 }  // namespace
+
+int64_t flops_of(Operation* op) {
+  if (auto kernel = dyn_cast<KernelOp>(op)) {
+    int64_t flops = 0;
+    for (Operation& o : kernel.getBody().front().without_terminator())
+      if (!is_free(&o))
+        flops += numel(type_of(o.getNumOperands() ? o.getOperand(0) : o.getResult(0)).shape);
+    return flops;
+  }
+  auto library = dyn_cast<LibraryOp>(op);
+  if (!library) return 0;
+  LibraryCall call = call_of(library);
+  if (call.name == "gemm")
+    return 2 * call.integer("m") * call.integer("n") * call.integer("k") * call.integer("batch");
+  if (call.name == "attention" || call.name == "attention_grad")
+    return (call.name == "attention" ? 4 : 10) * call.integer("b") * call.integer("t") *
+           call.integer("s") * call.integer("h") * call.integer("d") /
+           (call.integer("causal") ? 2 : 1);
+  return 0;
+}
 
 Plan export_plan(GraphOp graph) { return Exporter(graph).run(); }
 

@@ -149,6 +149,12 @@ def AssignOp : Op_<"assign"> {
   let assemblyFormat = "$target `,` $value attr-dict `:` type($target) `,` type($value)";
   let hasVerifier = 1;
 }
+def GuardOp : Op_<"guard"> {
+  let summary = "The step's assigns take effect only if the value is finite";
+  let arguments = (ins T:$value);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+  let hasVerifier = 1;
+}
 def OutputOp : Op_<"output"> {
   let summary = "A named result of the graph";
   let arguments = (ins StrAttr:$name, T:$value);

@@ -13,7 +13,7 @@ std::vector<bool> needed_nodes(const Graph& graph, const std::vector<NamedValue>
   std::vector<bool> needed(nodes.size(), false);
   for (const NamedValue& o : outputs) needed[o.value.node] = true;
   for (size_t i = nodes.size(); i-- > 0;) {
-    if (nodes[i].kind == OpKind::assign) needed[i] = true;
+    if (nodes[i].kind == OpKind::assign || nodes[i].kind == OpKind::guard) needed[i] = true;
     if (!needed[i]) continue;
     for (fusec::Value v : nodes[i].inputs) needed[v.node] = true;
   }
@@ -87,6 +87,7 @@ class Importer {
                                        APFloat(a.scale), APFloat(a.softcap));
       }
       case OpKind::assign: return AssignOp::create(b_, loc, in[0], in[1]);
+      case OpKind::guard: return GuardOp::create(b_, loc, in[0]);
     }
     return nullptr;
   }

@@ -27,7 +27,7 @@ int run(RunOptions options) {
 
   print_data_table(data, trainer);
   print_model_table(trainer);
-  print_memory_table(trainer.training().plan());
+  print_memory_table(trainer.training());
   print_backend_table(trainer, trainer.training());
 
   std::error_code error;

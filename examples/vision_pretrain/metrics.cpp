@@ -37,6 +37,11 @@ void Metrics::train(int64_t step, const models::StepResult& result, double lr,
   write(line.dump());
 }
 
+void Metrics::skipped(int64_t step, const models::StepResult& result) {
+  nlohmann::ordered_json line = {{"kind", "skipped"}, {"step", step}, {"culprit", result.culprit}};
+  write(line.dump());
+}
+
 void Metrics::validation(int64_t step, const std::vector<std::pair<std::string, double>>& losses) {
   nlohmann::ordered_json line = {{"kind", "validation"}, {"step", step}};
   for (const auto& [name, loss] : losses) line[name] = loss;

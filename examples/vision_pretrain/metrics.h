@@ -1,5 +1,6 @@
 // The numbers of a run, one JSON object a line, in OUT/metrics.jsonl; "kind" tells them apart:
 //   {"kind":"train","step","loss","grad_norm","lr","tokens_per_second","seconds"}
+//   {"kind":"skipped","step","culprit"}     the loss or the gradient norm was not finite: no update
 //   {"kind":"validation","step","<set name>": loss, ...}
 //   {"kind":"captions","set","exact","name","words","count"}
 // A run that goes on cuts the file back to where its checkpoint stands, so that each step has its
@@ -24,6 +25,7 @@ class Metrics {
 
   void train(int64_t step, const models::StepResult& result, double lr, double tokens_per_second,
              double seconds);
+  void skipped(int64_t step, const models::StepResult& result);
   void validation(int64_t step, const std::vector<std::pair<std::string, double>>& losses);
   void captions(const std::string& set, double exact, double name, double words, size_t count);
 

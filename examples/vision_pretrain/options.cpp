@@ -134,6 +134,9 @@ void add_run_flags(CLI::App& app, RunOptions& o, std::string& precision, bool& n
   app.add_option("--threads", c.threads, "Worker threads; 0: all cores")->check(between(0, 4096));
   app.add_option("--precision", precision, "Of matrix products and attention")
       ->check(one_of({"f32", "bf16"}));
+  app.add_option("--memory-budget", c.memory_budget,
+                 "Bytes that a step may hold, as 64M; recomputes values to meet it. 0: no bound")
+      ->transform(CLI::AsSizeValue(false));
   app.add_flag("--no-fuse", no_fuse, "One kernel an op: the baseline");
   app.add_option("--dump-dir", c.dump_dir, "Write every compiler stage of the step to this folder");
 }

@@ -68,7 +68,9 @@ void print_model_table(const models::CaptionTrainer& trainer) {
   row("trained", fmt::format("{:>10}  (--train {})", trainer.trained_parameters(), o.train));
 }
 
-void print_memory_table(const Plan& plan) {
+void print_memory_table(const Executable& step) {
+  const Plan& plan = step.plan();
+  MemoryReport memory = step.memory();
   int64_t parameters = total_of(plan, BufferClass::parameter);
   int64_t states = total_of(plan, BufferClass::state);
   int64_t constants = total_of(plan, BufferClass::constant);
@@ -82,7 +84,10 @@ void print_memory_table(const Plan& plan) {
   row("  outputs", fmt::format("{:>14}", mib(peak_of(plan, BufferClass::output))));
   row("  temporaries",
       fmt::format("{:>14}  at their peak", mib(peak_of(plan, BufferClass::temporary))));
-  row("peak", fmt::format("{:>14}", mib(parameters + states + constants + plan.arena_bytes)));
+  row("library scratch", fmt::format("{:>14}", mib(memory.workspace)));
+  row("peak", fmt::format("{:>14}  at {}", mib(memory.peak()), memory.peak_name));
+  size_t shown = std::min<size_t>(memory.largest.size(), 3);
+  for (size_t i = 0; i < shown; ++i) row(i == 0 ? "  largest there" : "", memory.largest[i].str());
 }
 
 void print_backend_table(const models::CaptionTrainer& trainer, const Executable& step) {

@@ -15,9 +15,7 @@
 namespace fusec::examples {
 namespace {
 
-// Weights that are not finite never become finite again; a few more steps make sure that it was
-// no single broken batch.
-constexpr int kBrokenStepsAllowed = 10;
+constexpr int kMostSkipped = 10;  // in a row
 
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) {
@@ -99,35 +97,33 @@ class Loop {
     Clock::time_point begin = Clock::now();
     last_ = trainer_.step(items, lr_);
     state_.seconds_in_steps += seconds_since(begin);
+    state_.finished = false;
     state_.documents += options_.trainer.rows;
     state_.tokens += last_.filled;
-    state_.finished = false;
-    check_finite();
-    if (broken_ == 0) {
-      double& smooth = state_.smoothed_loss;
-      smooth = smooth == 0 ? last_.loss : 0.95 * smooth + 0.05 * last_.loss;
-      state_.window_loss += last_.loss;
-      ++state_.window_finite;
-    }
+    if (last_.skipped) return skipped_step();
+    skipped_in_a_row_ = 0;
+    double& smooth = state_.smoothed_loss;
+    smooth = smooth == 0 ? last_.loss : 0.95 * smooth + 0.05 * last_.loss;
+    state_.window_loss += last_.loss;
+    ++state_.window_finite;
     if (++state_.window_steps == options_.log_every) log_point();
     bar_.update(progress());
   }
 
-  void check_finite() {
-    if (std::isfinite(last_.loss) && std::isfinite(last_.grad_norm)) {
-      broken_ = 0;
-      return;
-    }
-    ++broken_;
+  // A step that is not finite updated nothing and is not counted. Now and then is bearable, a row of
+  // them is not.
+  void skipped_step() {
     const std::string what =
         fmt::format("step {}: loss {}, gradient norm {}", state_.step, last_.loss, last_.grad_norm);
-    bar_.say(what);
-    if (broken_ < kBrokenStepsAllowed) return;
+    bar_.say(fmt::format("{}: skipped ({} so far): {}", what, trainer_.skipped(), last_.culprit));
+    metrics_.skipped(state_.step, last_);
+    --state_.step;
+    if (++skipped_in_a_row_ < kMostSkipped) return;
     const std::string good = newest();
     fail_user(fmt::format(
-        "{}: not finite for {} steps in a row, training has diverged. Lower --lr (now {}), or set "
-        "--clip (now {}) or a longer --warmup{}",
-        what, broken_, options_.lr, options_.trainer.optimizer.clip,
+        "{}: not finite for {} steps in a row ({}), training has diverged. Lower --lr (now {}), or "
+        "set --clip (now {}) or a longer --warmup{}",
+        what, skipped_in_a_row_, last_.culprit, options_.lr, options_.trainer.optimizer.clip,
         good.empty() ? "; no checkpoint was taken before it"
                      : "; a new run with --init=" + good + " starts from the last good weights"));
   }
@@ -175,11 +171,6 @@ class Loop {
   // Writes a checkpoint of this moment to `path`. The metrics go first: the checkpoint counts on
   // them.
   void write(const std::string& path) {
-    if (broken_ > 0) {
-      fail_user(path +
-                ": not written: the loss of the last step is not finite, and no run can go "
-                "on from that");
-    }
     metrics_.sync();
     state_.metrics_bytes = metrics_.size();
     state_.cursor = cursor_.state();
@@ -249,7 +240,7 @@ class Loop {
   models::StepResult last_;
   double lr_ = 0;
   int64_t saved_ = -1;  // step of the last checkpoint, tried or written
-  int broken_ = 0;      // steps in a row that were not finite
+  int skipped_in_a_row_ = 0;
 };
 
 }  // namespace

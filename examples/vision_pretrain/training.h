@@ -26,8 +26,8 @@ struct TrainingLog {
 //
 // A checkpoint that cannot be written (a full disk) is a warning: the earlier ones are as they
 // were, and the next is tried when it is due. After a signal there is no next, and it is a user
-// Error. A loss or gradient that is not finite is reported with its step; no checkpoint is taken
-// after it; ten in a row are a user Error, and the last good checkpoint stays.
+// Error. A step whose loss or gradient norm is not finite updates nothing, is reported with its
+// culprit and not counted; ten in a row are a user Error.
 TrainingLog run_training(models::CaptionTrainer& trainer, const Dataset& data,
                          const RunOptions& options, Metrics& metrics,
                          const models::TrainState& state);

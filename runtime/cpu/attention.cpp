@@ -107,7 +107,7 @@ void HeadTensor::write(const VectorKernels& v, const Attention& a, int64_t item,
     v.narrow(a.type, row, static_cast<uint16_t*>(data) + at, a.d);
 }
 
-Attention read_attention(const BoundCall& c) {
+Attention read_attention(const CheckedCall& c) {
   const LibraryCall& l = c.call;
   Attention a{};
   a.b = l.integer("b"), a.t = l.integer("t"), a.s = l.integer("s"), a.h = l.integer("h");
@@ -146,6 +146,12 @@ std::vector<QueryTile> query_tiles(const Attention& a, const std::vector<Documen
     for (int64_t q = 0; q < d.queries; q += a.block)
       tiles.push_back({&d, q, std::min(a.block, d.queries - q)});
   return tiles;
+}
+
+Workspace attention_workspace(const CheckedCall& c, int) {
+  Carver measure{nullptr};
+  ForwardScratch layout(measure, read_attention(c));
+  return {measure.used * static_cast<int64_t>(sizeof(float)), 0};
 }
 
 Action prepare_attention(const BoundCall& c) {

@@ -25,7 +25,7 @@ struct Attention {
 };
 
 // Reads and checks the attributes.
-Attention read_attention(const BoundCall& call);
+Attention read_attention(const CheckedCall& call);
 
 // A range of queries that sees (part of) a range of keys and nothing else. Without cu_seqlens there
 // is one, the whole sequence. Offsets are within the batch item.

@@ -7,7 +7,6 @@
 // products), for when there are too few key heads and documents to occupy the threads. Both add up
 // every element in the same order, so the choice may look at the number of threads.
 #include <algorithm>
-#include <memory>
 
 #include "attention.h"
 #include "memory.h"
@@ -231,17 +230,33 @@ void run_grad(const Attention& a, const GradTensors& x, const int32_t* cu_seqlen
 
 }  // namespace
 
+// Which schedule runs depends on the documents of the step, so the larger one counts.
+Workspace attention_grad_workspace(const CheckedCall& c, int) {
+  Attention a = read_attention(c);
+  Carver joined{nullptr}, split{nullptr};
+  GradScratch whole(joined, a, a.s), tile(split, a, a.block);
+  int64_t size = sizeof(float);
+  return {std::max(joined.used, split.used) * size, a.b * a.h * a.t * size};
+}
+
 Action prepare_attention_grad(const BoundCall& c) {
   Attention a = read_attention(c);
   c.require(c.args.size() == (a.docs ? 10u : 9u),
             "takes (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens])");
   auto queries = [&](size_t i) { return HeadTensor{c.args[i], a.t, a.h}; };
   auto keys = [&](size_t i) { return HeadTensor{c.args[i], a.s, a.kv}; };
-  auto delta = std::make_shared<std::vector<float>>(a.b * a.h * a.t);
-  GradTensors x{queries(0), queries(1), keys(2), keys(3), queries(4), queries(6),
-                keys(7),    keys(8),    c.arg<const float>(5), delta->data()};
+  GradTensors x{queries(0),
+                queries(1),
+                keys(2),
+                keys(3),
+                queries(4),
+                queries(6),
+                keys(7),
+                keys(8),
+                c.arg<const float>(5),
+                reinterpret_cast<float*>(c.own)};
   const int32_t* cu_seqlens = a.docs ? c.arg<const int32_t>(9) : nullptr;
-  return [=, &pool = c.pool] { (void)delta, run_grad(a, x, cu_seqlens, pool); };
+  return [=, &pool = c.pool] { run_grad(a, x, cu_seqlens, pool); };
 }
 
 }  // namespace fusec::cpu

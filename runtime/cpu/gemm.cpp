@@ -19,10 +19,23 @@ constexpr double kFlopsPerTile = 1.6e7, kMostTiles = 128;
 constexpr int64_t kLeastRows = 128, kLeastRowsLongK = 32, kLongK = 512, kLeastCols = 128;
 constexpr int64_t kLeastRowsTransposedB = 256;  // transposing B while packing it costs most
 
+// What one dnnl_sgemm of a tile packs: blocks of up to 384 rows of A, all columns of B, up to 384
+// deep, where only B is transposed, and next to nothing elsewhere (measured on oneDNN 2.6 over
+// tiles of 32 to 512 by 128 to 512, k up to 16384; the bound is at most 80 KiB too high).
+int64_t onednn_scratch(const Gemm& g, int64_t rows, int64_t cols) {
+  constexpr int64_t kBlock = 384, kRest = 96 << 10;
+  if (!g.trans_b || g.trans_a) return kRest;
+  return 4 * std::min(g.k, kBlock) * (std::min(rows, kBlock) + cols) + kRest;
+}
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Cuts `size` into `pieces` nearly equal parts; the part length is a multiple of 32.
 int64_t part(int64_t size, int64_t pieces) { return ceil_div(ceil_div(size, pieces), 32) * 32; }
+
+bool on_onednn(const Gemm& g) {
+  return g.type_a == f32 && g.type_b == f32 && g.type_c == f32 && onednn().available();
+}
 
 void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* c,
               const GemmTile& t) {
@@ -31,8 +44,7 @@ void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* 
                   reinterpret_cast<double*>(c), t);
     return;
   }
-  bool all_f32 = g.type_a == f32 && g.type_b == f32 && g.type_c == f32;
-  if (!all_f32 || !onednn().available()) {
+  if (!on_onednn(g)) {
     own_gemm_tile(vector_kernels(), g, a, b, c, t);
     return;
   }
@@ -41,6 +53,30 @@ void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* 
   auto* fc = reinterpret_cast<float*>(c) + t.row * g.ldc + t.col;
   onednn().sgemm(g.trans_a, g.trans_b, t.rows, t.cols, g.k, static_cast<float>(g.alpha), fa, g.lda,
                  fb, g.ldb, static_cast<float>(g.beta), fc, g.ldc);
+}
+
+// Reads and checks the attributes.
+Gemm read_gemm(const CheckedCall& c) {
+  const LibraryCall& l = c.call;
+  Gemm g{};
+  g.m = l.integer("m"), g.n = l.integer("n"), g.k = l.integer("k"), g.batch = l.integer("batch");
+  g.lda = l.integer("lda"), g.ldb = l.integer("ldb"), g.ldc = l.integer("ldc");
+  g.stride_a = l.integer("stride_a"), g.stride_b = l.integer("stride_b");
+  g.stride_c = l.integer("stride_c");
+  g.trans_a = l.integer("trans_a") != 0, g.trans_b = l.integer("trans_b") != 0;
+  g.type_a = c.type("type_a"), g.type_b = c.type("type_b"), g.type_c = c.type("type_c");
+  g.alpha = l.number("alpha"), g.beta = l.number("beta");
+
+  c.require(g.m >= 0 && g.n >= 0 && g.k >= 0 && g.batch >= 0, "sizes must not be negative");
+  c.require(g.lda >= (g.trans_a ? g.m : g.k), "lda is shorter than a row of A");
+  c.require(g.ldb >= (g.trans_b ? g.k : g.n), "ldb is shorter than a row of B");
+  c.require(g.ldc >= g.n, "ldc is shorter than a row of C");
+  bool doubles = g.type_a == f64 && g.type_b == f64 && g.type_c == f64;
+  for (DType t : {g.type_a, g.type_b, g.type_c})
+    if (!is_float(t) || (t == f64 && !doubles))
+      fail_unsupported("GEMM on the CPU takes f32, bf16, f16, or f64 throughout; got " +
+                       std::string(name_of(t)) + "; cast the operands to one of them");
+  return g;
 }
 
 }  // namespace
@@ -70,27 +106,18 @@ TileGrid tile_grid(const Gemm& g) {
   return grid;
 }
 
+Workspace gemm_workspace(const CheckedCall& c, int) {
+  Gemm g = read_gemm(c);
+  if (g.m == 0 || g.n == 0 || g.batch == 0) return {};
+  TileGrid grid = tile_grid(g);
+  int64_t rows = std::min(grid.tile_rows, g.m), cols = std::min(grid.tile_cols, g.n);
+  if (on_onednn(g) && g.k > 0) return {onednn_scratch(g, rows, cols), 0};
+  return {own_gemm_scratch(vector_kernels(), rows, cols) * static_cast<int64_t>(sizeof(float)), 0};
+}
+
 Action prepare_gemm(const BoundCall& c) {
   c.require(c.args.size() == 3, "takes (a, b, c)");
-  const LibraryCall& l = c.call;
-  Gemm g{};
-  g.m = l.integer("m"), g.n = l.integer("n"), g.k = l.integer("k"), g.batch = l.integer("batch");
-  g.lda = l.integer("lda"), g.ldb = l.integer("ldb"), g.ldc = l.integer("ldc");
-  g.stride_a = l.integer("stride_a"), g.stride_b = l.integer("stride_b");
-  g.stride_c = l.integer("stride_c");
-  g.trans_a = l.integer("trans_a") != 0, g.trans_b = l.integer("trans_b") != 0;
-  g.type_a = c.type("type_a"), g.type_b = c.type("type_b"), g.type_c = c.type("type_c");
-  g.alpha = l.number("alpha"), g.beta = l.number("beta");
-
-  c.require(g.m >= 0 && g.n >= 0 && g.k >= 0 && g.batch >= 0, "sizes must not be negative");
-  c.require(g.lda >= (g.trans_a ? g.m : g.k), "lda is shorter than a row of A");
-  c.require(g.ldb >= (g.trans_b ? g.k : g.n), "ldb is shorter than a row of B");
-  c.require(g.ldc >= g.n, "ldc is shorter than a row of C");
-  bool doubles = g.type_a == f64 && g.type_b == f64 && g.type_c == f64;
-  for (DType t : {g.type_a, g.type_b, g.type_c})
-    if (!is_float(t) || (t == f64 && !doubles))
-      fail_unsupported("GEMM on the CPU takes f32, bf16, f16, or f64 throughout; got " +
-                       std::string(name_of(t)) + "; cast the operands to one of them");
+  Gemm g = read_gemm(c);
   if (g.m == 0 || g.n == 0 || g.batch == 0) return [] {};
 
   // oneDNN takes no empty sum; the own kernel does, and scales C by beta.
@@ -109,7 +136,7 @@ Action prepare_gemm(const BoundCall& c) {
         const std::byte* ta = a + item * g.stride_a * size_of(g.type_a);
         const std::byte* tb = b + item * g.stride_b * size_of(g.type_b);
         std::byte* tc = out + item * g.stride_c * size_of(g.type_c);
-        if (empty_sum && !doubles)
+        if (empty_sum && g.type_c != f64)
           own_gemm_tile(vector_kernels(), g, ta, tb, tc, t);
         else
           run_tile(g, ta, tb, tc, t);

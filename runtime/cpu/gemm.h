@@ -33,6 +33,9 @@ struct TileGrid {
 };
 TileGrid tile_grid(const Gemm& g);
 
+// Floats of scratch that own_gemm_tile takes for a tile of this size.
+int64_t own_gemm_scratch(const VectorKernels& v, int64_t rows, int64_t cols);
+
 // Computes one tile on the calling thread; a, b, c are the batch item's. Operands f32, bf16
 // or f16; sums in f32, rounded once on store. C is not read when beta is 0.
 void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,

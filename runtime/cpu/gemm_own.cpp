@@ -71,12 +71,17 @@ void finish_row(const VectorKernels& v, const Gemm& g, const float* sum, void* c
 
 }  // namespace
 
+int64_t own_gemm_scratch(const VectorKernels& v, int64_t rows, int64_t cols) {
+  int64_t ld = (cols + v.nr - 1) / v.nr * v.nr, lanes = (rows + v.mr - 1) / v.mr * v.mr;
+  return rows * ld + kBlockK * (lanes + ld + std::max(v.mr, v.nr)) + ld;
+}
+
 void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,
                    const GemmTile& t) {
   int64_t row_panels = (t.rows + v.mr - 1) / v.mr, col_panels = (t.cols + v.nr - 1) / v.nr;
   int64_t ld = col_panels * v.nr;
   int64_t widest = std::max(v.mr, v.nr);
-  float* sum = thread_scratch(t.rows * ld + kBlockK * (row_panels * v.mr + ld + widest) + ld);
+  float* sum = thread_scratch(own_gemm_scratch(v, t.rows, t.cols));
   float* packed_a = sum + t.rows * ld;
   float* packed_b = packed_a + kBlockK * row_panels * v.mr;
   float* scratch = packed_b + kBlockK * ld;

@@ -3,10 +3,12 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
+#include "fusec/base/bytes.h"
 #include "fusec/base/error.h"
 #include "fusec/plan/plan.h"
 
@@ -17,26 +19,33 @@ constexpr int64_t kHugePage = 2 << 20;
 
 AlignedBuffer::AlignedBuffer(int64_t bytes, const char* what) : bytes_(bytes) {
   int64_t align = bytes >= 2 * kHugePage ? kHugePage : kArenaAlign;
-  int64_t rounded = (std::max<int64_t>(bytes, 1) + align - 1) / align * align;
-  auto* p = static_cast<std::byte*>(std::aligned_alloc(align, rounded));
-  if (!p)
-    fail_device("could not allocate " + std::to_string(rounded) + " bytes for " + what +
-                "; use a smaller batch or model, or free memory");
-  if (align == kHugePage) madvise(p, rounded, MADV_HUGEPAGE);  // a hint: failure costs speed only
-  std::memset(p, 0, rounded);
-  data_.reset(p);
+  void* p = nullptr;
+  if (bytes > PTRDIFF_MAX - align ||
+      posix_memalign(&p, align, static_cast<size_t>(std::max<int64_t>(bytes, 1))) != 0)
+    throw OutOfMemory("could not allocate " + size_text(bytes) + " for " + what);
+  if (align == kHugePage) madvise(p, bytes, MADV_HUGEPAGE);  // a hint: failure costs speed only
+  std::memset(p, 0, bytes);
+  data_.reset(static_cast<std::byte*>(p));
 }
 
 void AlignedBuffer::Free::operator()(std::byte* p) const { std::free(p); }
 
+namespace {
+thread_local AlignedBuffer scratch;
+thread_local std::atomic<int64_t>* scratch_total = nullptr;
+}  // namespace
+
 float* thread_scratch(int64_t floats) {
-  thread_local AlignedBuffer scratch;
-  int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
-  if (scratch.bytes() < bytes) {
+  int64_t bytes = floats * static_cast<int64_t>(sizeof(float)), before = scratch.bytes();
+  if (before < bytes) {
     scratch = AlignedBuffer();
     scratch = AlignedBuffer(bytes, "per-thread scratch");
+    if (scratch_total) *scratch_total += bytes - before;
   }
   return reinterpret_cast<float*>(scratch.data());
 }
+
+int64_t thread_scratch_bytes() { return scratch.bytes(); }
+void account_scratch(std::atomic<int64_t>* total) { scratch_total = total; }
 
 }  // namespace fusec::cpu

@@ -8,6 +8,7 @@
 
 #include "library.h"
 #include "memory.h"
+#include "sentry.h"
 #include "simd.h"
 
 namespace fusec::cpu {
@@ -34,6 +35,8 @@ class Store final : public PersistentStore {
                 it->second.type.str() + "; give it another name or the same type");
     return it->second.memory.data();
   }
+
+  int64_t bytes(const std::string& name) const { return entries_.at(name).memory.bytes(); }
 
  private:
   struct Entry {
@@ -77,13 +80,23 @@ class CpuProgram final : public Program {
     if (bytes > 0) std::memcpy(data, from, bytes);
   }
 
-  void run() override {
+  bool run() override {
+    finite_ = true;
     for (size_t i = 0; i < actions_.size(); ++i) run_step(i);
+    return finite_;
+  }
+
+  CheckedRun run_checked(bool commit) override {
+    CheckedRun result = checked_pass(commit, false);
+    // Only infinities that may be meant: name the first of them after all.
+    if (!result.finite && !result.first) result.first = checked_pass(false, true).first;
+    return result;
   }
 
   std::vector<StepTime> run_profiled() override {
     using Clock = std::chrono::steady_clock;
     std::vector<StepTime> times;
+    finite_ = true;
     for (size_t i = 0; i < actions_.size(); ++i) {
       Clock::time_point start = Clock::now();
       run_step(i);
@@ -94,6 +107,15 @@ class CpuProgram final : public Program {
   }
 
   std::shared_ptr<PersistentStore> store() const override { return store_; }
+
+  int64_t measured_bytes() const override {
+    int64_t total = arena_.bytes() + pool_.scratch_bytes();
+    for (const AlignedBuffer& b : constants_) total += b.bytes();
+    for (const AlignedBuffer& b : own_) total += b.bytes();
+    for (const PlanBuffer& b : plan_->buffers)
+      if (is_persistent(b.cls) && b.cls != BufferClass::constant) total += store_->bytes(b.name);
+    return total;
+  }
 
   std::string backend(std::string_view work) const override {
     std::string threads =
@@ -164,7 +186,10 @@ class CpuProgram final : public Program {
   Action prepare_library_step(const PlanStep& step) {
     std::vector<std::byte*> args;
     for (const BufferRef& ref : step.call.args) args.push_back(address(ref));
-    return prepare_call({step.call, std::move(args), pool_});
+    int64_t own = workspace_of(step.call, pool_.size()).own;
+    if (own > 0) own_.emplace_back(own, "the workspace of a library call");
+    return prepare_call(
+        {{step.call}, std::move(args), pool_, finite_, own > 0 ? own_.back().data() : nullptr});
   }
 
   Action prepare_kernel_step(const PlanStep& step) {
@@ -207,7 +232,32 @@ class CpuProgram final : public Program {
     return result;
   }
 
+  // One run of the steps under the sentry; see run_checked().
+  CheckedRun checked_pass(bool commit, bool strict) {
+    finite_ = true;
+    Sentry sentry(*plan_, addresses_, strict);
+    size_t i = 0;
+    for (; i < actions_.size() && !plan_->steps[i].commit; ++i) {
+      run_step(i);
+      sentry.after(static_cast<int>(i));
+    }
+    if (sentry.found()) finite_ = false;
+    if (commit && finite_) {
+      PersistentBackup backup(*plan_, addresses_);
+      for (; i < actions_.size(); ++i) {
+        run_step(i);
+        sentry.after(static_cast<int>(i));
+      }
+      if (sentry.found()) {
+        finite_ = false;
+        backup.restore();
+      }
+    }
+    return {finite_, sentry.found()};
+  }
+
   void run_step(size_t i) {
+    if (plan_->steps[i].commit && !finite_) return;
     try {
       actions_[i]();
     } catch (Error& e) {
@@ -223,7 +273,8 @@ class CpuProgram final : public Program {
   KernelImages images_;
   std::shared_ptr<Store> store_;
   AlignedBuffer arena_;
-  std::vector<AlignedBuffer> constants_;
+  std::vector<AlignedBuffer> constants_, own_;
+  bool finite_ = true;  // no guard of this run has tripped
   std::vector<std::byte*> addresses_;
   std::vector<Action> actions_;
   ThreadPool pool_;

@@ -13,6 +13,7 @@
 
 #include "fusec/base/error.h"
 #include "fusec/cpu/cpu.h"
+#include "memory.h"
 
 namespace fusec::cpu {
 namespace {
@@ -67,6 +68,7 @@ struct ThreadPool::Impl {
   std::mutex error_mutex;
   std::exception_ptr error;
   std::vector<std::thread> workers;
+  std::atomic<int64_t> scratch{0};  // bytes of the workers' scratch
 
   // Claims and runs chunks until none is left.
   void work() {
@@ -89,6 +91,7 @@ struct ThreadPool::Impl {
   }
 
   void worker() {
+    account_scratch(&scratch);
     uint32_t known = 0;
     for (;;) {
       auto changed = [&] { return epoch.load(std::memory_order_acquire) != known; };
@@ -134,6 +137,7 @@ ThreadPool::~ThreadPool() {
   for (std::thread& t : impl_->workers) t.join();
 }
 
+int64_t ThreadPool::scratch_bytes() const { return impl_->scratch + thread_scratch_bytes(); }
 int ThreadPool::size() const { return static_cast<int>(impl_->workers.size()) + 1; }
 
 void ThreadPool::parallel(int64_t units, int64_t grain,

@@ -57,6 +57,7 @@ constexpr CallRule kCallRules[] = {
     {"top_k", "rows n k", "", "type", 3, 3, 3 << 1},
     {"copy", "bytes", "", "", 2, 2, 1 << 1},
     {"fill", "bytes", "", "", 1, 1, 1 << 0},
+    {"guard", "", "", "type", 1, 1, 0},
 };
 
 template <class T>
@@ -210,6 +211,9 @@ class PlanVerifier {
         need(!k.schedule.stream || seg.args[i].byte_offset % 64 == 0, who,
              "arguments of a kernel that streams are 64-byte aligned");
         const PlanBuffer& b = plan_.buffers[seg.args[i].buffer];
+        need(!step.commit || !k.params[i].written || b.cls != BufferClass::output, who,
+             "a step that may be skipped writes no output, found " +
+                 buffer_name(seg.args[i].buffer));
         need(b.type.dtype == k.params[i].dtype, who,
              "parameter " + k.params[i].name + " and " + buffer_name(seg.args[i].buffer) +
                  " have one type");

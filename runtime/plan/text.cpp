@@ -3,12 +3,13 @@
 //   plan "vision-gpt:tiny" {
 //     arena 4096 of 9216
 //     buffers {
-//       b0 : input     "x"   f32[8, 16]  at 0     live 0..2
+//       b0 : input     "x"   f32[8, 16]  at 0     live 0..2  made by "input (mlp.cpp:9)"
 //       b1 : constant  "c0"  f32[2]  data { 0000803f000080bf }
 //     }
 //     kernel k00_add { ... }
 //     steps {
-//       0 : run 0  scope "trunk.0" bytes 1536 unfused 3072 flops 128  // k00_add
+//       0 : run 0  scope "trunk.0" bytes 1536 unfused 3072 flops 128 makes "map.add (mlp.cpp:12)"
+//           // k00_add
 //           n 128 (b0, b2+512)  // x, y
 //       1 : call gemm (b0, b1, b2) { alpha 1.0, m 8, type_a "f32" }  scope "head" ...
 //     }
@@ -87,6 +88,9 @@ std::string cost_text(const PlanStep& step) {
   if (step.bytes) out += "  bytes " + std::to_string(step.bytes);
   if (step.unfused_bytes) out += "  unfused " + std::to_string(step.unfused_bytes);
   if (step.flops) out += "  flops " + std::to_string(step.flops);
+  if (step.commit) out += "  commit";
+  for (size_t i = 0; i < step.makes.size(); ++i)
+    out += (i ? ", " : "  makes ") + quote(step.makes[i]);
   return out;
 }
 
@@ -110,6 +114,7 @@ std::string buffers_text(const Plan& plan) {
     if (b.first != 0 || b.last != 0)
       row += " live " + std::to_string(b.first) + ".." + std::to_string(b.last);
     while (row.back() == ' ') row.pop_back();
+    if (!b.origin.empty()) row += " made by " + quote(b.origin);
     if (!b.data.empty()) row += " " + data_text(b.data);
     out += row + "\n";
   }
@@ -154,6 +159,10 @@ PlanBuffer read_buffer(Reader& in, size_t index) {
     b.first = in.small_integer("the first step");
     in.expect("..");
     b.last = in.small_integer("the last step");
+  }
+  if (in.accept_word("made")) {
+    in.expect_word("by");
+    b.origin = in.quoted("what makes the buffer, quoted");
   }
   if (in.accept_word("data")) b.data = in.hex("constant data");
   return b;
@@ -202,6 +211,10 @@ void read_cost(Reader& in, PlanStep* step) {
   if (in.accept_word("bytes")) step->bytes = in.integer("bytes moved");
   if (in.accept_word("unfused")) step->unfused_bytes = in.integer("bytes moved without fusion");
   if (in.accept_word("flops")) step->flops = in.integer("operations");
+  step->commit = in.accept_word("commit");
+  if (in.accept_word("makes")) do {
+      step->makes.push_back(in.quoted("an op, quoted"));
+    } while (in.accept(","));
 }
 
 PlanStep read_step(Reader& in, const Plan& plan) {

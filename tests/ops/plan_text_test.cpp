@@ -7,6 +7,7 @@
 #include <limits>
 #include <random>
 
+#include "fusec/base/bytes.h"
 #include "fusec/base/error.h"
 #include "fusec/plan/plan.h"
 
@@ -132,6 +133,7 @@ Plan sample() {
   rows.kernel = 0;
   rows.segments = {{{{0, 0}, {1, 0}}, 0}};
   rows.scope = "trunk.0";
+  rows.makes = {"map.exp (a \"b\".cpp:1, trunk.0)", ""};
   rows.bytes = 144, rows.unfused_bytes = 400, rows.flops = 1234567890123;
   flat.kernel = 1;
   flat.segments = {{{{1, 2}, {2, 4}, {4, 4}}, 23}, {{{1, 0}, {6, 0}, {4, 0}}, 6}};
@@ -319,4 +321,31 @@ TEST_CASE("verify refuses broken kernels, naming the rule") {
   broken(1, [](KernelProgram& k) { k.ops[4].args = {0, 0}; }, "does not run on bf16");
   broken(2, [](KernelProgram& k) { k.schedule.chunk = 0; }, "chunk");
   broken(3, [](KernelProgram& k) { k.ops[5].access.strides = {6, 1}; }, "constant along reduced");
+}
+
+TEST_CASE("what makes a buffer, commit steps and guards read back") {
+  Plan p = parse_plan(
+      "plan \"g\" { arena 0 of 0\n"
+      "buffers { b0 : parameter \"p\" f32[] made by \"parameter (a.cpp:1)\" }\n"
+      "steps {\n"
+      "0 : call guard (b0) { type \"f32\" }\n"
+      "1 : call fill (b0) { bytes 4 } commit makes \"map.neg (a.cpp:2)\", \"map.exp\"\n"
+      "} }");
+  CHECK(p.buffers[0].origin == "parameter (a.cpp:1)");
+  CHECK(!p.steps[0].commit);
+  CHECK(p.steps[1].commit);
+  CHECK(p.steps[1].makes == std::vector<std::string>{"map.neg (a.cpp:2)", "map.exp"});
+  CHECK(print(parse_plan(print(p))) == print(p));
+  CHECK_NOTHROW(verify(p));
+  p.steps[0].call.attrs.clear();
+  CHECK_THROWS_WITH_AS(verify(p), doctest::Contains("expected a text attribute \"type\""), Error);
+}
+
+TEST_CASE("amounts of memory") {
+  CHECK(parse_bytes("4096", "x") == 4096);
+  CHECK(parse_bytes("64K", "x") == 64 << 10);
+  CHECK(parse_bytes("1.5g", "x") == 3 * (int64_t{1} << 29));
+  for (const char* wrong : {"", "M", "-1", "0", "5Q", "1e40", "3 M", "nan", "64MB"})
+    CHECK_THROWS_WITH_AS(parse_bytes(wrong, "--memory-budget"),
+                         doctest::Contains("--memory-budget: expected an amount"), Error);
 }

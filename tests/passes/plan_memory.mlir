@@ -3,6 +3,7 @@
 // RUN: %fusec --dump-ir=plan %t/in_place.mlir | FileCheck %t/in_place.mlir
 // RUN: %fusec --dump-ir=plan %t/swap.mlir | FileCheck %t/swap.mlir
 // RUN: %fusec --dump-ir=plan %t/keeps.mlir | FileCheck %t/keeps.mlir
+// RUN: %fusec --dump-ir=plan %t/guard.mlir | FileCheck %t/guard.mlir
 
 //--- reuse.mlir
 // Four values of 32 KB one after the other need one place: each step overwrites its dying operand.
@@ -72,3 +73,24 @@ fusec.graph "keeps" {
 // CHECK: steps {
 // CHECK-DAG: call copy (b{{[0-9]+}}, [[P]])
 // CHECK-DAG: call copy (b{{[0-9]+}}, [[Q]])
+
+//--- guard.mlir
+// Under a guard the update still writes in place, behind the guard; the sum, which others read, is not
+// part of what may be skipped.
+fusec.graph "guard" {
+  %p = fusec.parameter "p" : tensor<64x128xf32>
+  %g = fusec.input "g" : tensor<64x128xf32>
+  %n = fusec.map sub(%p, %g) : (tensor<64x128xf32>, tensor<64x128xf32>) -> tensor<64x128xf32>
+  %s = fusec.reduce sum(%g) axes [0, 1] : tensor<64x128xf32> to tensor<f32>
+  fusec.assign %p, %n : tensor<64x128xf32>, tensor<64x128xf32>
+  fusec.guard %s : tensor<f32>
+  fusec.output "s" %s : tensor<f32>
+}
+// CHECK: plan "guard"
+// CHECK: steps {
+// CHECK-NEXT: 0 : run [[SUM:[0-9]+]]
+// CHECK-NOT: commit
+// CHECK: 1 : call guard (b{{[0-9]+}}) { type "f32" }
+// CHECK-NEXT: 2 : run {{.*}} commit makes "map.sub
+// CHECK-NEXT: n 8192 ([[Q:b[0-9]+]], b{{[0-9]+}}, [[Q]])
+// CHECK-NEXT: }

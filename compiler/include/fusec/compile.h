@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +12,8 @@
 
 #include "fusec/base/error.h"
 #include "fusec/ops/graph.h"
+#include "fusec/plan/memory_report.h"
+#include "fusec/plan/non_finite.h"
 #include "fusec/plan/plan.h"
 
 namespace fusec {
@@ -18,6 +21,11 @@ namespace fusec {
 // What GEMMs and attention read and write. Parameters stay f32; casts appear in the `canonical`
 // stage and are never moved by fusion. Accumulation is always f32.
 enum class Precision : uint8_t { f32, bf16 };
+
+// How closely a run looks for numbers that are not finite.
+//   guard  the tensors given to Graph::guard(); a step they stop keeps all parameters and states
+//   check  every tensor of every step: slow, and nothing that is not finite is ever assigned
+enum class Sentry : uint8_t { guard, check };
 
 class Executable;
 
@@ -29,6 +37,15 @@ struct CompileOptions {
   // Parameters and states of the same name (and type) are shared with this executable instead of
   // being allocated: a training step, its evaluation and its generation graph see one model.
   const Executable* share = nullptr;
+  Sentry sentry = Sentry::guard;  // FUSEC_SENTRY=1 makes it check
+  // Bytes that the step may hold (parameters, states, arena and library scratch); 0: no bound. To
+  // meet it, values of the forward pass are computed a second time instead of being kept: results
+  // keep their bits. If that is not enough, the smallest peak is taken, with a warning.
+  int64_t memory_budget = 0;
+  // What counts as the device's memory; 0: the least of physical memory, cgroup and RLIMIT_AS, or
+  // FUSEC_MEMORY_LIMIT (bytes, or with K, M, G). A plan beyond it is a device Error that shows the
+  // peak and its largest tensors; nothing has been allocated then.
+  int64_t memory_limit = 0;
   // Directory for one numbered file a stage ("03.fused.mlir"), and the stages to write (all if
   // empty). FUSEC_DUMP=dir[:stage,...] sets both.
   std::string dump_dir;
@@ -48,6 +65,12 @@ struct Output {
 struct CompileTimes {
   double import = 0, canonical = 0, fused = 0, scheduled = 0, plan = 0, source = 0, binary = 0;
   double total() const { return import + canonical + fused + scheduled + plan + source + binary; }
+};
+
+// What a run did. finite: no guard was stopped (Sentry::check: no tensor was found to hold a NaN or
+// an infinity). If false, no assign took effect: parameters and states keep their bits.
+struct RunResult {
+  bool finite = true;
 };
 
 // Time and work of one step of the plan (one kernel launch or library call).
@@ -89,10 +112,21 @@ class FUSEC_API Executable {
   const TensorType& type(std::string_view name) const;
 
   // Runs the plan once. Blocking.
-  void run();
+  RunResult run();
+
+  // After a run() that was not finite, and before inputs or parameters are written: the first
+  // tensor at fault, found by repeating the step exactly, tensor by tensor. Empty after a run()
+  // that was finite.
+  std::optional<NonFinite> diagnose();
 
   // Runs the plan once, timing each step on its own (so a little slower than run()).
   std::vector<StepProfile> profile();
+
+  // What the plan promised to hold, and what is held now: the two agree after the first run().
+  MemoryReport memory() const;
+  int64_t measured_bytes() const;
+  // What the compile had to say, such as a memory budget that cannot be met.
+  const std::vector<std::string>& warnings() const;
 
   const Plan& plan() const;
   const CompileTimes& times() const;

@@ -37,6 +37,8 @@ struct Inspection {
   std::map<Stage, std::string> texts;
   Plan plan;                        // filled from stage `plan` on
   std::vector<Decision> decisions;  // of the passes that ran
+  std::vector<std::string> warnings;
+  MemoryReport memory;  // from stage `plan` on
   CompileTimes times;
   std::vector<std::pair<std::string, double>> pass_seconds;
 };

@@ -14,6 +14,7 @@
 #include <iostream>
 #include <sstream>
 
+#include "fusec/base/bytes.h"
 #include "fusec/base/nearest.h"
 #include "fusec/base/options.h"
 #include "fusec/inspect.h"
@@ -24,7 +25,7 @@ namespace {
 using namespace fusec;
 
 struct Options {
-  std::string input, dump, print_after, stop_after, resume_from, precision = "f32", out;
+  std::string input, dump, print_after, stop_after, resume_from, precision = "f32", out, budget;
   bool list = false, kernels = false, no_fuse = false, times = false, no_locations = false;
   bool explain = false, all = false;
 };
@@ -46,7 +47,7 @@ void list_everything() {
   fmt::print("bundled models:\n");
   for (const std::string& m : models::bundled_names()) fmt::print("  {}\n", m);
   fmt::print("environment:\n");
-  for (const EnvOption& e : env_options()) fmt::print("  {:<16} {}\n", e.name, e.meaning);
+  for (const EnvOption& e : env_options()) fmt::print("  {:<18} {}\n", e.name, e.meaning);
 }
 
 std::string megabytes(int64_t bytes) {
@@ -76,15 +77,34 @@ void print_summary(const Inspection& r, const std::string& name) {
     flops += s.flops, segments += static_cast<int64_t>(s.segments.size());
   fmt::print("{}: {} steps, {} distinct kernels, {:.2f} GFLOP a step\n", name, r.plan.steps.size(),
              r.plan.kernels.size(), static_cast<double>(flops) / 1e9);
-  fmt::print("memory: {} MB persistent, {} MB arena ({} MB without reuse)\n",
-             megabytes(r.plan.persistent_bytes()), megabytes(r.plan.arena_bytes),
-             megabytes(r.plan.sum_of_temporaries));
+  const MemoryReport& m = r.memory;
+  fmt::print("memory: {} MB persistent, {} MB arena ({} MB without reuse), {} MB library scratch\n",
+             megabytes(m.persistent), megabytes(m.arena), megabytes(m.without_reuse),
+             megabytes(m.workspace));
+  fmt::print("planned peak: {} MB, at step {} ({}); the largest tensors there:\n",
+             megabytes(m.peak()), m.peak_step, m.peak_name);
+  for (const MemoryTensor& t : m.largest) fmt::print("  {}\n", t.str());
+  int64_t repeated = 0, saved = 0;
+  for (const Decision& d : r.decisions)
+    if (d.pass == "recompute" && d.verdict) ++repeated, saved += d.bytes_saved;
+  if (repeated > 0)
+    fmt::print(
+        "recompute: {} steps run twice instead of keeping {} MB (fusec explain lists them)\n",
+        repeated, megabytes(saved));
+  for (const std::string& w : r.warnings) fmt::print("warning: {}\n", w);
 }
 
 void print_decisions(const std::vector<Decision>& decisions, bool all) {
   int yes = 0, no = 0;
   std::map<std::string, std::pair<int, int64_t>> reasons;
   for (const Decision& d : decisions) {
+    if (d.pass == "recompute") {
+      if (d.verdict)
+        fmt::print("{:<16} {} before {}: {}\n", d.pass, d.producer, d.consumer, d.reason);
+      else
+        fmt::print("{:<16} {}\n", d.pass, d.reason);
+      continue;
+    }
     (d.verdict ? yes : no)++;
     if (!d.verdict) reasons[d.reason].first++, reasons[d.reason].second += d.bytes_saved;
     if (d.verdict && !all) continue;
@@ -139,6 +159,7 @@ void run(const Options& o) {
   options.compile.fuse = !o.no_fuse;
   options.compile.dump_dir = o.out;
   options.locations = !o.no_locations;
+  if (!o.budget.empty()) options.compile.memory_budget = parse_bytes(o.budget, "--memory-budget");
   if (o.precision == "bf16")
     options.compile.precision = Precision::bf16;
   else if (o.precision != "f32")
@@ -197,6 +218,9 @@ int main(int argc, char** argv) {
   app.add_option("--out", o.out, "write one numbered file a stage into this folder")
       ->type_name("DIR");
   app.add_option("--precision", o.precision, "f32 or bf16");
+  app.add_option("--memory-budget", o.budget,
+                 "bytes that the step may hold, as 64M or 1.5G: recomputes values to meet it")
+      ->type_name("BYTES");
   app.add_flag("--list", o.list, "stages, passes, bundled models, environment variables");
   app.add_flag("--kernels", o.kernels, "table of kernels: fused ops, bytes moved and saved");
   app.add_flag("--no-fuse", o.no_fuse, "one kernel an op");

@@ -42,8 +42,9 @@ struct AdamWOptions {
 
 // Adds the update of `params` (graph parameters) by `grads` (same order and shapes) to the graph:
 // inputs "lr", "bias1", "bias2" (f32 scalars), states "<parameter>.m" and "<parameter>.v" (f32),
-// and an assign for each. Returns the global gradient norm before clipping, an f32 scalar. Call
-// once a graph, outside any scope. Empty `params` is a user Error.
+// and an assign for each. Guards the norm (Graph::guard): a gradient that is not finite, or so
+// large that its square is not, updates nothing. Returns the global gradient norm before clipping,
+// an f32 scalar. Call once a graph, outside any scope. Empty `params` is a user Error.
 Tensor adamw(Graph& graph, const std::vector<Tensor>& params, const std::vector<Tensor>& grads,
              const AdamWOptions& options);
 

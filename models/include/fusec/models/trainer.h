@@ -29,6 +29,10 @@ struct StepResult {
   double loss = 0;                     // mean over the batch's supervised tokens
   double grad_norm = 0;                // before clipping
   int64_t supervised = 0, filled = 0;  // tokens, as in CaptionBatch
+  // The loss or the gradient norm was not finite: nothing was updated, the step does not count for
+  // the optimizer, and `culprit` names the first tensor at fault.
+  bool skipped = false;
+  std::string culprit;
 };
 
 class CaptionTrainer {
@@ -48,6 +52,8 @@ class CaptionTrainer {
   // First weights from a file of weights or a checkpoint instead of random ones; the optimizer
   // starts anew. A file that records another tokenizer is a user Error.
   Import import_weights(const std::string& path);
+  // Steps that were skipped so far.
+  int64_t skipped() const { return skipped_; }
 
   // One update from at most `rows` items at learning rate `lr`.
   StepResult step(const CaptionedItems& items, double lr);
@@ -81,7 +87,7 @@ class CaptionTrainer {
   Executable training_;
   std::optional<Executable> evaluation_, encoder_, decoder_;
   std::vector<ModuleCount> modules_;
-  int64_t trained_parameters_ = 0, steps_ = 0;
+  int64_t trained_parameters_ = 0, steps_ = 0, skipped_ = 0;
 };
 
 }  // namespace fusec::models

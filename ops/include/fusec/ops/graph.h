@@ -85,6 +85,7 @@ enum class OpKind : uint8_t {
   attention,       // (q, k, v[, cu_seqlens]) -> (o, lse)
   attention_grad,  // (do, q, k, v, o, lse[, cu_seqlens]) -> (dq, dk, dv)
   assign,          // write a value to persistent memory at the end of the step
+  guard,           // the step's assigns take effect only if this scalar is finite
 };
 FUSEC_API std::string_view name_of(OpKind kind);
 FUSEC_API std::string_view name_of(Pointwise op);
@@ -171,6 +172,12 @@ class FUSEC_API Graph {
   // at most one assign a target. Reads of `target` in this graph see the old value.
   void assign(const Tensor& target, At value);
 
+  // The assigns of a step take effect only if every guarded value is finite when it ends; else all
+  // parameters and states keep their bits and run() says so. Guard a scalar that any trouble
+  // reaches, such as the loss and the norm of all gradients: the check costs nothing. `value` must
+  // be one f32 or f64.
+  void guard(At value);
+
   // Appends a node, running shape inference (infer.cpp) on it; throws a user Error at `loc`.
   // All public ops end here.
   Tensor append(OpKind kind, Attr attr, std::vector<Value> inputs, SourceLoc loc);
@@ -241,5 +248,8 @@ class ScopeGuard {
 FUSEC_API std::vector<TensorType> infer_types(OpKind kind, const Attr& attr,
                                               const std::vector<TensorType>& inputs,
                                               SourceLoc loc);
+
+// A user Error at `loc`, naming `op`, if the tensor has more elements than any machine could hold.
+FUSEC_API void check_size(const std::string& op, const TensorType& type, SourceLoc loc);
 
 }  // namespace fusec

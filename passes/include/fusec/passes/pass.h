@@ -1,12 +1,14 @@
 // A pass is one file and one row of the table in pipeline.cpp.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fusec/ir/context.h"
 #include "fusec/plan/decision.h"
+#include "fusec/plan/plan.h"
 #include "fusec/plan/target.h"
 
 namespace fusec::passes {
@@ -18,7 +20,11 @@ struct PassContext {
   TargetInfo target;
   bool fuse = true;   // false: one kernel an op
   bool bf16 = false;  // precision policy of GEMM and attention operands
+  bool guarded = false;       // plan for steps that may be skipped, even without a guard
+  int64_t memory_budget = 0;  // bytes that a step may hold; 0: as many as it likes
+  std::function<int64_t(const Plan&)> workspace;  // what the device's libraries add to a plan
   std::vector<Decision> decisions;
+  std::vector<std::string> warnings;
 };
 
 struct Pass {
@@ -41,5 +47,6 @@ void fuse_pointwise(ir::GraphOp graph, PassContext& context);
 void fuse_reduction(ir::GraphOp graph, PassContext& context);
 void fuse_horizontal(ir::GraphOp graph, PassContext& context);
 void schedule(ir::GraphOp graph, PassContext& context);
+void recompute(ir::GraphOp graph, PassContext& context);
 
 }  // namespace fusec::passes

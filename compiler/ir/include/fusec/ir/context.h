@@ -24,6 +24,9 @@ mlir::OwningOpRef<mlir::ModuleOp> parse(mlir::MLIRContext& context, std::string_
 // The graph of a module; a user Error if there is not exactly one.
 GraphOp graph_of(mlir::ModuleOp module);
 
+// True if the graph may skip its assigns.
+bool has_guard(mlir::ModuleOp module);
+
 // Text that parse() reads back; with locations if asked (they carry the user's file:line).
 std::string print(mlir::ModuleOp module, bool locations);
 

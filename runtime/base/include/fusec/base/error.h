@@ -57,6 +57,12 @@ class FUSEC_API Error : public std::exception {
   std::string text_;
 };
 
+// The device refused memory. A class of its own so that those who know the plan can say more.
+class FUSEC_API OutOfMemory : public Error {
+ public:
+  explicit OutOfMemory(std::string message) : Error(ErrorKind::device, std::move(message)) {}
+};
+
 // Throws Error of the named kind. A thin name keeps call sites short.
 [[noreturn]] FUSEC_API void fail_user(std::string message, SourceLoc where = {});
 [[noreturn]] FUSEC_API void fail_unsupported(std::string message, SourceLoc where = {});

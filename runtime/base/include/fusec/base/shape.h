@@ -18,6 +18,20 @@ inline int64_t numel(const Shape& shape) {
   return n;
 }
 
+// The most elements of one tensor: what an address space of 2^47 bytes could hold. Sums and
+// products of a few sizes below it do not overflow.
+inline constexpr int64_t kMaxElements = int64_t{1} << 47;
+
+// False if numel(shape) exceeds kMaxElements (it may not even fit 64 bits). Sizes must be >= 0.
+inline bool fits(const Shape& shape) {
+  int64_t n = 1;
+  for (int64_t d : shape)
+    if (d == 0) return true;
+  for (int64_t d : shape)
+    if (__builtin_mul_overflow(n, d, &n) || n > kMaxElements) return false;
+  return true;
+}
+
 // Row-major strides in elements.
 inline Shape row_major_strides(const Shape& shape) {
   Shape strides(shape.size(), 1);

@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fusec/base/export.h"
+#include "fusec/plan/non_finite.h"
 #include "fusec/plan/plan.h"
 
 namespace fusec {
@@ -24,6 +26,11 @@ struct StepTime {
   double seconds = 0;
 };
 
+struct CheckedRun {
+  bool finite = true;  // else no assign of the step took effect
+  std::optional<NonFinite> first;
+};
+
 // A Plan loaded on a device with its memory. Not safe for concurrent use.
 class Program {
  public:
@@ -31,11 +38,20 @@ class Program {
   // Blocking copies between the host and plan buffer `buffer`; bytes must equal its size.
   virtual void write(int buffer, const void* data, size_t bytes) = 0;
   virtual void read(int buffer, void* data, size_t bytes) const = 0;
-  // Executes all steps once. Throws Error (device or user kind, e.g. an index out of range).
-  virtual void run() = 0;
+  // Executes all steps once; commit steps only if every guard before them found a finite number,
+  // which is the result. Throws Error (device or user kind, e.g. an index out of range).
+  virtual bool run() = 0;
+  // As run(), but slowly: looks at every tensor that a step writes, and undoes the step if it would
+  // write persistent memory that is not finite. Without `commit`, commit steps do not run: after a
+  // run() that was skipped this repeats it exactly, to name the culprit. An infinity that a kernel
+  // holds as a constant (a mask) is no fault, nor is what follows from it, unless nothing else is.
+  virtual CheckedRun run_checked(bool commit) = 0;
   // As run(), timing each step.
   virtual std::vector<StepTime> run_profiled() = 0;
   virtual std::shared_ptr<PersistentStore> store() const = 0;
+  // Bytes that the program holds now: persistent (shared or not), arena and library scratch. After
+  // a run(), what the plan's peak promised.
+  virtual int64_t measured_bytes() const = 0;
   // "gemm", "attention", "optimizer", "kernels" -> a line for the start-up table.
   virtual std::string backend(std::string_view work) const = 0;
 };

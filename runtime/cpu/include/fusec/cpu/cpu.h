@@ -18,6 +18,8 @@ class ThreadPool {
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   int size() const;
+  // Scratch held by the workers and the calling thread.
+  int64_t scratch_bytes() const;
   // Calls fn(lo, hi) on disjoint ranges that cover [0, units), each a multiple of `grain` long
   // (but the last). Returns when all are done; rethrows the first exception of a task. The ranges
   // depend on units, grain and size(); results must not.
@@ -39,6 +41,18 @@ struct KernelImages {
 // (a type mismatch is a user Error that names both). threads: 0 means all cores.
 FUSEC_API std::unique_ptr<Program> load(std::shared_ptr<const Plan> plan, KernelImages images,
                               std::shared_ptr<PersistentStore> share, int threads);
+
+// Scratch that the library calls of a plan need beside the plan's own memory, on all threads
+// together: an upper bound, exact but for what oneDNN packs. Touches no device.
+FUSEC_API int64_t workspace_bytes(const Plan& plan, int threads);
+
+// The least of what the machine, the cgroup and RLIMIT_AS leave this process, and its name
+// ("physical memory", "the cgroup's memory.max", "RLIMIT_AS").
+struct MemoryLimit {
+  int64_t bytes = 0;
+  std::string what;
+};
+FUSEC_API MemoryLimit memory_limit();
 
 // "oneDNN 2.6.3 (libdnnl.so.2)" or "own vector kernel (libdnnl.so.2, .so.3 not found)".
 std::string gemm_backend();

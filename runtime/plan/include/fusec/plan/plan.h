@@ -33,6 +33,7 @@ struct PlanBuffer {
   int64_t offset = -1;  // arena classes: byte offset, a multiple of kArenaAlign
   int first = 0, last = 0;  // steps between which it must hold its value
   std::string data;  // constant: raw bytes, row-major, exactly type.bytes()
+  std::string origin;  // what makes it, for people: "map.silu (mlp.cpp:12, trunk.0.mlp)"
 };
 
 // Bytes reserved for a buffer: its size plus the vector padding, rounded up.
@@ -79,6 +80,8 @@ struct Segment {
 //                     rows, n, k, type: the largest first, NaN before all, equal ones by index
 //  copy               (src, dst): attrs bytes
 //  fill               (dst): attrs bytes; zero-fills
+//  guard              (x): attrs type (f32, f64); x is one float. Unless it is finite, the commit
+//                     steps of this run are skipped
 struct LibraryCall {
   std::string name;
   std::vector<BufferRef> args;
@@ -103,6 +106,11 @@ struct PlanStep {
   std::vector<Segment> segments;
   LibraryCall call;
   std::string scope;  // model part, for the profile
+  // Skipped when a guard before it found a number that is not finite: it writes persistent memory.
+  bool commit = false;
+  // The op and user line of each value it writes: one a written parameter of the kernel, or one a
+  // result of the call.
+  std::vector<std::string> makes;
   int64_t bytes = 0;          // memory traffic of the step: each argument once
   int64_t unfused_bytes = 0;  // traffic of its ops run one by one
   int64_t flops = 0;
@@ -119,7 +127,22 @@ struct Plan {
   // Index of the buffer of that name among inputs, outputs, parameters and states; -1 if none.
   FUSEC_API int find(std::string_view name) const;
   FUSEC_API int64_t persistent_bytes() const;
+  // What the device holds while the plan runs, but for the scratch of its libraries.
+  int64_t planned_bytes() const { return persistent_bytes() + arena_bytes; }
 };
+
+// Visits the arguments of a step in order: f(BufferRef, bool read, bool written).
+template <class Step, class F>
+void each_argument(const Plan& plan, Step& step, F f) {
+  if (step.kernel >= 0) {
+    const std::vector<KernelParam>& params = plan.kernels[step.kernel].params;
+    for (auto& s : step.segments)
+      for (size_t i = 0; i < s.args.size(); ++i) f(s.args[i], params[i].read, params[i].written);
+    return;
+  }
+  for (size_t i = 0; i < step.call.args.size(); ++i)
+    f(step.call.args[i], reads_argument(step.call, i), writes_argument(step.call, i));
+}
 
 // Structural checks (indices in range, arena overlaps of live buffers, argument counts); throws an
 // internal Error that names the step and the rule.
