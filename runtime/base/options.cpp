@@ -12,6 +12,10 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_THREADS", "worker threads of the CPU device (default: all cores)"},
       {"FUSEC_ONEDNN", "path of oneDNN's shared library; \"off\": use the own GEMM kernel"},
       {"FUSEC_TIME", "1: print the wall time of every compile stage to stderr"},
+      {"FUSEC_CACHE", "0: compile everything anew (default 1: keep compiled code on disk)"},
+      {"FUSEC_CACHE_DIR",
+       "folder of compiled code (default $XDG_CACHE_HOME/fusec or ~/.cache/fusec)"},
+      {"FUSEC_CACHE_SIZE", "MB that the folder of compiled code may take (default 1024)"},
   };
   return table;
 }

@@ -303,6 +303,27 @@ bool structurally_equal(const KernelProgram& a, const KernelProgram& b) {
          equal(a.params, b.params, same_param) && equal(a.ops, b.ops, same_op);
 }
 
+std::string structural_text(const KernelProgram& k) {
+  std::string out;
+  auto put = [&](auto v) { out += std::to_string(static_cast<int64_t>(v)) + " "; };
+  for (const KernelParam& p : k.params) {
+    out += std::string(name_of(p.dtype)) + (p.read ? " r" : "") + (p.written ? " w" : "") + ", ";
+  }
+  out += "\n" + std::string(name_of(k.schedule.kind)) + " ";
+  put(k.schedule.vector), put(k.schedule.chunk), put(k.schedule.grain), put(k.row_dims);
+  for (int64_t e : k.extents) put(sized_at_launch(k) ? 0 : e);
+  for (const KernelOp& op : k.ops) {
+    out += "\n" + std::to_string(static_cast<int>(op.kind)) + " " + std::string(name_of(op.type)) +
+           " " + std::string(name_of(op.prim)) + " " + std::string(name_of(op.reduce)) + " ";
+    put(std::bit_cast<int64_t>(op.imm));
+    for (int a : op.args) put(a);
+    out += "| ";
+    put(op.access.param), put(op.access.offset);
+    for (int64_t s : op.access.strides) put(s);
+  }
+  return out;
+}
+
 void verify(const KernelProgram& k) { Verifier(k).run(); }
 
 }  // namespace fusec

@@ -19,6 +19,16 @@ struct PassContext {
   bool fuse = true;   // false: one kernel an op
   bool bf16 = false;  // precision policy of GEMM and attention operands
   std::vector<Decision> decisions;
+
+  // All that is set above, as text: plans are kept on disk under it, so a field that is missing
+  // here gives its users the plan of another setting.
+  std::string settings() const {
+    std::string out = target.name;
+    for (int64_t v : {target.reduce_chunk, int64_t{target.max_kernel_params},
+                      int64_t{target.max_kernel_ops}, int64_t{fuse}, int64_t{bf16}})
+      out += " " + std::to_string(v);
+    return out;
+  }
 };
 
 struct Pass {
