@@ -1,9 +1,11 @@
-// Memory-bound patterns of a training step, fused against one kernel an op, timed alternately on
-// tensors larger than the caches.
-//   bench_patterns [rounds]
+// Memory-bound patterns of a training step on tensors of 64 MB, fused, beside one kernel an op and a
+// copy by as many threads, timed alternately.
+//   bench_patterns [rounds] [name part]
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <functional>
+#include <thread>
 
 #include "model.h"
 
@@ -27,34 +29,38 @@ std::vector<Output> with_gradients(Tensor y, std::vector<Tensor> wrt) {
 
 const std::vector<Pattern>& patterns() {
   static const std::vector<Pattern> list = {
-      {"SwiGLU fwd [8192, 2048]",
+      {"SwiGLU fwd",
        [](Graph& g) -> std::vector<Output> {
          return {{"y", swiglu(g.input("gate", {8192, 2048}), g.input("up", {8192, 2048}))}};
        }},
-      {"SwiGLU fwd + bwd [8192, 2048]",
+      {"SwiGLU fwd + bwd",
        [](Graph& g) {
          Tensor a = g.input("gate", {8192, 2048}), b = g.input("up", {8192, 2048});
          return with_gradients(swiglu(a, b), {a, b});
        }},
-      {"residual + RMSNorm(w) fwd [8192, 1024]",
+      {"residual + RMSNorm(w) fwd",
        [](Graph& g) -> std::vector<Output> {
-         Tensor s = g.input("x", {8192, 1024}) + g.input("r", {8192, 1024});
+         Tensor s = g.input("x", {16384, 1024}) + g.input("r", {16384, 1024});
          return {{"s", s}, {"y", rms_norm(s, 1e-6, g.input("w", {1024}))}};
        }},
-      {"residual + RMSNorm(w) fwd + bwd [8192, 1024]",
+      {"residual + RMSNorm(w) fwd + bwd",
        [](Graph& g) {
-         Tensor x = g.input("x", {8192, 1024}), w = g.input("w", {1024});
-         return with_gradients(rms_norm(x + g.input("r", {8192, 1024}), 1e-6, w), {x, w});
+         Tensor x = g.input("x", {16384, 1024}), w = g.input("w", {1024});
+         return with_gradients(rms_norm(x + g.input("r", {16384, 1024}), 1e-6, w), {x, w});
        }},
-      {"LayerNorm fwd + bwd [8192, 1024]",
+      {"LayerNorm fwd + bwd",
        [](Graph& g) {
-         Tensor x = g.input("x", {8192, 1024}), w = g.input("w", {1024}), b = g.input("b", {1024});
+         Tensor x = g.input("x", {16384, 1024}), w = g.input("w", {1024}), b = g.input("b", {1024});
          return with_gradients(layer_norm(x, w, b), {x, w, b});
        }},
-      {"softcap + cross-entropy fwd + bwd [1024, 16384]",
+      {"softmax",
+       [](Graph& g) -> std::vector<Output> {
+         return {{"y", softmax(g.input("x", {16384, 1024}))}};
+       }},
+      {"softcap + cross-entropy fwd + bwd",
        [](Graph& g) -> std::vector<Output> {
          Tensor z = g.input("z", {1024, 16384});
-         Tensor losses = cross_entropy(softcap(z, 15), g.input("target", {1024}, i32));
+         Tensor losses = cross_entropy(z, g.input("target", {1024}, i32), {.softcap = 15});
          return {{"losses", losses}, {"dz", grad(sum(losses * g.input("scale", {})), {z})[0]}};
        }},
       {"AdamW, 16 tensors of 1 M",
@@ -88,26 +94,50 @@ Executable build(const Pattern& p, bool fuse) {
   return exe;
 }
 
+// Bytes moved a second by a copy of 128 MB, cut among all threads.
+class Copy {
+ public:
+  Copy() : from_(kBytes, 1), to_(kBytes, 2) {}
+  double seconds() {
+    double start = now();
+    std::vector<std::thread> threads;
+    size_t n = std::thread::hardware_concurrency(), part = kBytes / n;
+    for (size_t i = 0; i < n; ++i)
+      threads.emplace_back([=, this] { std::memcpy(&to_[i * part], &from_[i * part], part); });
+    for (std::thread& t : threads) t.join();
+    return now() - start;
+  }
+  static constexpr size_t kBytes = 128 << 20;
+
+ private:
+  std::vector<char> from_, to_;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
   int rounds = argc > 1 ? std::atoi(argv[1]) : 9;
-  std::printf("%-48s %9s %9s %7s %7s  %8s %8s\n", "pattern", "fused ms", "unfused", "ratio", "best",
-              "GB/s", "launches");
+  std::string part = argc > 2 ? argv[2] : "";
+  Copy copy;
+  std::printf("%-34s %9s %9s %7s %8s %8s %8s  %s\n", "pattern", "fused ms", "unfused", "ratio",
+              "GB/s", "copy", "of copy", "launches");
   for (const Pattern& p : patterns()) {
+    if (std::string(p.name).find(part) == std::string::npos) continue;
     Executable fused = build(p, true), unfused = build(p, false);
-    std::vector<double> a, b;
-    for (int i = 0; i < rounds; ++i)
+    std::vector<double> a, b, c;
+    for (int i = 0; i < rounds; ++i) {
       for (auto [exe, times] : {std::pair(&fused, &a), std::pair(&unfused, &b)}) {
         double start = now();
         exe->run();
         times->push_back(now() - start);
       }
+      c.push_back(copy.seconds());
+    }
     int64_t bytes = 0;
     for (const PlanStep& s : fused.plan().steps) bytes += s.bytes;
-    std::printf("%-48s %9.2f %9.2f %7.2f %7.2f  %8.1f %3zu / %zu\n", p.name, 1e3 * median(a),
-                1e3 * median(b), median(b) / median(a), best(b) / best(a),
-                1e-9 * static_cast<double>(bytes) / median(a), fused.plan().steps.size(),
-                unfused.plan().steps.size());
+    double rate = static_cast<double>(bytes) / median(a), ideal = 2.0 * Copy::kBytes / median(c);
+    std::printf("%-34s %9.2f %9.2f %7.2f %8.1f %8.1f %8.2f  %zu / %zu\n", p.name, 1e3 * median(a),
+                1e3 * median(b), median(b) / median(a), 1e-9 * rate, 1e-9 * ideal, rate / ideal,
+                fused.plan().steps.size(), unfused.plan().steps.size());
   }
 }

@@ -191,11 +191,12 @@ Types infer_top_k(const TopKAttr& a, const Types& in, SourceLoc loc) {
 void check_attention(const TensorType& q, const TensorType& k, const TensorType& v, SourceLoc loc) {
   auto shape = [](const TensorType& t) { return t.shape; };
   bool ok = q.shape.size() == 4 && k.shape.size() == 4 && k == v && q.dtype == k.dtype &&
-            is_float(q.dtype);
+            is_float(q.dtype) && q.dtype != DType::f64;
   ok = ok && shape(q)[0] == shape(k)[0] && shape(q)[3] == shape(k)[3] && shape(k)[2] > 0 &&
        shape(q)[2] % shape(k)[2] == 0;
   if (!ok)
-    bad("attention", "q [B, T, H, d], k and v [B, S, KV, d] of one float dtype, H a multiple of KV",
+    bad("attention", "q [B, T, H, d], k and v [B, S, KV, d], all f32, bf16 or f16, H a multiple of KV "
+        "(naive_attention takes f64)",
         q.str() + ", " + k.str() + ", " + v.str(), loc);
 }
 

@@ -151,6 +151,8 @@ class Exporter {
     };
     s.vector = static_cast<int>(number("vector", s.vector));
     s.grain = number("grain", s.grain);
+    auto stream = a.getAs<BoolAttr>("stream");
+    s.stream = stream && stream.getValue();
     if (auto kind = a.getAs<StringAttr>("kind"); !kind || kind.getValue().str() != name_of(s.kind))
       fail_user("kernel " + p.name + ": its schedule kind does not fit its body; expected \"" +
                 std::string(name_of(s.kind)) + "\"");

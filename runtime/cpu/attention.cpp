@@ -2,7 +2,7 @@
 // walks over the keys with the online softmax (Dao, "FlashAttention-2", 2023), so memory is O(t).
 // Tiles are cut from the shape and the documents alone and each is computed by one thread, so the
 // result does not depend on the number of threads; a document's rows do not depend on its
-// neighbours. Refuses types other than f32 and bf16.
+// neighbours. Refuses f64 (as does the recorder).
 #include "attention.h"
 
 #include <algorithm>
@@ -94,7 +94,7 @@ Rows HeadTensor::rows(const VectorKernels& v, const Attention& a, int64_t item, 
   if (a.type == f32)
     return {static_cast<const float*>(data) + offset(a, item, token, head), stride};
   const uint16_t* in = static_cast<const uint16_t*>(data) + offset(a, item, token, head);
-  for (int64_t i = 0; i < count; ++i) v.from_bf16(in + i * stride, scratch + i * wide, a.d);
+  for (int64_t i = 0; i < count; ++i) v.widen(a.type, in + i * stride, scratch + i * wide, a.d);
   return {scratch, wide};
 }
 
@@ -104,7 +104,7 @@ void HeadTensor::write(const VectorKernels& v, const Attention& a, int64_t item,
   if (a.type == f32)
     std::copy_n(row, a.d, static_cast<float*>(data) + at);
   else
-    v.to_bf16(row, static_cast<uint16_t*>(data) + at, a.d);
+    v.narrow(a.type, row, static_cast<uint16_t*>(data) + at, a.d);
 }
 
 Attention read_attention(const BoundCall& c) {
@@ -118,9 +118,7 @@ Attention read_attention(const BoundCall& c) {
   c.require(a.b >= 0 && a.t >= 0 && a.s >= 0 && a.d > 0, "sizes must not be negative");
   c.require(a.kv > 0 && a.h > 0 && a.h % a.kv == 0, "h must be a multiple of kv");
   c.require(a.docs == 0 || (a.b == 1 && a.t == a.s), "documents need b = 1 and t = s");
-  if (a.type != f32 && a.type != bf16)
-    fail_unsupported("attention on the CPU takes f32 and bf16, got " +
-                     std::string(name_of(a.type)) + "; cast q, k and v to one of them");
+  c.require(a.type == f32 || a.type == bf16 || a.type == f16, "takes f32, bf16 or f16");
   a.block = std::max(a.t, a.s) <= kLongSequence ? 32 : 64;
   return a;
 }

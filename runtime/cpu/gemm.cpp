@@ -1,6 +1,6 @@
 // The `gemm` call: cuts C into tiles that the pool's threads compute one by one, with oneDNN's
-// sgemm for f32 and the own kernel for bf16 operands or where oneDNN is absent. Refuses types other
-// than f32 and bf16.
+// sgemm for f32, the own kernel for bf16 and f16 operands or where oneDNN is absent, and plain loops
+// for f64. Refuses f64 mixed with others, and integers.
 #include "gemm.h"
 
 #include <algorithm>
@@ -26,6 +26,11 @@ int64_t part(int64_t size, int64_t pieces) { return ceil_div(ceil_div(size, piec
 
 void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* c,
               const GemmTile& t) {
+  if (g.type_c == f64) {
+    f64_gemm_tile(g, reinterpret_cast<const double*>(a), reinterpret_cast<const double*>(b),
+                  reinterpret_cast<double*>(c), t);
+    return;
+  }
   bool all_f32 = g.type_a == f32 && g.type_b == f32 && g.type_c == f32;
   if (!all_f32 || !onednn().available()) {
     own_gemm_tile(vector_kernels(), g, a, b, c, t);
@@ -34,8 +39,8 @@ void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* 
   auto* fa = reinterpret_cast<const float*>(a) + (g.trans_a ? t.row : t.row * g.lda);
   auto* fb = reinterpret_cast<const float*>(b) + (g.trans_b ? t.col * g.ldb : t.col);
   auto* fc = reinterpret_cast<float*>(c) + t.row * g.ldc + t.col;
-  onednn().sgemm(g.trans_a, g.trans_b, t.rows, t.cols, g.k, g.alpha, fa, g.lda, fb, g.ldb, g.beta,
-                 fc, g.ldc);
+  onednn().sgemm(g.trans_a, g.trans_b, t.rows, t.cols, g.k, static_cast<float>(g.alpha), fa, g.lda,
+                 fb, g.ldb, static_cast<float>(g.beta), fc, g.ldc);
 }
 
 }  // namespace
@@ -75,16 +80,17 @@ Action prepare_gemm(const BoundCall& c) {
   g.stride_c = l.integer("stride_c");
   g.trans_a = l.integer("trans_a") != 0, g.trans_b = l.integer("trans_b") != 0;
   g.type_a = c.type("type_a"), g.type_b = c.type("type_b"), g.type_c = c.type("type_c");
-  g.alpha = static_cast<float>(l.number("alpha")), g.beta = static_cast<float>(l.number("beta"));
+  g.alpha = l.number("alpha"), g.beta = l.number("beta");
 
   c.require(g.m >= 0 && g.n >= 0 && g.k >= 0 && g.batch >= 0, "sizes must not be negative");
   c.require(g.lda >= (g.trans_a ? g.m : g.k), "lda is shorter than a row of A");
   c.require(g.ldb >= (g.trans_b ? g.k : g.n), "ldb is shorter than a row of B");
   c.require(g.ldc >= g.n, "ldc is shorter than a row of C");
+  bool doubles = g.type_a == f64 && g.type_b == f64 && g.type_c == f64;
   for (DType t : {g.type_a, g.type_b, g.type_c})
-    if (t != f32 && t != bf16)
-      fail_unsupported("GEMM on the CPU takes f32 and bf16, got " + std::string(name_of(t)) +
-                       "; cast the operands to one of them");
+    if (!is_float(t) || (t == f64 && !doubles))
+      fail_unsupported("GEMM on the CPU takes f32, bf16, f16, or f64 throughout; got " +
+                       std::string(name_of(t)) + "; cast the operands to one of them");
   if (g.m == 0 || g.n == 0 || g.batch == 0) return [] {};
 
   // oneDNN takes no empty sum; the own kernel does, and scales C by beta.
@@ -103,7 +109,7 @@ Action prepare_gemm(const BoundCall& c) {
         const std::byte* ta = a + item * g.stride_a * size_of(g.type_a);
         const std::byte* tb = b + item * g.stride_b * size_of(g.type_b);
         std::byte* tc = out + item * g.stride_c * size_of(g.type_c);
-        if (empty_sum)
+        if (empty_sum && !doubles)
           own_gemm_tile(vector_kernels(), g, ta, tb, tc, t);
         else
           run_tile(g, ta, tb, tc, t);

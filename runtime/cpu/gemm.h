@@ -14,7 +14,7 @@ struct Gemm {
   int64_t lda, ldb, ldc, stride_a, stride_b, stride_c;
   bool trans_a, trans_b;
   DType type_a, type_b, type_c;
-  float alpha, beta;
+  double alpha, beta;
 };
 
 // A rectangle of C.
@@ -33,9 +33,13 @@ struct TileGrid {
 };
 TileGrid tile_grid(const Gemm& g);
 
-// Computes one tile on the calling thread; a, b, c are the batch item's. Operands f32 or bf16;
-// sums in f32, rounded once on store. C is not read when beta is 0.
+// Computes one tile on the calling thread; a, b, c are the batch item's. Operands f32, bf16
+// or f16; sums in f32, rounded once on store. C is not read when beta is 0.
 void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,
+                   const GemmTile& tile);
+
+// The same with everything in f64; plain loops, a correctness path.
+void f64_gemm_tile(const Gemm& g, const double* a, const double* b, double* c,
                    const GemmTile& tile);
 
 }  // namespace fusec::cpu

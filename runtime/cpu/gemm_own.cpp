@@ -1,6 +1,6 @@
 // The own GEMM: packs A and B into panels of f32 in the order in which the register-blocked
 // micro-kernel reads them, k by blocks, and sums in an f32 tile. Packing absorbs transposes and
-// bf16. (The structure is that of Goto and van de Geijn, "Anatomy of high-performance matrix
+// the 16-bit types. (The structure is that of Goto and van de Geijn, "Anatomy of high-performance matrix
 // multiplication", 2008.)
 #include <algorithm>
 #include <cstring>
@@ -28,7 +28,7 @@ struct Operand {
       return static_cast<const float*>(data) + row * ld + col;
     }
     const uint16_t* in = static_cast<const uint16_t*>(data) + row * ld + col;
-    for (int64_t r = 0; r < rows; ++r) v.from_bf16(in + r * ld, scratch + r * cols, cols);
+    for (int64_t r = 0; r < rows; ++r) v.widen(type, in + r * ld, scratch + r * cols, cols);
     *stride = cols;
     return scratch;
   }
@@ -59,13 +59,14 @@ void finish_row(const VectorKernels& v, const Gemm& g, const float* sum, void* c
   bool in_place = g.type_c == f32;
   float* out = in_place ? static_cast<float*>(c) + offset : scratch;
   uint16_t* narrow = static_cast<uint16_t*>(c) + offset;
+  auto alpha = static_cast<float>(g.alpha), beta = static_cast<float>(g.beta);
   if (g.beta == 0) {
-    for (int64_t j = 0; j < n; ++j) out[j] = g.alpha * sum[j];
+    for (int64_t j = 0; j < n; ++j) out[j] = alpha * sum[j];
   } else {
-    if (!in_place) v.from_bf16(narrow, out, n);
-    for (int64_t j = 0; j < n; ++j) out[j] = g.alpha * sum[j] + g.beta * out[j];
+    if (!in_place) v.widen(g.type_c, narrow, out, n);
+    for (int64_t j = 0; j < n; ++j) out[j] = alpha * sum[j] + beta * out[j];
   }
-  if (!in_place) v.to_bf16(out, narrow, n);
+  if (!in_place) v.narrow(g.type_c, out, narrow, n);
 }
 
 }  // namespace

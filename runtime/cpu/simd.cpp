@@ -58,6 +58,16 @@
 
 namespace fusec::cpu {
 
+void VectorKernels::widen(DType t, const uint16_t* in, float* out, int64_t n) const {
+  if (t == DType::bf16) return from_bf16(in, out, n);
+  for (int64_t i = 0; i < n; ++i) out[i] = float_from_f16(in[i]);
+}
+
+void VectorKernels::narrow(DType t, const float* in, uint16_t* out, int64_t n) const {
+  if (t == DType::bf16) return to_bf16(in, out, n);
+  for (int64_t i = 0; i < n; ++i) out[i] = f16_from_float(in[i]);
+}
+
 const VectorKernels* const* runnable_vector_kernels(int* count) {
   struct Sets {
     const VectorKernels* sets[3];

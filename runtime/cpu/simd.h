@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "fusec/base/dtype.h"
+
 namespace fusec::cpu {
 
 // Tile widths are padded to this many floats, whatever the vector length.
@@ -45,6 +47,10 @@ struct VectorKernels {
   double (*dot)(const float* a, const float* b, int64_t n);
   void (*from_bf16)(const uint16_t* in, float* out, int64_t n);
   void (*to_bf16)(const float* in, uint16_t* out, int64_t n);
+
+  // The same for either 16-bit type, bf16 or f16; f16 goes element by element.
+  void widen(DType t, const uint16_t* in, float* out, int64_t n) const;
+  void narrow(DType t, const float* in, uint16_t* out, int64_t n) const;
 };
 
 // The best set for this processor.

@@ -206,13 +206,6 @@ class Verifier {
   int reductions_ = 0;
 };
 
-uint64_t hash_access(uint64_t h, const Access& a) {
-  h = hash_combine(h, static_cast<uint64_t>(a.param));
-  h = hash_combine(h, static_cast<uint64_t>(a.offset));
-  for (int64_t s : a.strides) h = hash_combine(h, static_cast<uint64_t>(s));
-  return h;
-}
-
 bool same_op(const KernelOp& a, const KernelOp& b) {
   // Bits, not values: 0.0 and -0.0 are different code, and a NaN equals itself.
   return a.kind == b.kind && a.type == b.type && a.prim == b.prim && a.reduce == b.reduce &&
@@ -261,30 +254,46 @@ static bool sized_at_launch(const KernelProgram& k) {
   return k.schedule.kind == ScheduleKind::flat || k.schedule.kind == ScheduleKind::flat_reduce;
 }
 
-uint64_t structural_hash(const KernelProgram& k) {
-  auto mix = [h = hash_text("kernel")](auto v) mutable {
-    return h = hash_combine(h, static_cast<uint64_t>(v));
+// Calls put(v) with every number that shapes the code; lists follow their length. The bindings name
+// all fields, so that a field that is added does not compile here before somebody decides on it.
+template <class Put>
+static void each_structural_number(const KernelProgram& k, Put put) {
+  const auto& [name, origins, params, extents, row_dims, schedule, ops] = k;
+  const auto& [kind, vector, chunk, grain, stream] = schedule;
+  auto list = [&](const auto& values) {
+    put(values.size());
+    for (auto v : values) put(v);
   };
-  for (const KernelParam& p : k.params) mix(static_cast<int>(p.dtype) * 4 + p.read * 2 + p.written);
-  mix(k.params.size());
-  if (!sized_at_launch(k))
-    for (int64_t e : k.extents) mix(e);
-  mix(k.extents.size());
-  mix(k.row_dims);
-  mix(k.schedule.kind);
-  mix(k.schedule.vector);
-  mix(k.schedule.chunk);
-  mix(k.schedule.grain);
-  for (const KernelOp& op : k.ops) {
-    mix(op.kind);
-    mix(op.type);
-    mix(op.prim);
-    mix(op.reduce);
-    mix(std::bit_cast<uint64_t>(op.imm));
-    for (int a : op.args) mix(a);
-    mix(hash_access(op.args.size(), op.access));
+  put(params.size());
+  for (const auto& [label, dtype, read, written] : params) put(dtype), put(read), put(written);
+  if (sized_at_launch(k))
+    put(extents.size());
+  else
+    list(extents);
+  put(row_dims), put(kind), put(vector), put(chunk), put(grain), put(stream);
+  put(ops.size());
+  for (const auto& [op, type, prim, reduce, imm, args, access] : ops) {
+    const auto& [param, offset, strides] = access;
+    put(op), put(type), put(prim), put(reduce), put(std::bit_cast<uint64_t>(imm));
+    list(args);
+    put(param), put(offset);
+    list(strides);
   }
-  return mix(k.ops.size());
+}
+
+uint64_t structural_hash(const KernelProgram& k) {
+  uint64_t h = hash_text("kernel");
+  each_structural_number(k, [&](auto v) { h = hash_combine(h, static_cast<uint64_t>(v)); });
+  return h;
+}
+
+std::string structural_text(const KernelProgram& k) {
+  std::string out;
+  each_structural_number(k, [&](auto v) {
+    out += std::to_string(static_cast<int64_t>(v));
+    out += ' ';
+  });
+  return out;
 }
 
 bool structurally_equal(const KernelProgram& a, const KernelProgram& b) {
@@ -301,27 +310,6 @@ bool structurally_equal(const KernelProgram& a, const KernelProgram& b) {
   bool same_extents = any_extents ? a.extents.size() == b.extents.size() : a.extents == b.extents;
   return same_extents && a.row_dims == b.row_dims && a.schedule == b.schedule &&
          equal(a.params, b.params, same_param) && equal(a.ops, b.ops, same_op);
-}
-
-std::string structural_text(const KernelProgram& k) {
-  std::string out;
-  auto put = [&](auto v) { out += std::to_string(static_cast<int64_t>(v)) + " "; };
-  for (const KernelParam& p : k.params) {
-    out += std::string(name_of(p.dtype)) + (p.read ? " r" : "") + (p.written ? " w" : "") + ", ";
-  }
-  out += "\n" + std::string(name_of(k.schedule.kind)) + " ";
-  put(k.schedule.vector), put(k.schedule.chunk), put(k.schedule.grain), put(k.row_dims);
-  for (int64_t e : k.extents) put(sized_at_launch(k) ? 0 : e);
-  for (const KernelOp& op : k.ops) {
-    out += "\n" + std::to_string(static_cast<int>(op.kind)) + " " + std::string(name_of(op.type)) +
-           " " + std::string(name_of(op.prim)) + " " + std::string(name_of(op.reduce)) + " ";
-    put(std::bit_cast<int64_t>(op.imm));
-    for (int a : op.args) put(a);
-    out += "| ";
-    put(op.access.param), put(op.access.offset);
-    for (int64_t s : op.access.strides) put(s);
-  }
-  return out;
 }
 
 void verify(const KernelProgram& k) { Verifier(k).run(); }

@@ -207,6 +207,8 @@ class PlanVerifier {
       need(seg.n >= 0, who, "n is not negative");
       for (size_t i = 0; i < seg.args.size(); ++i) {
         check_ref(seg.args[i], s, who);
+        need(!k.schedule.stream || seg.args[i].byte_offset % 64 == 0, who,
+             "arguments of a kernel that streams are 64-byte aligned");
         const PlanBuffer& b = plan_.buffers[seg.args[i].buffer];
         need(b.type.dtype == k.params[i].dtype, who,
              "parameter " + k.params[i].name + " and " + buffer_name(seg.args[i].buffer) +

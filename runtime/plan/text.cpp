@@ -236,7 +236,8 @@ PlanStep read_step(Reader& in, const Plan& plan) {
 }  // namespace
 
 std::string print(const Plan& plan) {
-  std::string out = "plan " + quote(plan.graph) + " {\n";
+  std::string out =
+      "plan " + quote(plan.graph) + " version " + std::to_string(kPlanVersion) + " {\n";
   out += "  arena " + std::to_string(plan.arena_bytes) + " of " +
          std::to_string(plan.sum_of_temporaries) + "\n\n";
   out += buffers_text(plan) + "\n";
@@ -251,6 +252,11 @@ Plan parse_plan(std::string_view text) {
   Plan plan;
   in.expect_word("plan");
   plan.graph = in.quoted("the graph's name, quoted");
+  int64_t version = in.accept_word("version") ? in.integer("the plan's version") : 1;
+  if (version != kPlanVersion)
+    in.fail_meaning("a plan of version " + std::to_string(version) + "; expected version " +
+                    std::to_string(kPlanVersion) +
+                    ": make it again from its model with this fusec");
   in.expect("{");
   in.expect_word("arena");
   plan.arena_bytes = in.integer("arena bytes");

@@ -186,7 +186,7 @@ std::string print_kernel(const KernelProgram& k, const std::string& indent) {
   out += in + "domain   " + str(k.extents) + " rows " + std::to_string(k.row_dims) + "\n";
   out += in + "schedule " + std::string(name_of(s.kind)) + " vector " + std::to_string(s.vector);
   if (s.chunk != 0) out += " chunk " + std::to_string(s.chunk);
-  out += " grain " + std::to_string(s.grain) + "\n";
+  out += " grain " + std::to_string(s.grain) + (s.stream ? " stream\n" : "\n");
   size_t name_width = 0, left_width = 0, body_width = 0;
   for (const KernelParam& p : k.params) name_width = std::max(name_width, name_text(p.name).size());
   for (const KernelParam& p : k.params) {
@@ -229,6 +229,7 @@ KernelProgram read_kernel(Reader& in) {
   if (in.accept_word("chunk")) k.schedule.chunk = in.integer("elements a unit");
   in.expect_word("grain");
   k.schedule.grain = in.integer("work units a task");
+  k.schedule.stream = in.accept_word("stream");
   while (in.accept_word("param")) {
     KernelParam p;
     p.name = in.name("the parameter's name");

@@ -75,8 +75,8 @@ TEST_CASE("pointwise table, gradients") {
 }
 
 TEST_CASE("casts") {
-  for (DType from : {f32, bf16, i32, i64, u8})
-    for (DType to : {f32, bf16, f64, i32, i64, b8}) {
+  for (DType from : {f32, f64, bf16, f16, i64, i32, u8, b8})
+    for (DType to : {f32, f64, bf16, f16, i64, i32, u8, b8}) {
       CAPTURE(name_of(from));
       CAPTURE(name_of(to));
       Graph g;
@@ -161,6 +161,25 @@ TEST_CASE("contractions of every operand order") {
   }
 }
 
+TEST_CASE("contractions on every float type, an empty sum among them") {
+  for (DType t : {f32, f64, bf16, f16})
+    for (const char* labels : {"mk,kn->mn", "km,nk->nm", "mk,k->m"})
+      for (int64_t k : {0, 1, 37}) {
+        CAPTURE(name_of(t));
+        CAPTURE(labels);
+        Graph g;
+        bool vector = std::string(labels) == "mk,k->m";
+        Tensor a = g.input("a", labels[0] == 'k' ? Shape{k, 9} : Shape{9, k}, t);
+        Tensor b = g.input("b", vector ? Shape{k} : labels[3] == 'k' ? Shape{k, 40} : Shape{40, k},
+                           t);
+        Tensor c = einsum(labels, a, b);
+        std::vector<Tensor> wanted = {c};
+        for (const Tensor& d : grad(sum(cast(c, f32)), {a, b})) wanted.push_back(d);
+        // One rounding of each stored result: half a step of its type.
+        agree(g, wanted, {.tolerance = t == bf16 ? 0x1p-8 : t == f16 ? 0x1p-11 : 1e-5});
+      }
+}
+
 TEST_CASE("gather and scatter, with skipped and repeated rows") {
   Graph g;
   Tensor table = g.input("table", {9, 5});
@@ -186,6 +205,14 @@ TEST_CASE("attention, forward and backward") {
       agree(g, grad(sum(square(o) * o), {q, k, v}),
             {.tolerance = 3e-5});  // two chained softmax passes
     }
+  for (DType t : {bf16, f16}) {
+    CAPTURE(name_of(t));
+    Graph g;
+    Tensor q = g.input("q", {1, 9, 2, 8}, t), k = g.input("k", {1, 9, 1, 8}, t);
+    // o is rounded to its type before the backward pass reads it: a step or two of it.
+    agree(g, {attention(q, k, k), grad(sum(cast(attention(q, k, k), f32)), {q})[0]},
+          {.lo = -1, .hi = 1, .tolerance = t == bf16 ? 0x1p-6 : 0x1p-9, .floor = 0.1});
+  }
   Graph g;
   Tensor q = g.input("q", {1, 12, 2, 8}), cu = g.input("cu", {4}, i32);
   Tensor o = attention(q, q, q, {.cu_seqlens = cu});

@@ -67,6 +67,12 @@ fusec.graph "ops" {
   %o, %lse = fusec.attention(%q, %k, %k) {causal = false, scale = 0.25 : f64, softcap = 0.0 : f64} : (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>) -> (tensor<2x8x4x16xf32>, tensor<2x4x8xf32>)
   // CHECK-NEXT: fusec.attention_grad(
   %dq, %dk, %dv = fusec.attention_grad(%o, %q, %k, %k, %o, %lse) {causal = false, scale = 0.25 : f64, softcap = 0.0 : f64} : (tensor<2x8x4x16xf32>, tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<2x8x4x16xf32>, tensor<2x4x8xf32>) -> (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>)
+  // CHECK-NEXT: fusec.cumsum 1(%{{.*}}) : tensor<4x8xf32> to tensor<4x8xf32>
+  %run = fusec.cumsum 1 (%x) : tensor<4x8xf32> to tensor<4x8xf32>
+  // CHECK-NEXT: fusec.cumsum 0 reverse(%{{.*}}) : tensor<4x8xf32> to tensor<4x8xf32>
+  %back = fusec.cumsum 0 reverse (%run) : tensor<4x8xf32> to tensor<4x8xf32>
+  // CHECK-NEXT: fusec.top_k 3(%{{.*}}) : (tensor<4x8xf32>) -> (tensor<4x3xf32>, tensor<4x3xi32>)
+  %best, %place = fusec.top_k 3 (%back) : (tensor<4x8xf32>) -> (tensor<4x3xf32>, tensor<4x3xi32>)
   // CHECK-NEXT: fusec.assign %{{.*}}, %{{.*}} : tensor<4x8xf32>, tensor<4x8xf32>
   fusec.assign %m, %broadcast : tensor<4x8xf32>, tensor<4x8xf32>
   // CHECK-NEXT: fusec.output "cast" %{{.*}} : tensor<4x8xbf16>

@@ -199,7 +199,7 @@ fusec.graph "attention" {
   %k = fusec.input "k" : tensor<1x8x3x16xf32>
   %o, %lse = fusec.attention(%q, %k, %k) {causal = true, scale = 1.0 : f64, softcap = 0.0 : f64} : (tensor<1x8x4x16xf32>, tensor<1x8x3x16xf32>, tensor<1x8x3x16xf32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
 }
-// CHECK: attention.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}attention: expected q [B, T, H, d], k and v [B, S, KV, d] of one float dtype, H a multiple of KV, found f32[1, 8, 4, 16], f32[1, 8, 3, 16], f32[1, 8, 3, 16]
+// CHECK: attention.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}attention: expected q [B, T, H, d], k and v [B, S, KV, d], all f32, bf16 or f16, H a multiple of KV (naive_attention takes f64), found f32[1, 8, 4, 16], f32[1, 8, 3, 16], f32[1, 8, 3, 16]
 
 //--- attention_documents.mlir
 fusec.graph "attention_documents" {
@@ -231,6 +231,27 @@ fusec.graph "assign_type" {
   fusec.assign %w, %x : tensor<16x8xf32>, tensor<4x8xf32>
 }
 // CHECK: assign_type.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}expected a value of type 'tensor<16x8xf32>'
+
+//--- cumsum_axis.mlir
+fusec.graph "cumsum_axis" {
+  %x = fusec.input "x" : tensor<4x8xf32>
+  %c = fusec.cumsum 2 (%x) : tensor<4x8xf32> to tensor<4x8xf32>
+}
+// CHECK: cumsum_axis.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}cumsum: expected an axis below 2, found 2
+
+//--- top_k_size.mlir
+fusec.graph "top_k_size" {
+  %x = fusec.input "x" : tensor<4x8xf32>
+  %v, %i = fusec.top_k 9 (%x) : (tensor<4x8xf32>) -> (tensor<4x9xf32>, tensor<4x9xi32>)
+}
+// CHECK: top_k_size.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}top_k: expected 1 <= k <= the size of the last axis, found k = 9 of f32[4, 8]
+
+//--- philox_type.mlir
+fusec.graph "philox_type" {
+  %x = fusec.input "x" : tensor<4xf32>
+  %p = fusec.map philox(%x, %x) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+}
+// CHECK: philox_type.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}philox: expected an i64 key and counter, found f32[4] and f32[4]
 
 //--- kernel_segments.mlir
 fusec.graph "kernel_segments" {

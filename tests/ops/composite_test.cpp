@@ -3,6 +3,7 @@
 
 #include "fusec/ops/composite.h"
 #include "fusec/ops/loss.h"
+#include "fusec/ops/loss.h"
 #include "fusec/ops/moe.h"
 #include "fusec/ops/random.h"
 #include "fusec/ops/views.h"

@@ -254,7 +254,7 @@ TEST_CASE("syntax errors say line, found and expected") {
     CHECK(e.message() == "line 7: unknown primitive \"exq\"");
   }
   try {
-    parse_plan("plan \"x\" {\n  arena ten of 3\n}");
+    parse_plan("plan \"x\" version 2 {\n  arena ten of 3\n}");
     FAIL("accepted arena ten");
   } catch (const Error& e) {
     CHECK(e.message() == "line 2: found \"ten\", expected arena bytes (a 64-bit integer)");
@@ -279,7 +279,7 @@ TEST_CASE("truncated and mutated text never crashes the reader") {
     read_garbage(mutated);
   }
   read_garbage(std::string(1000, '\0'));
-  read_garbage("plan \"\" { arena 1 of 1 buffers { b0 : input \"a\" f32[" + std::string(9999, '9'));
+  read_garbage("plan \"\" version 2 { arena 1 of 1 buffers { b0 : input \"a\" f32[" + std::string(9999, '9'));
 }
 
 TEST_CASE("verify refuses broken plans, naming the rule") {

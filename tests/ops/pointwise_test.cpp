@@ -27,7 +27,7 @@ const std::vector<Row>& rows() {
 #define FUSEC_BINARY(name, doc, value, grad_a, grad_b, cost, lo, hi) \
   {Pointwise::name, #name, 2, {#grad_a, #grad_b}, lo, hi},
 #define FUSEC_COMPARE(name, doc, value, cost, lo, hi) {Pointwise::name, #name, 2, {}, lo, hi},
-#define FUSEC_BITS(name, ...)  // tested beside the generator itself, in random_ops_test.cpp
+#define FUSEC_BITS(name, ...)  // tested with the random numbers made of it
 #define FUSEC_TERNARY(name, doc, value, grad_a, grad_b, grad_c, cost, lo, hi) \
   {Pointwise::name, #name, 3, {#grad_a, #grad_b, #grad_c}, lo, hi},
 #include "fusec/ops/pointwise.def"

@@ -49,7 +49,7 @@ fusec.graph "gemm" {
 // CHECK: fusec.library "gemm"(%[[TS]], %[[US]]) {{.*}}batch = 2 {{.*}}k = 1 :
 
 //--- calls.mlir
-// Attention, gather and scatter become calls; pointwise ops, reductions and concat stay.
+// Attention, gather, scatter, cumsum and top_k become calls; pointwise ops, reductions and concat stay.
 fusec.graph "calls" {
   %q = fusec.input "q" : tensor<1x8x4x16xf32>
   %k = fusec.input "k" : tensor<1x8x2x16xf32>
@@ -61,6 +61,10 @@ fusec.graph "calls" {
   %sum = fusec.scatter add(%table, %index, %rows) : (tensor<100x32xf32>, tensor<2x5xi32>, tensor<2x5x32xf32>) -> tensor<100x32xf32>
   %e = fusec.map exp(%sum) : (tensor<100x32xf32>) -> tensor<100x32xf32>
   %s = fusec.reduce sum(%e) axes [1] : tensor<100x32xf32> to tensor<100xf32>
+  %run = fusec.cumsum 1 reverse (%k) : tensor<1x8x2x16xf32> to tensor<1x8x2x16xf32>
+  %best, %place = fusec.top_k 5 (%s) : (tensor<100xf32>) -> (tensor<5xf32>, tensor<5xi32>)
+  fusec.output "run" %run : tensor<1x8x2x16xf32>
+  fusec.output "best" %best : tensor<5xf32>
   fusec.output "o" %o : tensor<1x8x4x16xf32>
   fusec.output "s" %s : tensor<100xf32>
 }
@@ -70,3 +74,5 @@ fusec.graph "calls" {
 // CHECK: fusec.library "scatter"({{.*}}) {count = 10 : i64, {{.*}}mode = "add"
 // CHECK: fusec.map exp
 // CHECK: fusec.reduce sum
+// CHECK: fusec.library "cumsum"({{.*}}) {inner = 32 : i64, n = 8 : i64, outer = 1 : i64, reverse = 1 : i64, type = "f32"}
+// CHECK: fusec.library "top_k"({{.*}}) {k = 5 : i64, n = 100 : i64, rows = 1 : i64, type = "f32"} {{.*}} -> (tensor<5xf32>, tensor<5xi32>)

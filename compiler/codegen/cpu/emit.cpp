@@ -56,6 +56,8 @@ void Emitter::emit() {
     case ScheduleKind::columns: emit_columns(); break;
     case ScheduleKind::flat_reduce: emit_flat_reduce(); break;
   }
+  // Stores past the caches are not ordered with what tells other threads that they are done.
+  if (kernel_.schedule.stream) LLVM::FenceOp::create(b_, loc_, LLVM::AtomicOrdering::seq_cst, "");
   LLVM::ReturnOp::create(b_, loc_, mlir::ValueRange{});
 }
 

@@ -95,6 +95,7 @@ class Emitter {
   mlir::Value stored_value(int op, Point& p);
   void store(int op, mlir::Value packed, const Point& p);
   mlir::Value load_lanes(mlir::Value pointer, mlir::Type element, int64_t stride, const Point& p);
+  bool streams(int op, mlir::Value packed) const;
   void store_lanes(mlir::Value pointer, mlir::Value v, int64_t stride, const Point& p);
   mlir::Value widen(mlir::Value packed, DType t);
   mlir::Value narrow(mlir::Value value, DType t);

@@ -139,13 +139,31 @@ void Emitter::store(int op, Value packed, const Point& p) {
   locate(param.name + "_at");
   Value pointer = address(op, p);
   bool vector = mlir::isa<mlir::VectorType>(packed.getType());
-  if (!vector || (stride == 1 && p.valid == p.width)) {
+  if (vector && stride == 1 && p.valid == p.width && streams(op, packed)) {
+    int bytes = p.width * bytes_of(element);
+    auto made = LLVM::StoreOp::create(b_, loc_, packed, pointer, std::min(bytes, 64));
+    made.setNontemporal(true);
+  } else if (!vector || (stride == 1 && p.valid == p.width)) {
     LLVM::StoreOp::create(b_, loc_, packed, pointer, align);
   } else if (stride == 1) {
     LLVM::MaskedStoreOp::create(b_, loc_, packed, pointer, lane_mask(p.width, p.valid), align);
   } else {
     store_lanes(pointer, packed, stride, p);
   }
+}
+
+// Whether a store of whole vectors may go past the caches: every one of them is aligned. A vector of
+// a work unit starts at a multiple of its own length, so the rest of the address decides.
+bool Emitter::streams(int op, Value packed) const {
+  if (!kernel_.schedule.stream) return false;
+  auto type = mlir::cast<mlir::VectorType>(packed.getType());
+  const KernelOp& store = kernel_.ops[op];
+  int64_t size = bytes_of(type.getElementType()), bytes = size * type.getNumElements();
+  if (bytes < 16 || store.access.offset * size % 64 != 0) return false;
+  const std::vector<int64_t>& strides = facts_.ops[op].strides;
+  for (size_t d = 0; d + 1 < strides.size(); ++d)
+    if (strides[d] * size % 64 != 0) return false;
+  return true;
 }
 
 void Emitter::store_lanes(Value pointer, Value v, int64_t stride, const Point& p) {

@@ -120,8 +120,9 @@ struct AttentionOptions {
   double softcap = 0;          // 0: none
   Tensor cu_seqlens;           // optional i32 [n + 1]: B must be 1, attention stays inside documents
 };
-// q [B, T, H, d], k and v [B, S, KV, d] with H a multiple of KV -> [B, T, H, d]. Online softmax
-// in O(T) memory (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022).
+// q [B, T, H, d], k and v [B, S, KV, d] with H a multiple of KV -> [B, T, H, d]; f32, bf16 or
+// f16, softmax in f32. Online softmax in O(T) memory (Milakov and Gimelshein 2018; FlashAttention,
+// Dao et al. 2022).
 FUSEC_API Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions options = {});
 
 }  // namespace fusec

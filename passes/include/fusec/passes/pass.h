@@ -20,12 +20,14 @@ struct PassContext {
   bool bf16 = false;  // precision policy of GEMM and attention operands
   std::vector<Decision> decisions;
 
-  // All that is set above, as text: plans are kept on disk under it, so a field that is missing
-  // here gives its users the plan of another setting.
+  // All that decides about a plan, as text: plans are kept on disk under it. The bindings name all
+  // fields, so that a field that is added does not compile here before it has its place.
   std::string settings() const {
-    std::string out = target.name;
-    for (int64_t v : {target.reduce_chunk, int64_t{target.max_kernel_params},
-                      int64_t{target.max_kernel_ops}, int64_t{fuse}, int64_t{bf16}})
+    const auto& [on, fuse_kernels, narrow, made] = *this;
+    const auto& [name, cache, chunk, params, ops] = on;
+    std::string out = name;
+    for (int64_t v : {cache, chunk, int64_t{params}, int64_t{ops}, int64_t{fuse_kernels},
+                      int64_t{narrow}})
       out += " " + std::to_string(v);
     return out;
   }

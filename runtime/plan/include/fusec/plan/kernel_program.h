@@ -89,6 +89,9 @@ struct KernelSchedule {
   int vector = 16;    // lanes of one step; a power of two
   int64_t chunk = 0;  // flat_reduce: elements a unit
   int64_t grain = 1;  // fewest work units worth one task
+  // Whole vectors are stored past the caches: what the kernel touches does not fit there, so reading
+  // a line only to overwrite it would waste a third of the traffic. Arguments are 64-byte aligned.
+  bool stream = false;
   bool operator==(const KernelSchedule&) const = default;
 };
 

@@ -125,6 +125,10 @@ struct Plan {
 // internal Error that names the step and the rule.
 FUSEC_API void verify(const Plan& plan);
 
+// The version of the text form, on its first line: plan "name" version 2 { ... }. It grows with every
+// change of meaning, and no other version is read.
+inline constexpr int kPlanVersion = 2;
+
 // Text form and back; parse(print(p)) prints the same text. Throws a user Error with line number.
 FUSEC_API std::string print(const Plan& plan);
 FUSEC_API std::string print(const KernelProgram& kernel);
