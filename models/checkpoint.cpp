@@ -1,183 +1,163 @@
-// Safetensors files to named tensors and back; see checkpoint.h.
+// Executables to safetensors files and back; see checkpoint.h.
 #include "fusec/models/checkpoint.h"
 
-#include <algorithm>
+#include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
-#include <set>
 
-#include "fusec/base/nearest.h"
-#include "fusec/io/file.h"
+#include "fields.h"
+#include "fusec/io/safetensors.h"
+#include "match_tensors.h"
 
 namespace fusec::models {
 namespace {
 
-using nlohmann::json;
+constexpr const char* kFormat = "fusec-checkpoint";
+constexpr const char* kStatePrefix = "optimizer.";
 
-struct TypeName {
-  const char* name;
-  DType type;
-};
-constexpr TypeName kTypes[] = {{"F64", f64}, {"F32", f32}, {"BF16", bf16}, {"F16", f16},
-                               {"I64", i64}, {"I32", i32}, {"U8", u8},     {"BOOL", b8}};
-// The format's own limit on the header.
-constexpr uint64_t kMaxHeader = 100'000'000;
-
-[[noreturn]] void broken(const std::string& path, const std::string& what) {
-  fail_user(path + " is not a sound safetensors file: " + what +
-            "; it may be cut short or damaged, write or copy it again");
+bool is_checkpoint(const io::SafetensorsHeader& header) {
+  auto it = header.metadata.find("format");
+  return it != header.metadata.end() && it->second == kFormat;
 }
 
-// " (did you mean ...?)", or nothing: a model has too many names to list them all.
-std::string hint(const std::string& name, const std::vector<std::string>& known) {
-  std::string near = nearest(name, known);
-  return near.empty() ? "" : " (did you mean \"" + near + "\"?)";
-}
-
-NamedTensor parse_tensor(const std::string& path, const std::string& name, const json& entry,
-                         std::string_view payload, uint64_t& begin) {
-  NamedTensor tensor{name, {}, {}};
-  std::string type = entry.at("dtype").get<std::string>();
-  auto known = std::find_if(std::begin(kTypes), std::end(kTypes),
-                            [&](const TypeName& t) { return type == t.name; });
-  if (known == std::end(kTypes)) broken(path, name + " has unknown element type " + type);
-  tensor.type.dtype = known->type;
-  uint64_t bytes = static_cast<uint64_t>(size_of(known->type));
-  for (const json& size : entry.at("shape")) {
-    int64_t n = size.get<int64_t>();
-    uint64_t product = 0;
-    if (n < 0 || __builtin_mul_overflow(bytes, static_cast<uint64_t>(n), &product)) {
-      broken(path, name + " has an impossible shape");
+// The buffers that a file holds, by their names in the file. States only with `states`.
+std::vector<WantedTensor> wanted_tensors(const Executable& exe, bool states) {
+  std::vector<WantedTensor> wanted;
+  for (const PlanBuffer& buffer : exe.plan().buffers) {
+    if (buffer.cls == BufferClass::parameter) {
+      wanted.push_back({buffer.name, buffer.name, buffer.type});
+    } else if (states && buffer.cls == BufferClass::state) {
+      wanted.push_back({kStatePrefix + buffer.name, buffer.name, buffer.type});
     }
-    bytes = product;
-    tensor.type.shape.push_back(n);
   }
-  begin = entry.at("data_offsets").at(0).get<uint64_t>();
-  uint64_t end = entry.at("data_offsets").at(1).get<uint64_t>();
-  if (begin > end || end > payload.size()) {
-    broken(path, name + " lies outside the file's " + std::to_string(payload.size()) + " bytes");
+  return wanted;
+}
+
+void write(const Executable& exe, const std::string& path, const std::vector<WantedTensor>& tensors,
+           const std::map<std::string, std::string>& metadata, bool checkpoint) {
+  std::vector<io::NamedType> types;
+  for (const WantedTensor& t : tensors) types.push_back({t.name, t.type});
+  std::string bytes;
+  auto bytes_of = [&](size_t i) -> std::string_view {
+    bytes.resize(static_cast<size_t>(tensors[i].type.bytes()));
+    exe.read(tensors[i].buffer, bytes.data(), bytes.size());
+    if (checkpoint && !all_finite(bytes, tensors[i].type.dtype)) {
+      fail_user(
+          path + ": not written: " + tensors[i].name +
+          " holds NaN or infinity, and no run can go on from that; an earlier checkpoint can");
+    }
+    return bytes;
+  };
+  io::write_safetensors(path, types, metadata, bytes_of, checkpoint);
+}
+
+const std::string& entry(const io::SafetensorsReader& file, const char* key) {
+  auto it = file.header().metadata.find(key);
+  if (it == file.header().metadata.end()) {
+    fail_user(file.path() + ": a checkpoint without \"" + key +
+              "\" in its metadata; it was edited, use another one");
   }
-  if (end - begin != bytes) {
-    broken(path, name + " " + tensor.type.str() + " needs " + std::to_string(bytes) +
-                     " bytes, found " + std::to_string(end - begin));
+  return it->second;
+}
+
+void check_version(const io::SafetensorsReader& file) {
+  if (!is_checkpoint(file.header())) {
+    fail_user(file.path() + ": holds tensors but is no checkpoint (no \"format\": \"" + kFormat +
+              "\"): a run cannot go on from it; --init takes its weights for a new run");
   }
-  tensor.data = payload.substr(begin, bytes);
-  return tensor;
+  const std::string& version = entry(file, "version");
+  if (version == std::to_string(kCheckpointVersion)) return;
+  fail_user(file.path() + ": checkpoint of version " + io::excerpt(version) +
+            ", this program reads version " + std::to_string(kCheckpointVersion) +
+            ": resume with the program that wrote it, or start anew with --init=" + file.path());
+}
+
+std::map<std::string, std::string> parse_run(const std::string& text, const std::string& name) {
+  const nlohmann::json json = io::parse_json(text, name, 1);
+  if (!json.is_object()) fail_user(name + ": is " + io::describe(json) + ", expected an object");
+  std::map<std::string, std::string> run;
+  for (const auto& [key, value] : json.items()) {
+    if (!value.is_string()) {
+      fail_user(name + ": \"" + io::excerpt(key) + "\" is " + io::describe(value) +
+                ", expected a string");
+    }
+    run[key] = value.get<std::string>();
+  }
+  return run;
 }
 
 }  // namespace
 
-void write_safetensors(const std::string& path, const Checkpoint& checkpoint) {
-  nlohmann::ordered_json header;
-  if (!checkpoint.metadata.empty()) header["__metadata__"] = checkpoint.metadata;
-  uint64_t offset = 0;
-  for (const NamedTensor& t : checkpoint.tensors) {
-    if (static_cast<int64_t>(t.data.size()) != t.type.bytes()) {
-      fail_internal("write_safetensors: " + t.name + " " + t.type.str() + " holds " +
-                    std::to_string(t.data.size()) + " bytes");
-    }
-    auto known = std::find_if(std::begin(kTypes), std::end(kTypes),
-                              [&](const TypeName& row) { return row.type == t.type.dtype; });
-    if (header.contains(t.name)) {
-      fail_internal("write_safetensors: two tensors named " + t.name);
-    }
-    header[t.name] = {{"dtype", known->name},
-                      {"shape", t.type.shape},
-                      {"data_offsets", {offset, offset + t.data.size()}}};
-    offset += t.data.size();
-  }
-  std::string text = header.empty() ? "{}" : header.dump();
-  text.append((8 - text.size() % 8) % 8, ' ');  // the payload starts aligned
-  std::string bytes;
-  bytes.reserve(8 + text.size() + offset);
-  for (int i = 0; i < 8; ++i) bytes += static_cast<char>(text.size() >> (8 * i));
-  bytes += text;
-  for (const NamedTensor& t : checkpoint.tensors) bytes += t.data;
-  io::write_file(path, bytes);
-}
-
-Checkpoint read_safetensors(const std::string& path) {
-  std::string bytes = io::read_file(path, uint64_t{1} << 40);
-  if (bytes.size() < 8) broken(path, "it has " + std::to_string(bytes.size()) + " bytes");
-  uint64_t size = 0;
-  for (int i = 0; i < 8; ++i) size |= uint64_t{static_cast<unsigned char>(bytes[i])} << (8 * i);
-  if (size > kMaxHeader || size > bytes.size() - 8) {
-    broken(path, "its header claims " + std::to_string(size) + " bytes of " +
-                     std::to_string(bytes.size()));
-  }
-  std::string_view payload = std::string_view(bytes).substr(8 + size);
-  Checkpoint checkpoint;
-  std::vector<std::pair<uint64_t, size_t>> order;  // begin -> tensor
-  try {
-    json header = json::parse(bytes.begin() + 8, bytes.begin() + 8 + static_cast<int64_t>(size));
-    for (const auto& [name, entry] : header.items()) {
-      if (name == "__metadata__") {
-        checkpoint.metadata = entry.get<std::map<std::string, std::string>>();
-        continue;
-      }
-      uint64_t begin = 0;
-      checkpoint.tensors.push_back(parse_tensor(path, name, entry, payload, begin));
-      order.emplace_back(begin, checkpoint.tensors.size() - 1);
-    }
-  } catch (const json::exception& e) {
-    broken(path, std::string("its header does not parse (") + e.what() + ")");
-  }
-  std::sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
-    if (a.first != b.first) return a.first < b.first;
-    return checkpoint.tensors[a.second].data.size() < checkpoint.tensors[b.second].data.size();
-  });
-  uint64_t at = 0;
-  for (auto [begin, index] : order) {
-    if (begin != at) broken(path, "its tensors overlap or leave a gap");
-    at += checkpoint.tensors[index].data.size();
-  }
-  if (at != payload.size()) broken(path, "it has bytes that no tensor owns");
-  return checkpoint;
-}
-
 void save_parameters(const Executable& exe, const std::string& path,
                      std::map<std::string, std::string> metadata) {
-  Checkpoint checkpoint{{}, std::move(metadata)};
-  for (const PlanBuffer& buffer : exe.plan().buffers) {
-    if (buffer.cls != BufferClass::parameter) continue;
-    NamedTensor tensor{buffer.name, buffer.type, std::string(buffer.type.bytes(), '\0')};
-    exe.read(buffer.name, tensor.data.data(), tensor.data.size());
-    checkpoint.tensors.push_back(std::move(tensor));
-  }
-  write_safetensors(path, checkpoint);
+  write(exe, path, wanted_tensors(exe, false), metadata, false);
 }
 
-std::map<std::string, std::string> load_parameters(Executable& exe, const std::string& path) {
-  Checkpoint checkpoint = read_safetensors(path);
-  std::map<std::string, const NamedTensor*> found;
-  std::vector<std::string> stored;
-  for (const NamedTensor& t : checkpoint.tensors) {
-    found[t.name] = &t;
-    stored.push_back(t.name);
-  }
-  std::set<std::string> wanted;
-  for (const PlanBuffer& buffer : exe.plan().buffers) {
-    if (buffer.cls != BufferClass::parameter) continue;
-    wanted.insert(buffer.name);
-    auto it = found.find(buffer.name);
-    if (it == found.end()) {
-      fail_user(path + " has no tensor \"" + buffer.name + "\"" + hint(buffer.name, stored));
+Import load_parameters(Executable& exe, const std::string& path) {
+  io::SafetensorsReader file(path);
+  Import import{file.header().metadata, {}};
+  const std::string ignored = is_checkpoint(file.header()) ? kStatePrefix : "";
+  for (const TensorMatch& m :
+       match_tensors(file, wanted_tensors(exe, false), Conversion::floats, ignored)) {
+    const std::string bytes =
+        convert_floats(file.read(*m.source), m.source->type.dtype, m.target.type.dtype);
+    if (m.source->type.dtype != m.target.type.dtype) {
+      ++import.converted[std::string(name_of(m.source->type.dtype)) + " -> " +
+                         std::string(name_of(m.target.type.dtype))];
     }
-    if (!(it->second->type == buffer.type)) {
-      fail_user(path + ": tensor \"" + buffer.name + "\" is " + it->second->type.str() +
-                ", the model expects " + buffer.type.str());
+    exe.write(m.target.buffer, bytes.data(), bytes.size());
+  }
+  return import;
+}
+
+CheckpointInfo read_checkpoint_info(const std::string& path) {
+  io::SafetensorsReader file(path);
+  check_version(file);
+  return {parse_config(entry(file, "model"), path + ": model"), entry(file, "tokenizer"),
+          parse_train_state(entry(file, "state"), path + ": state"),
+          parse_run(entry(file, "run"), path + ": run")};
+}
+
+void save_checkpoint(const Executable& exe, const std::string& path, const CheckpointInfo& info) {
+  write(exe, path, wanted_tensors(exe, true),
+        {{"format", kFormat},
+         {"version", std::to_string(kCheckpointVersion)},
+         {"model", config_text(info.model)},
+         {"tokenizer", info.tokenizer},
+         {"state", train_state_text(info.state)},
+         {"run", nlohmann::json(info.run).dump()}},
+        true);
+}
+
+void load_checkpoint(Executable& exe, const std::string& path) {
+  io::SafetensorsReader file(path);
+  check_version(file);
+  for (const TensorMatch& m :
+       match_tensors(file, wanted_tensors(exe, true), Conversion::none, "")) {
+    const std::string bytes = file.read(*m.source);
+    exe.write(m.target.buffer, bytes.data(), bytes.size());
+  }
+}
+
+void refuse_changed_run(const std::string& path, const std::map<std::string, std::string>& recorded,
+                        const std::map<std::string, std::string>& now) {
+  std::string changes;
+  auto change = [&](const std::string& flag, const std::string& old, const std::string& value) {
+    changes += "\n  " + flag + ": " + old + " in the checkpoint, " + value + " now";
+  };
+  for (const auto& [flag, value] : now) {
+    auto it = recorded.find(flag);
+    if (it == recorded.end()) {
+      change(flag, "not there", value);
+    } else if (it->second != value) {
+      change(flag, it->second, value);
     }
   }
-  for (const std::string& name : stored) {
-    if (!wanted.count(name)) {
-      fail_user(path + ": tensor \"" + name + "\" is not part of the model" +
-                hint(name, {wanted.begin(), wanted.end()}));
-    }
+  for (const auto& [flag, value] : recorded) {
+    if (!now.count(flag)) change(flag, value, "not there");
   }
-  for (const std::string& name : wanted) {
-    exe.write(name, found[name]->data.data(), found[name]->data.size());
-  }
-  return checkpoint.metadata;
+  if (changes.empty()) return;
+  fail_user(path + ": the run cannot go on with other settings than it began with:" + changes +
+            "\nGive the recorded values, or start a new run (--init takes the weights along).");
 }
 
 }  // namespace fusec::models

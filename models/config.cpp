@@ -13,9 +13,14 @@ void require(bool ok, const std::string& what) {
   if (!ok) fail_user("model config: " + what);
 }
 
+// Above any model's sizes, and low enough that products of two of them stay far from overflow.
+constexpr int64_t kMaxSize = int64_t{1} << 24;
+
 void require_positive(const char* name, int64_t value) {
   require(value > 0,
           std::string(name) + " is " + std::to_string(value) + ", expected a number above 0");
+  require(value <= kMaxSize, std::string(name) + " is " + std::to_string(value) +
+                                 ", expected at most " + std::to_string(kMaxSize));
 }
 
 void require_divides(const char* small_name, int64_t small, const char* large_name, int64_t large) {
@@ -94,6 +99,7 @@ void VisionGptConfig::check() const {
   require(head_dim % 2 == 0, "head dimension " + std::to_string(head_dim) +
                                  " is odd, rotary positions need pairs; the nearest even one is " +
                                  std::to_string(head_dim + 1));
+  require_positive("sequence", sequence);
   // <bos>, the image slots, one word and <eos>.
   int64_t least = resampler.queries + 3;
   require(sequence >= least, "sequence is " + std::to_string(sequence) + ", expected at least " +

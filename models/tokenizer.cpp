@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "fusec/base/error.h"
 #include "fusec/base/hash.h"
 #include "fusec/base/utf8.h"
 #include "fusec/io/file.h"
+#include "fusec/io/json.h"
 
 namespace fusec::models {
 namespace {
@@ -146,21 +146,33 @@ std::string WordTokenizer::piece(int32_t id) const {
 }
 
 uint64_t WordTokenizer::hash() const {
-  uint64_t hash = hash_text(kFormat, kVersion);
-  for (const std::string& word : words_) hash = hash_combine(hash, hash_text(word));
+  uint64_t hash = fusec::hash_text(kFormat, kVersion);
+  for (const std::string& word : words_) hash = hash_combine(hash, fusec::hash_text(word));
   return hash;
 }
 
+std::string WordTokenizer::hash_text() const { return hex(hash(), 16); }
+
 void WordTokenizer::save(const std::string& path) const {
   nlohmann::ordered_json json = {
-      {"format", kFormat}, {"version", kVersion}, {"hash", hex(hash(), 16)}, {"words", words_}};
+      {"format", kFormat}, {"version", kVersion}, {"hash", hash_text()}, {"words", words_}};
   io::write_file(path, json.dump() + "\n");
 }
 
 WordTokenizer WordTokenizer::load(const std::string& path) {
-  nlohmann::json json = nlohmann::json::parse(io::read_file(path), nullptr, false);
+  return parse(io::read_file(path), path);
+}
+
+WordTokenizer WordTokenizer::parse(std::string_view text, const std::string& path) {
+  nlohmann::json json;
   try {
-    if (json.is_discarded() || json.at("format") != kFormat || json.at("version") != kVersion) {
+    json = io::parse_json(text, path, 2);
+  } catch (Error& error) {
+    error.add_note("expected a tokenizer, as a run leaves it in tokenizer.json");
+    throw;
+  }
+  try {
+    if (json.at("format") != kFormat || json.at("version") != kVersion) {
       fail_user(path + ": not a tokenizer of this format; expected \"format\": \"" + kFormat +
                 "\", \"version\": " + std::to_string(kVersion));
     }
@@ -172,7 +184,7 @@ WordTokenizer WordTokenizer::load(const std::string& path) {
     if (tokenizer.ids_.size() != tokenizer.words_.size() || too_short)
       fail_user(path + ": words repeat or are shorter than two bytes; the file was edited");
     const std::string recorded = json.at("hash").get<std::string>();
-    const std::string got = hex(tokenizer.hash(), 16);
+    const std::string got = tokenizer.hash_text();
     if (recorded != got) {
       fail_user(path + ": its words hash to " + got + " but it records " + recorded +
                 "; the file is damaged or was edited");

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "fusec/io/json.h"
+#include "fusec/io/safetensors.h"
 #include "fusec/models/init.h"
 
 namespace fusec::models {
@@ -28,6 +30,48 @@ CaptionTrainer::CaptionTrainer(TrainerOptions options, WordTokenizer tokenizer)
   options_.compile.share = nullptr;
   training_ = compile(*step.graph, step.outputs, options_.compile);
   init_parameters(training_, model, options_.seed);
+}
+
+void CaptionTrainer::save(const std::string& path, TrainState state,
+                          const std::map<std::string, std::string>& run) const {
+  state.step = steps_;
+  state.rng_key = options_.seed;
+  state.rng_counter = static_cast<uint64_t>(steps_);
+  save_checkpoint(training_, path, {options_.model, tokenizer_.hash_text(), state, run});
+}
+
+TrainState CaptionTrainer::resume(const std::string& path,
+                                  const std::map<std::string, std::string>& run) {
+  CheckpointInfo info = read_checkpoint_info(path);
+  refuse_changed_run(path, info.run, run);
+  if (info.tokenizer != tokenizer_.hash_text()) {
+    fail_user(path + ": made with tokenizer " + io::excerpt(info.tokenizer) + ", this run has " +
+              tokenizer_.hash_text() +
+              ": its token ids mean other words. Train on the captions that it was trained on");
+  }
+  const std::string recorded = config_text(info.model), now = config_text(options_.model);
+  if (recorded != now) {
+    fail_user(path + ": made for another model\n  checkpoint: " + recorded +
+              "\n  this run:   " + now + "\nGive the flags of the run that wrote it.");
+  }
+  if (info.state.rng_key != options_.seed) {
+    fail_user(path + ": made with seed " + std::to_string(info.state.rng_key) +
+              ", this run has seed " + std::to_string(options_.seed) + "; give the same one");
+  }
+  load_checkpoint(training_, path);
+  steps_ = info.state.step;
+  return info.state;
+}
+
+Import CaptionTrainer::import_weights(const std::string& path) {
+  const io::SafetensorsReader file(path);
+  auto recorded = file.header().metadata.find("tokenizer");
+  if (recorded != file.header().metadata.end() && recorded->second != tokenizer_.hash_text()) {
+    fail_user(path + ": made with tokenizer " + io::excerpt(recorded->second) + ", this run has " +
+              tokenizer_.hash_text() +
+              ": its token ids mean other words. Use weights trained on the same captions");
+  }
+  return load_parameters(training_, path);
 }
 
 Executable& CaptionTrainer::compiled(std::optional<Executable>& slot,

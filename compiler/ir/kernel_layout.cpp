@@ -5,6 +5,7 @@
 #include "kernel_layout.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace fusec::ir {
 namespace {
@@ -48,6 +49,38 @@ int lanes_for(int64_t extent, int most) {
   int lanes = 1;
   while (lanes < most && lanes < extent) lanes *= 2;
   return lanes;
+}
+
+// Work units that keep the cores of most machines busy.
+constexpr int64_t kEnoughUnits = 16;
+
+// A load that walks memory along another dimension than the rows do (a transpose) touches a cache
+// line for every element, and comes back to it only rows later. So the rows are cut: rows of `kTile`
+// elements, numbered so that those that share lines follow each other.
+//   for i: for j in [0, n): y[i, j] = x[j, i]
+//   ->  for jt: for i: for j in [0, kTile): y[i, jt * kTile + j] = x[jt * kTile + j, i]
+constexpr int64_t kTile = 64, kLeastTile = 16;
+
+void tile_transpose(KernelProgram& p) {
+  size_t last = p.extents.size() - 1, across = last;
+  for (const KernelOp& op : p.ops)
+    if (op.kind == KernelOp::Kind::load || op.kind == KernelOp::Kind::store)
+      for (size_t d = 0; d < last; ++d)
+        if (std::abs(op.access.strides[d]) == 1 && std::abs(op.access.strides[last]) > 1 &&
+            p.extents[d] >= kLeastTile)
+          across = d;
+  int64_t tile = std::min(kTile, p.extents[last]);
+  while (tile >= kLeastTile && p.extents[last] % tile != 0) --tile;
+  if (across == last || tile < kLeastTile || tile == p.extents[last]) return;
+  auto cut = [&](std::vector<int64_t>& v, int64_t outer, int64_t inner) {
+    int64_t moved = v[across];
+    v.erase(v.begin() + across);
+    v.back() = outer;
+    v.push_back(moved);
+    v.push_back(inner);
+  };
+  each_access(p, [&](Access& a) { cut(a.strides, a.strides[last] * tile, a.strides[last]); });
+  cut(p.extents, p.extents[last] / tile, tile);
 }
 
 // Work units that make a task of at least ~16K scalar operations.
@@ -125,7 +158,11 @@ std::string layout_kernel(KernelProgram& p, const std::vector<bool>& reduced, in
           if (group[d] == 1 && op.access.strides[d] != 0)
             return "a column reduction together with a result on its whole domain";
     p.row_dims = static_cast<int>(std::count(group.begin(), group.end(), 0));
-    int lanes = lanes_for(p.extents.back(), 64);
+    // The widest units that still leave enough of them: whole rows read best.
+    int64_t outer = 1;
+    for (int d = 0; d < p.row_dims; ++d) outer *= p.extents[d];
+    int lanes = lanes_for(p.extents.back(), 1024);
+    while (lanes > 64 && outer * ((p.extents.back() + lanes - 1) / lanes) < kEnoughUnits) lanes /= 2;
     p.schedule = {ScheduleKind::columns, lanes, 0, 1};
     int64_t reduced_count = 1;
     for (size_t d = 0; d < group.size(); ++d)
@@ -157,6 +194,7 @@ std::string layout_kernel(KernelProgram& p, const std::vector<bool>& reduced, in
     p.row_dims = 0;
     return "";
   }
+  tile_transpose(p);
   p.row_dims = static_cast<int>(p.extents.size()) - 1;
   p.schedule = {ScheduleKind::rows, lanes_for(p.extents.back(), 16), 0,
                 grain_for(p, p.extents.back())};

@@ -1,7 +1,6 @@
 // emoji_data: Debian's emoji font and Unicode's names -> a captioned picture set on disk:
 //   OUT/images/<id>.png, OUT/train.jsonl, OUT/val_tones.jsonl, OUT/val_unseen.jsonl
 // It needs no network: fonts-noto-color-emoji, unicode-data and unicode-cldr-core hold the data.
-#include <CLI/CLI.hpp>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -9,6 +8,7 @@
 #include <map>
 
 #include "catalog.h"
+#include "command_line.h"
 #include "fusec/base/error.h"
 #include "fusec/io/documents.h"
 #include "fusec/io/file.h"
@@ -133,10 +133,12 @@ void run(const Options& options) {
 }  // namespace fusec::examples
 
 int main(int argc, char** argv) {
-  fusec::examples::Options options;
+  using namespace fusec;
+  examples::Options options;
   CLI::App app("Draws every emoji of Unicode's list from a colour font and writes a captioned "
                "picture set: PNG images, train.jsonl, val_tones.jsonl, val_unseen.jsonl.");
-  app.add_option("--out", options.out, "Folder to write to, created if needed")->required();
+  app.allow_extras();
+  app.add_option("--out", options.out, "Folder to write to, created if needed; must be given");
   app.add_option("--size", options.size, "Side of the square pictures, in pixels")
       ->check(CLI::Range(8, 136))
       ->capture_default_str();
@@ -147,12 +149,17 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--cldr", options.cldr, "Folder with CLDR's annotations/ and annotationsDerived/")
       ->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  try {
-    fusec::examples::run(options);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "emoji_data: %s\n", error.what());
-    return 1;
-  }
-  return 0;
+  return examples::run_program("emoji_data", [&] {
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::CallForHelp& help) {
+      return app.exit(help);
+    } catch (const CLI::ParseError& error) {
+      fail_user(error.what());
+    }
+    examples::refuse_unknown(app);
+    if (options.out.empty()) fail_user("--out is required: the folder to write the pictures to");
+    examples::run(options);
+    return 0;
+  });
 }

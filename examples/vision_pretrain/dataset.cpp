@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <set>
 
+#include "fusec/base/hash.h"
 #include "fusec/base/nearest.h"
 
 namespace fusec::examples {
@@ -83,6 +84,23 @@ Dataset load_dataset(const RunOptions& o) {
   }
   if (data.train.empty()) fail_user("no caption to train on: choose a longer --seq");
   return data;
+}
+
+uint64_t hash(const Dataset& data) {
+  uint64_t hash = static_cast<uint64_t>(data.sequence);
+  auto add = [&](std::string_view text) { hash = hash_combine(hash, hash_text(text)); };
+  auto add_all = [&](const std::vector<data::CaptionedImage>& items) {
+    for (const auto& item : items) {
+      add({reinterpret_cast<const char*>(item.image.rgb.data()), item.image.rgb.size()});
+      for (const std::string* text : {&item.caption, &item.category, &item.id}) add(*text);
+    }
+  };
+  add_all(data.train);
+  for (const HeldOut& set : data.held_out) {
+    add(set.name);
+    add_all(set.items);
+  }
+  return hash;
 }
 
 models::CaptionedItems pointers(const std::vector<data::CaptionedImage>& items) {

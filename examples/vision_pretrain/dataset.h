@@ -28,6 +28,9 @@ struct Dataset {
 // Missing files, an unknown category and an empty set are user Errors.
 Dataset load_dataset(const RunOptions& options);
 
+// Of every picture, caption, category and id, in their order: equal hashes mean the same training.
+uint64_t hash(const Dataset& data);
+
 // Pointers to all items, in their order. Valid as long as `items`.
 models::CaptionedItems pointers(const std::vector<data::CaptionedImage>& items);
 

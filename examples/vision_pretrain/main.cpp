@@ -1,23 +1,28 @@
 // vision_pretrain: a folder of captioned pictures -> a vision-GPT that captions new ones.
-// Reading order: options (flags), dataset, models/trainer.h (the model), training (the loop),
-// report (what is left behind).
-#include <cstdio>
-#include <exception>
+// Reading order: options (flags), dataset, models/trainer.h (the model), start (new or resumed),
+// training (the loop), report (what is left behind).
 #include <filesystem>
+#include <fmt/format.h>
 
+#include "command_line.h"
 #include "dataset.h"
 #include "options.h"
 #include "report.h"
+#include "start.h"
 #include "tables.h"
 #include "training.h"
 
 namespace fusec::examples {
 namespace {
 
-void run(RunOptions options) {
+constexpr int kInterrupted = 130;  // as a shell reports a program that Ctrl-C ended
+
+int run(RunOptions options) {
   Dataset data = load_dataset(options);
   options.trainer.model.vocab = data.tokenizer.vocab_size();
   options.trainer.model.sequence = data.sequence;
+  options.fixed["data set (--data)"] = fmt::format("{:016x}", hash(data));
+  const std::string checkpoint = find_start(options);
   models::CaptionTrainer trainer(options.trainer, data.tokenizer);
 
   print_data_table(data, trainer);
@@ -28,23 +33,23 @@ void run(RunOptions options) {
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
   if (error) fail_user(options.out + ": cannot be created: " + error.message());
-  Metrics metrics(options.out + "/metrics.jsonl");
-  TrainingLog log = run_training(trainer, data, options, metrics);
+  const models::TrainState state = begin_run(trainer, data, options, checkpoint);
+  Metrics metrics(metrics_path(options), state.metrics_bytes);
+  const TrainingLog log = run_training(trainer, data, options, metrics, state);
+  if (log.interrupted) {
+    fmt::print("stopped after step {}; go on with\n  {}\n", log.steps, options.resume_command);
+    return kInterrupted;
+  }
   write_report(trainer, data, log, options, metrics);
+  return 0;
 }
 
 }  // namespace
 }  // namespace fusec::examples
 
 int main(int argc, char** argv) {
-  try {
+  return fusec::examples::run_program("vision_pretrain", [&] {
     auto options = fusec::examples::parse_command_line(argc, argv);
-    if (options) fusec::examples::run(std::move(*options));
-    return 0;
-  } catch (const fusec::Error& error) {
-    std::fprintf(stderr, "vision_pretrain: %s\n", error.message().c_str());
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "vision_pretrain: %s\n", error.what());
-  }
-  return 1;
+    return options ? fusec::examples::run(std::move(*options)) : 0;
+  });
 }

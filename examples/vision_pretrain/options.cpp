@@ -1,11 +1,14 @@
 // Flags to RunOptions; see options.h. Unknown flags and impossible values end in one line that
-// names the nearest valid one, on the command line and in the config file alike.
+// names the nearest valid one, on the command line and in the config file alike. Which flags a run
+// must keep when it is resumed follows from their group here.
 #include "options.h"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <fmt/format.h>
 
+#include "command_line.h"
 #include "fusec/base/nearest.h"
 
 namespace fusec::examples {
@@ -135,21 +138,93 @@ void add_run_flags(CLI::App& app, RunOptions& o, std::string& precision, bool& n
   app.add_option("--dump-dir", c.dump_dir, "Write every compiler stage of the step to this folder");
 }
 
-// The first argument that no flag took, as an Error with the nearest flag.
-void refuse_extras(const CLI::App& app) {
-  std::vector<std::string> extras = app.remaining(true);
-  if (extras.empty()) return;
-  std::vector<std::string> known;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+void add_checkpoint_flags(CLI::App& app, RunOptions& o, std::string& resume) {
+  app.option_defaults()->group("Checkpoints");
+  app.add_option(
+      "--init", o.init,
+      "Start from the weights of this .safetensors file (f32, bf16 or f16) or checkpoint; "
+      "ignored by --resume");
+  app.add_option("--resume", resume,
+                 "Go on from a checkpoint, to the very bits of a run that was never interrupted: a "
+                 "file, or the newest of a folder, or of --out if no path is given")
+      ->expected(0, 1)
+      ->configurable(false);
+  app.add_option("--save-every", o.save_every,
+                 "Steps between checkpoints in OUT/checkpoints; 0: at the end and on Ctrl-C only")
+      ->check(between(0, kMany));
+  app.add_option(
+         "--keep", o.keep,
+         "Newest checkpoints to keep, beside best.safetensors of the lowest validation loss")
+      ->check(between(1, kMany));
+}
+
+// Does `text` hold one number of T and nothing else?
+template <class T>
+bool holds(const std::string& text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && at == end;
+}
+
+// One spelling for each number: "1e-3" and "0.001" are the same setting.
+std::string canonical(const std::string& text) {
+  int64_t whole = 0;
+  uint64_t large = 0;
+  double real = 0;
+  if (holds(text, whole)) return std::to_string(whole);
+  if (holds(text, large)) return std::to_string(large);
+  if (holds(text, real)) return fmt::format("{}", real);
+  return text;
+}
+
+std::string value_of(const CLI::Option& option) {
+  if (option.get_expected_max() == 0) {  // a flag
+    return option.count() > 0 && CLI::detail::to_flag_value(option.results().back()) > 0 ? "on"
+                                                                                         : "off";
   }
-  std::string wrong = extras[0].substr(0, extras[0].find('='));
-  std::string name = wrong;
-  if (name.compare(0, 2, "--") != 0) name = "--" + name.substr(name.find_first_not_of('-'));
-  std::string near = nearest(name, known);
-  fail_user(
-      fmt::format("unknown option \"{}\" ({})", wrong,
-                  near.empty() ? "--help lists all" : fmt::format("did you mean \"{}\"?", near)));
+  return canonical(option.count() > 0 ? option.results().back() : option.get_default_str());
+}
+
+// All flags of data, model and training, and those of the run that change bits. Not the folder of
+// the data, whose contents count; and not how long the run is, where no learning rate depends on
+// it.
+std::map<std::string, std::string> fixed_settings(const CLI::App& app, const RunOptions& o) {
+  std::map<std::string, std::string> fixed;
+  const bool any_length =
+      o.schedule.kind == models::Schedule::Kind::constant && o.schedule.warmup == 0;
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name(), group = option->get_group();
+    const bool alters = group == "Data" || group == "Model" || group == "Training" ||
+                        name == "--precision" || name == "--no-fuse";
+    const bool length = name == "--steps" || name == "--minutes";
+    if (alters && name != "--data" && !(length && any_length)) fixed[name] = value_of(*option);
+  }
+  return fixed;
+}
+
+std::string quoted(const std::string& word) {
+  const bool plain = word.find_first_not_of(
+                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                         "0123456789-_=./,:+@%") == std::string::npos;
+  if (plain && !word.empty()) return word;
+  std::string text = "'";
+  for (char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+// The command line with --resume for its newest checkpoint, whatever it resumed from itself.
+std::string resume_command(int argc, char** argv, const std::string& resume) {
+  std::string command;
+  for (int i = 0; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word.compare(0, 9, "--resume=") == 0) continue;
+    if (word == "--resume") {
+      if (!resume.empty() && i + 1 < argc && argv[i + 1] == resume) ++i;
+      continue;
+    }
+    command += quoted(word) + " ";
+  }
+  return command + "--resume";
 }
 
 }  // namespace
@@ -162,7 +237,7 @@ std::optional<RunOptions> parse_command_line(int argc, char** argv) {
   // each, 3.25 against 3.55).
   o.trainer.model.label_smoothing = 0.1;
   o.trainer.compile.device = "auto";
-  std::string schedule = "cosine", precision = "f32";
+  std::string schedule = "cosine", precision = "f32", resume;
   bool no_fuse = false;
   CLI::App app(
       "Trains a small vision-GPT to caption pictures, from nothing, and shows what it learned: "
@@ -174,6 +249,7 @@ std::optional<RunOptions> parse_command_line(int argc, char** argv) {
   add_data_flags(app, o);
   add_model_flags(app, o);
   add_training_flags(app, o, schedule);
+  add_checkpoint_flags(app, o, resume);
   add_run_flags(app, o, precision, no_fuse);
   try {
     app.parse(argc, argv);
@@ -183,7 +259,8 @@ std::optional<RunOptions> parse_command_line(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     fail_user(error.what());
   }
-  refuse_extras(app);
+  const CLI::Option* config = app.get_config_ptr();
+  refuse_unknown(app, config->count() > 0 ? config->results().back() : "");
   models::check_selection(o.trainer.model, o.trainer.train);
   o.schedule.kind = models::Schedule::parse_kind(schedule);
   o.trainer.compile.precision = precision == "bf16" ? Precision::bf16 : Precision::f32;
@@ -191,6 +268,9 @@ std::optional<RunOptions> parse_command_line(int argc, char** argv) {
   CLI::Option* steps = app.get_option("--steps");
   if (o.minutes > 0 && steps->count() == 0) steps->default_val(0);
   if (o.steps == 0 && o.minutes == 0) fail_user("--steps 0 has no end: give --minutes as well");
+  if (app.get_option("--resume")->count() > 0) o.resume = resume;
+  o.fixed = fixed_settings(app, o);
+  o.resume_command = resume_command(argc, argv, resume);
   o.config_text = app.config_to_str(true, false);
   return o;
 }

@@ -1,6 +1,7 @@
 // The command line and config file of vision_pretrain -> one checked struct.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 
@@ -23,6 +24,16 @@ struct RunOptions {
   int64_t steps = 2400;  // 0: no limit; then minutes is not 0
   double minutes = 0;    // 0: no limit
   int64_t sequence = 0;  // 0: as long as the longest training caption needs
+
+  // First weights and checkpoints.
+  std::string init;                   // file of weights; empty: random
+  std::optional<std::string> resume;  // checkpoint or folder; "": of `out`
+  int64_t save_every = 300;           // steps between checkpoints; 0: only at the end
+  int64_t keep = 3;                   // newest checkpoints that stay
+  // What must not change when a run goes on: flags by name, in one spelling. The data set's hash is
+  // added when it has been read.
+  std::map<std::string, std::string> fixed;
+  std::string resume_command;  // what to type to go on
 
   // Output.
   std::string out = "runs/emoji";

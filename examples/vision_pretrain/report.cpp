@@ -47,17 +47,18 @@ void caption_set(models::CaptionTrainer& trainer, const HeldOut& set, int64_t sa
 
 void write_report(models::CaptionTrainer& trainer, const Dataset& data, const TrainingLog& log,
                   const RunOptions& options, Metrics& metrics) {
+  // What cannot be made again comes first.
+  models::save_parameters(
+      trainer.training(), options.out + "/weights.safetensors",
+      {{"tokenizer", trainer.tokenizer().hash_text()}, {"steps", std::to_string(log.steps)}});
+  trainer.tokenizer().save(options.out + "/tokenizer.json");
+  io::write_file(options.out + "/config.toml", options.config_text);
   std::vector<Tile> tiles;
   for (const HeldOut& set : data.held_out) {
     caption_set(trainer, set, options.samples, metrics, tiles);
   }
   if (!tiles.empty()) write_contact_sheet(options.out + "/captions.png", tiles, kSheetColumns);
   write_loss_curve(options.out + "/loss.png", log.curves);
-  models::save_parameters(trainer.training(), options.out + "/weights.safetensors",
-                          {{"tokenizer", fmt::format("{:016x}", trainer.tokenizer().hash())},
-                           {"steps", std::to_string(log.steps)}});
-  trainer.tokenizer().save(options.out + "/tokenizer.json");
-  io::write_file(options.out + "/config.toml", options.config_text);
   fmt::print(
       "\n{} steps in {:.1f} s ({:.1f} ms a step); written to {}: metrics.jsonl, "
       "captions.png, loss.png, weights.safetensors, tokenizer.json, config.toml\n",

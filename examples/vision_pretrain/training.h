@@ -1,44 +1,35 @@
-// The training loop: batches in shuffled order, learning-rate schedule, validation, metrics.
+// The training loop: batches in shuffled order, learning-rate schedule, validation, metrics,
+// checkpoints.
 #pragma once
 
-#include <fstream>
-#include <string>
 #include <vector>
 
 #include "dataset.h"
+#include "fusec/models/train_state.h"
 #include "fusec/models/trainer.h"
+#include "metrics.h"
 #include "options.h"
 #include "picture.h"
 
 namespace fusec::examples {
-
-// One JSON object a line, in OUT/metrics.jsonl; "kind" tells them apart:
-//   {"kind":"train","step","loss","grad_norm","lr","tokens_per_second","seconds"}
-//   {"kind":"validation","step","<set name>": loss, ...}
-//   {"kind":"captions","set","exact","name","words","count"}
-class Metrics {
- public:
-  // Truncates the file. A path that cannot be written is a user Error.
-  explicit Metrics(const std::string& path);
-  void train(int64_t step, const models::StepResult& result, double lr, double tokens_per_second,
-             double seconds);
-  void validation(int64_t step, const std::vector<std::pair<std::string, double>>& losses);
-  void captions(const std::string& set, double exact, double name, double words, size_t count);
-
- private:
-  std::ofstream file_;
-};
 
 struct TrainingLog {
   std::vector<Curve> curves;  // training loss (mean over log_every steps), then each held-out set
   int64_t steps = 0;
   double seconds = 0;  // validations included
   double seconds_in_steps = 0;
+  bool interrupted = false;  // by a signal; a checkpoint of `steps` is there
 };
 
-// Runs until `steps` or `minutes` is reached. A loss that is not finite is a user Error that says
-// at which step.
+// Runs from `state`, which the trainer must be in, until `steps` or `minutes` is reached or a
+// signal comes. The lowest mean of the validation losses is what best.safetensors is kept for.
+//
+// A checkpoint that cannot be written (a full disk) is a warning: the earlier ones are as they
+// were, and the next is tried when it is due. After a signal there is no next, and it is a user
+// Error. A loss or gradient that is not finite is reported with its step; no checkpoint is taken
+// after it; ten in a row are a user Error, and the last good checkpoint stays.
 TrainingLog run_training(models::CaptionTrainer& trainer, const Dataset& data,
-                         const RunOptions& options, Metrics& metrics);
+                         const RunOptions& options, Metrics& metrics,
+                         const models::TrainState& state);
 
 }  // namespace fusec::examples

@@ -45,13 +45,17 @@ std::vector<CaptionedImage> load_captions(const std::string& jsonl_path, int siz
               std::to_string(io::kMaxImageSide));
   }
   const std::vector<io::Document> documents = io::read_documents(jsonl_path);
-  if (documents.empty()) fail_user(jsonl_path + ": holds no documents");
+  if (documents.empty()) {
+    fail_user(jsonl_path +
+              ": holds no documents; expected one JSON object a line (is the data set "
+              "empty, or still being written?)");
+  }
   const std::filesystem::path folder = std::filesystem::path(jsonl_path).parent_path();
 
   std::vector<CaptionedImage> items(documents.size());
   auto load = [&](size_t i) {
     const io::Document& document = documents[i];
-    std::string place = jsonl_path + ": document " + std::to_string(i);
+    std::string place = jsonl_path + ":" + std::to_string(document.line);
     if (!document.id.empty()) place += " (id \"" + document.id + "\")";
     CaptionParts parts = caption_parts(document, place);
     try {

@@ -2,62 +2,59 @@
 #include "fusec/io/documents.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "fusec/base/error.h"
 #include "fusec/base/nearest.h"
 #include "fusec/io/file.h"
+#include "fusec/io/json.h"
 
 namespace fusec::io {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 const std::vector<std::string> kRoles = {"system", "user", "assistant"};
+// {"messages": [{"content": [{"type": ...}]}]}, and room for keys that are not read.
+constexpr int kMaxDepth = 16;
 
 // One line of the file, and where we are in it.
 class LineReader {
  public:
   LineReader(const std::string& path, size_t line)
-      : place_(path + ":" + std::to_string(line) + ": ") {}
+      : line_(line), place_(path + ":" + std::to_string(line) + ": ") {}
 
   Document read(std::string_view text) const {
     Json json;
     try {
-      json = Json::parse(text);
-    } catch (const Json::parse_error& error) {
-      fail_user(place_ + "not JSON near column " + std::to_string(error.byte) +
-                "; expected one document {\"messages\": [...]} a line");
+      json = parse_json(text, place_.substr(0, place_.size() - 2), kMaxDepth);
+    } catch (Error& error) {
+      error.add_note("expected one document {\"messages\": [...]} a line; mend or remove the line");
+      throw;
     }
     if (!json.is_object())
-      fail_user(place_ + found(json) + "; expected a document {\"messages\": [...]}");
+      fail_user(place_ + describe(json) + "; expected a document {\"messages\": [...]}");
     auto messages = json.find("messages");
     if (messages == json.end())
       fail_user(place_ + "no \"messages\"; expected a document {\"messages\": [...]}");
     if (!messages->is_array() || messages->empty())
-      fail_user(place_ + "messages is " + found(*messages) + "; expected at least one message");
+      fail_user(place_ + "messages is " + describe(*messages) + "; expected at least one message");
     Document document;
     for (size_t i = 0; i < messages->size(); ++i)
       document.messages.push_back(message((*messages)[i], "messages[" + std::to_string(i) + "]"));
     document.id = optional_string(json, "id");
     document.category = optional_string(json, "category");
     document.subset = optional_string(json, "subset");
+    document.line = line_;
     return document;
   }
 
  private:
-  static std::string found(const Json& json) {
-    if (json.is_array() && json.empty()) return "an empty array";
-    std::string type = json.type_name();
-    return (type == "array" || type == "object" ? "an " : "a ") + type;
-  }
-
   std::string string_of(const Json& object, const char* key, const std::string& where) const {
     auto value = object.find(key);
     if (value == object.end())
       fail_user(place_ + where + " has no \"" + key + "\"; expected a string there");
     if (!value->is_string())
-      fail_user(place_ + where + "." + key + " is " + found(*value) + "; expected a string");
+      fail_user(place_ + where + "." + key + " is " + describe(*value) + "; expected a string");
     return value->get<std::string>();
   }
 
@@ -67,13 +64,14 @@ class LineReader {
 
   Message message(const Json& json, const std::string& where) const {
     if (!json.is_object())
-      fail_user(place_ + where + " is " + found(json) + "; expected {\"role\", \"content\"}");
+      fail_user(place_ + where + " is " + describe(json) + "; expected {\"role\", \"content\"}");
     Message result;
     result.role = string_of(json, "role", where);
     bool known = false;
     for (const std::string& role : kRoles) known |= role == result.role;
     if (!known)
-      fail_user(place_ + where + ".role is \"" + result.role + "\"" + suggest(result.role, kRoles));
+      fail_user(place_ + where + ".role is \"" + excerpt(result.role) + "\"" +
+                suggest(excerpt(result.role), kRoles));
     auto content = json.find("content");
     if (content == json.end())
       fail_user(place_ + where + " has no \"content\"; expected a string or an array of parts");
@@ -83,7 +81,7 @@ class LineReader {
       for (size_t i = 0; i < content->size(); ++i)
         result.parts.push_back(part((*content)[i], where + ".content[" + std::to_string(i) + "]"));
     } else {
-      fail_user(place_ + where + ".content is " + found(*content) +
+      fail_user(place_ + where + ".content is " + describe(*content) +
                 "; expected a string or an array of parts");
     }
     return result;
@@ -91,25 +89,29 @@ class LineReader {
 
   Part part(const Json& json, const std::string& where) const {
     if (!json.is_object()) {
-      fail_user(place_ + where + " is " + found(json) +
+      fail_user(place_ + where + " is " + describe(json) +
                 R"(; expected {"type": "text", "text"} or {"type": "image", "path"})");
     }
     const std::string type = string_of(json, "type", where);
     if (type == "text") return {Part::Type::text, string_of(json, "text", where)};
     if (type != "image")
-      fail_user(place_ + where + ".type is \"" + type + "\"" + suggest(type, {"text", "image"}));
+      fail_user(place_ + where + ".type is \"" + excerpt(type) + "\"" +
+                suggest(excerpt(type), {"text", "image"}));
     std::string path = string_of(json, "path", where);
     if (path.empty()) fail_user(place_ + where + ".path is empty; expected the path of an image");
     return {Part::Type::image, std::move(path)};
   }
 
+  size_t line_;
   std::string place_;
 };
 
-Json to_json(const Document& document) {
-  Json messages = Json::array();
+using OrderedJson = nlohmann::ordered_json;
+
+OrderedJson to_json(const Document& document) {
+  OrderedJson messages = OrderedJson::array();
   for (const Message& message : document.messages) {
-    Json content = Json::array();
+    OrderedJson content = OrderedJson::array();
     for (const Part& part : message.parts) {
       const bool image = part.type == Part::Type::image;
       content.push_back(
@@ -117,7 +119,7 @@ Json to_json(const Document& document) {
     }
     messages.push_back({{"role", message.role}, {"content", std::move(content)}});
   }
-  Json json = {{"messages", std::move(messages)}};
+  OrderedJson json = {{"messages", std::move(messages)}};
   if (!document.id.empty()) json["id"] = document.id;
   if (!document.category.empty()) json["category"] = document.category;
   if (!document.subset.empty()) json["subset"] = document.subset;
@@ -126,17 +128,20 @@ Json to_json(const Document& document) {
 
 }  // namespace
 
-std::vector<Document> read_documents(const std::string& jsonl_path) {
-  const std::string bytes = read_file(jsonl_path);
+std::vector<Document> parse_documents(std::string_view jsonl, const std::string& name) {
   std::vector<Document> documents;
-  std::string_view rest = bytes;
+  std::string_view rest = jsonl;
   for (size_t line = 1; !rest.empty(); ++line) {
     std::string_view text = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(std::min(rest.size(), text.size() + 1));
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    documents.push_back(LineReader(jsonl_path, line).read(text));
+    documents.push_back(LineReader(name, line).read(text));
   }
   return documents;
+}
+
+std::vector<Document> read_documents(const std::string& jsonl_path) {
+  return parse_documents(read_file(jsonl_path), jsonl_path);
 }
 
 void write_documents(const std::string& jsonl_path, const std::vector<Document>& documents) {
@@ -144,7 +149,7 @@ void write_documents(const std::string& jsonl_path, const std::vector<Document>&
   for (size_t i = 0; i < documents.size(); ++i) {
     try {
       bytes += to_json(documents[i]).dump() + "\n";
-    } catch (const Json::type_error&) {
+    } catch (const OrderedJson::type_error&) {
       fail_user(jsonl_path + ": document " + std::to_string(i) + " (id \"" + documents[i].id +
                 "\") holds text that is not UTF-8, which JSON cannot hold");
     }

@@ -53,6 +53,36 @@ class PngHandle {
   png_image image_{};
 };
 
+constexpr std::string_view kSignature("\x89PNG\r\n\x1a\n", 8);
+
+// libpng's own message for a foreign file is as long as it is short of help.
+void check_signature(std::string_view bytes, const std::string& path) {
+  if (bytes.substr(0, kSignature.size()) == kSignature) return;
+  const char* kind = "an unknown format";
+  if (bytes.substr(0, 3) == "\xff\xd8\xff") kind = "a JPEG image";
+  if (bytes.substr(0, 4) == "GIF8") kind = "a GIF image";
+  if (bytes.substr(0, 4) == "RIFF") kind = "a WebP image";
+  if (bytes.size() < kSignature.size()) kind = "too short for any image";
+  fail_user(path + ": not a PNG image but " + kind +
+            "; convert it to PNG, or remove its line from the data");
+}
+
+// Deflate shrinks by less than 1032 to 1, so a small file cannot hold a large picture: one that
+// claims to is refused before memory is set aside for its pixels.
+void check_plausible(std::string_view bytes, uint64_t width, uint64_t height,
+                     const std::string& path) {
+  // IHDR is the first chunk: signature 8, length and type 8, width and height 8. libpng has read
+  // it.
+  const uint64_t depth = static_cast<unsigned char>(bytes[24]);
+  const unsigned colour = static_cast<unsigned char>(bytes[25]);
+  const uint64_t channels = colour == 2 ? 3 : colour == 4 ? 2 : colour == 6 ? 4 : 1;
+  const uint64_t packed = (width * channels * depth + 7) / 8 * height;
+  if (packed / 1032 <= bytes.size()) return;
+  fail_user(path + ": claims " + size_text(width, height) + " pixels, which " +
+            std::to_string(bytes.size()) +
+            " bytes cannot hold: damaged PNG image; write or copy it again");
+}
+
 // How much of a source pixel lies under each target pixel along one axis, in units of
 // 1 / target pixels: the weights of one target pixel sum to `source`.
 struct Span {
@@ -87,22 +117,28 @@ Image solid(int width, int height, uint8_t r, uint8_t g, uint8_t b) {
   return image;
 }
 
-Image read_png(const std::string& path) {
-  const std::string bytes = read_file(path, kMaxPngBytes);
+Image decode_png(std::string_view bytes, const std::string& path) {
   if (bytes.empty()) fail_user(path + ": is empty; expected a PNG image");
+  check_signature(bytes, path);
   PngHandle png;
-  if (!png_image_begin_read_from_memory(png.get(), bytes.data(), bytes.size()))
-    fail_user(path + ": not a readable PNG image: " + png->message);
+  if (!png_image_begin_read_from_memory(png.get(), bytes.data(), bytes.size())) {
+    fail_user(path + ": not a readable PNG image: " + png->message +
+              "; write or copy it again, or remove its line from the data");
+  }
   if (!size_is_legal(png->width, png->height))
     fail_user(path + ": image of " + size_text(png->width, png->height) + "; " + limits_text());
+  check_plausible(bytes, png->width, png->height, path);
   png->format = PNG_FORMAT_RGB;
   Image image{static_cast<int>(png->width), static_cast<int>(png->height),
               std::vector<uint8_t>(PNG_IMAGE_SIZE(*png.get()))};
   png_color white = {255, 255, 255};
   if (!png_image_finish_read(png.get(), &white, image.rgb.data(), 0, nullptr))
-    fail_user(path + ": damaged PNG image: " + png->message);
+    fail_user(path + ": damaged PNG image: " + png->message +
+              "; write or copy it again, or remove its line from the data");
   return image;
 }
+
+Image read_png(const std::string& path) { return decode_png(read_file(path, kMaxPngBytes), path); }
 
 void write_png(const std::string& path, const Image& image) {
   check_image(image, path);

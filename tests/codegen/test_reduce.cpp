@@ -8,8 +8,8 @@ using namespace fusec;
 using namespace fusec::test;
 
 TEST_CASE("columns: sums over one and two dimensions, odd widths") {
-  for (int64_t n : {1, 5, 16, 63, 64, 65, 200, 256}) {
-    for (int vector : {16, 64, 128}) {
+  for (int64_t n : {1, 5, 16, 63, 64, 65, 200, 256, 700}) {
+    for (int vector : {16, 64, 128, 512}) {
       Build b("columns", ScheduleKind::columns, {2, 7, 3, n}, 1);
       b.k.schedule.vector = vector;
       int x = b.in("x", bf16), w = b.in("w", f32), y = b.out("y", f32), z = b.out("z", bf16);

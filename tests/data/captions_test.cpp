@@ -57,7 +57,7 @@ TEST_CASE("load_captions: errors name the first bad document, whichever thread m
   io::write_documents(scratch / "a.jsonl", documents);
   const std::string message = user_error([&] { data::load_captions(scratch / "a.jsonl", 4); });
   CHECK(contains(message, "gone.png"));
-  CHECK(contains(message, "document 3 (id \"early-id\")"));
+  CHECK(contains(message, "a.jsonl:4 (id \"early-id\")"));
 
   documents = {captioned("p.png", "a"), captioned("p.png", "b")};
   documents[1].messages[0].parts.push_back(documents[1].messages[0].parts[0]);

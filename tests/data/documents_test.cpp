@@ -27,6 +27,8 @@ TEST_CASE("documents: string content, empty lines, unknown keys, no last newline
   const std::vector<io::Document> documents = io::read_documents(path);
   REQUIRE(documents.size() == 2);
   CHECK(documents[0].messages[0].parts == std::vector<Part>{{Part::Type::text, "hi"}});
+  CHECK(documents[0].line == 2);
+  CHECK(documents[1].line == 4);
   CHECK(documents[1].id == "x");
   CHECK(io::read_documents(scratch.file("empty.jsonl", "")).empty());
 }
@@ -41,7 +43,11 @@ TEST_CASE("documents: a bad line is a user error with path:line and what was exp
     CHECK(contains(message, part));
   };
   refused("{\"messages\":", "not JSON near column");
-  refused("{\"messages\":\"\xff\"}", "not JSON near column");
+  refused("{\"messages\":\"\xff\"}", "byte 0xff at column 14 is not UTF-8");
+  refused(R"({"messages":[{"role":"user","content":"hi"}],"id":"a","id":"b"})",
+          "key \"id\" stands twice");
+  refused(R"({"messages":[{"role":"user","content":"hi"}],"n":1e999})", "number is too large");
+  refused(std::string(20, '['), "more than 16 arrays and objects");
   refused("[]", "an empty array; expected a document");
   refused("{}", "no \"messages\"");
   refused(R"({"messages":[]})", "an empty array; expected at least one message");
@@ -67,4 +73,14 @@ TEST_CASE("documents: text that JSON cannot hold is not written") {
   CHECK(contains(user_error([&] { io::write_documents(scratch / "a.jsonl", documents); }),
                  "id \"x\""));
   CHECK(!std::filesystem::exists(scratch / "a.jsonl"));
+}
+
+TEST_CASE("documents: any change of any byte is read or refused, and nothing else") {
+  tests::Scratch scratch;
+  const std::string good =
+      R"({"messages":[{"role":"user","content":[{"type":"image","path":"a"}]}],"id":"b"})"
+      "\n"
+      R"({"messages":[{"role":"system","content":"\u00e9"}]})";
+  REQUIRE(io::parse_documents(good, "a").size() == 2);
+  tests::for_each_mutation(good, [](const std::string& bytes) { io::parse_documents(bytes, "a"); });
 }

@@ -62,7 +62,8 @@ TEST_CASE("png: bad files are user errors with path and reason") {
   refused(scratch / "absent.png", "No such file");
   refused(scratch / ".", "is a folder");
   refused(scratch.file("empty.png", ""), "is empty");
-  refused(scratch.file("text.png", "this is no picture"), "not a readable PNG");
+  refused(scratch.file("text.png", "this is no picture"), "not a PNG image but an unknown format");
+  refused(scratch.file("photo.png", "\xff\xd8\xff\xe0 and so on"), "but a JPEG image");
 
   io::write_png(scratch / "good.png", noise(40, 40, 1));
   const std::string good = io::read_file(scratch / "good.png");
@@ -85,6 +86,40 @@ TEST_CASE("png: no prefix of a file crashes the reader") {
     const std::string path = scratch.file("cut.png", good.substr(0, length));
     CHECK(contains(user_error([&] { io::read_png(path); }), "PNG"));
   }
+}
+
+TEST_CASE("png: a size that the file cannot hold is refused before pixels are allocated") {
+  tests::Scratch scratch;
+  io::write_png(scratch / "good.png", noise(9, 9, 2));
+  std::string bytes = io::read_file(scratch / "good.png");
+  // IHDR with 8192 x 8192 pixels, and its checksum (over type and data, as PNG's appendix has it).
+  bytes.replace(16, 8, std::string("\x00\x00\x20\x00\x00\x00\x20\x00", 8));
+  uint32_t crc = 0xffffffffu;
+  for (size_t i = 12; i < 29; ++i) {
+    crc ^= static_cast<unsigned char>(bytes[i]);
+    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+  }
+  for (int i = 0; i < 4; ++i) bytes[29 + i] = static_cast<char>(~crc >> (24 - 8 * i));
+  CHECK(contains(user_error([&] { io::decode_png(bytes, "big.png"); }),
+                 "big.png: claims 8192 x 8192 pixels, which "));
+}
+
+TEST_CASE("png: a large picture of one colour is far smaller than its pixels, and is read") {
+  tests::Scratch scratch;
+  const io::Image white = io::solid(2048, 2048, 255, 255, 255);
+  io::write_png(scratch / "white.png", white);
+  CHECK(std::filesystem::file_size(scratch / "white.png") < white.rgb.size() / 500);
+  CHECK(io::read_png(scratch / "white.png") == white);
+  const std::vector<uint8_t> grey(4096 * 4096, 255);
+  write_as(scratch / "grey.png", PNG_FORMAT_GRAY, 4096, 4096, grey.data());
+  CHECK(io::read_png(scratch / "grey.png").width == 4096);
+}
+
+TEST_CASE("png: any change of any byte is read or refused, and nothing else") {
+  tests::Scratch scratch;
+  io::write_png(scratch / "good.png", noise(5, 4, 2));
+  const std::string good = io::read_file(scratch / "good.png");
+  tests::for_each_mutation(good, [](const std::string& bytes) { io::decode_png(bytes, "a.png"); });
 }
 
 TEST_CASE("png: what cannot be written is refused, and leaves nothing behind") {

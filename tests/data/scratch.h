@@ -57,4 +57,29 @@ inline bool contains(const std::string& text, const std::string& part) {
   return found;
 }
 
+// Calls read(bytes) for every prefix of `good` and for every byte of it changed in a few ways. What
+// is read or is a user Error is right; anything else fails the test.
+template <typename Read>
+void for_each_mutation(const std::string& good, Read read) {
+  auto attempt = [&](const std::string& bytes) {
+    try {
+      read(bytes);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::user) FAIL_CHECK("not a user Error: " << error.what());
+    }
+  };
+  for (size_t length = 0; length < good.size(); ++length) attempt(good.substr(0, length));
+  for (size_t i = 0; i < good.size(); ++i) {
+    std::string bytes = good;
+    for (char byte : {'\0', '\1', '\t', '"', '[', '}', '-', '\x7f', '\x80', '\xff'}) {
+      bytes[i] = byte;
+      attempt(bytes);
+    }
+    for (int bit = 0; bit < 8; ++bit) {
+      bytes[i] = static_cast<char>(good[i] ^ (1 << bit));
+      attempt(bytes);
+    }
+  }
+}
+
 }  // namespace fusec::tests

@@ -108,7 +108,7 @@ TEST_CASE("tokenizer: saved and loaded; foreign and edited files are refused") {
   std::string newer = io::read_file(scratch / "t.json");
   newer.replace(newer.find("\"version\":1"), 11, "\"version\":2");
   refused(newer, "\"version\": 1");
-  refused("{", "not a tokenizer");
+  refused("{", "expected a tokenizer");
   refused("[]", "expected {");
   refused("{\"format\":\"fusec-word-tokenizer\",\"version\":1,\"words\":3}", "expected {");
   refused(R"({"format":"fusec-word-tokenizer","version":1,"words":[" a"," a"],"hash":""})",

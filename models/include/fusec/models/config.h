@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fusec::models {
@@ -60,5 +61,11 @@ struct VisionGptConfig {
   // User Error if a size does not fit: says which, what it is and what it must be.
   void check() const;
 };
+
+// A flat JSON object with every size, as checkpoints hold it. Equal configs have equal texts.
+std::string config_text(const VisionGptConfig& config);
+// Strict: a key that is missing, unknown or of the wrong kind is a user Error that begins with
+// `name`; so is what check() refuses.
+VisionGptConfig parse_config(std::string_view json, const std::string& name);
 
 }  // namespace fusec::models

@@ -52,9 +52,13 @@ class FUSEC_API WordTokenizer {
   // one whose recorded hash is not that of its words.
   void save(const std::string& path) const;
   static WordTokenizer load(const std::string& path);
+  // The same of the text of such a file; `name` begins the messages.
+  static WordTokenizer parse(std::string_view json, const std::string& name);
 
   // Of the words and their order: equal hashes mean equal ids. Checkpoints record it.
   uint64_t hash() const;
+  // The same as 16 hexadecimal digits.
+  std::string hash_text() const;
 
  private:
   static constexpr int32_t kFirstByte = 4, kFirstWord = kFirstByte + 256;

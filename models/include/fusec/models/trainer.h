@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fusec/models/batch.h"
+#include "fusec/models/checkpoint.h"
 #include "fusec/models/graphs.h"
 #include "fusec/models/vision_gpt.h"
 
@@ -36,6 +37,18 @@ class CaptionTrainer {
   // vocabulary must fit the model's, else a user Error.
   CaptionTrainer(TrainerOptions options, WordTokenizer tokenizer);
 
+  // A checkpoint of this moment. Step and random numbers of `state` are filled in here; `run` is
+  // what resume() will ask to be the same. Fails as save_checkpoint().
+  void save(const std::string& path, TrainState state,
+            const std::map<std::string, std::string>& run) const;
+  // Goes on from a checkpoint: weights, moments and step are those of the saved trainer, bit for
+  // bit. Another run, tokenizer, model or seed, and what load_checkpoint() refuses, is a user
+  // Error, and then this trainer is as it was.
+  TrainState resume(const std::string& path, const std::map<std::string, std::string>& run);
+  // First weights from a file of weights or a checkpoint instead of random ones; the optimizer
+  // starts anew. A file that records another tokenizer is a user Error.
+  Import import_weights(const std::string& path);
+
   // One update from at most `rows` items at learning rate `lr`.
   StepResult step(const CaptionedItems& items, double lr);
 
@@ -53,6 +66,7 @@ class CaptionTrainer {
   int64_t trained_parameters() const { return trained_parameters_; }
   const TrainerOptions& options() const { return options_; }
   const WordTokenizer& tokenizer() const { return tokenizer_; }
+  int64_t steps() const { return steps_; }
 
  private:
   // Compiled on first use, so that training starts without waiting for them.

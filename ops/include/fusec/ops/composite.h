@@ -15,7 +15,7 @@ namespace fusec {
 inline Tensor softmax(At x, int64_t axis = -1) {
   CallSite here(x);
   Tensor e = exp(x.tensor - stop_gradient(max(x, {axis}, true)));
-  return e / sum(e, {axis}, true);
+  return e * reciprocal(sum(e, {axis}, true));  // one division a row
 }
 
 // log of softmax(x), without ever leaving the logarithm. Float.

@@ -18,7 +18,7 @@ struct CaptionedImage {
 // One entry a document, in file order: its only image, resized to size x size pixels (area
 // average, after padding to a square with white), and the text of its assistant message. Images
 // are decoded on two threads. A document without exactly one image and one assistant text, a
-// missing image, or an empty file is a user Error that names the file and the document.
+// missing image, or an empty file is a user Error that names the file and the line.
 FUSEC_API std::vector<CaptionedImage> load_captions(const std::string& jsonl_path, int size);
 
 // The same captions with all-white images of the same size: the control that shows what a model

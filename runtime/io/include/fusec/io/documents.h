@@ -5,10 +5,12 @@
 //    "id": "1f600", "category": "Smileys & Emotion", "subset": "train"}
 // `content` may also be a plain string: one text part. id, category and subset are optional; other
 // keys of a document are ignored. Refused: a document without messages, a role or part type that
-// is not listed here.
+// is not listed here, a key given twice, more than 16 arrays and objects inside each other.
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fusec/base/export.h"
@@ -31,11 +33,19 @@ struct Message {
 struct Document {
   std::vector<Message> messages;
   std::string id, category, subset;  // "" if the line has none
-  bool operator==(const Document&) const = default;
+  size_t line = 0;                   // where it was read, from 1; no part of what it says
+  bool operator==(const Document& other) const {
+    return messages == other.messages && id == other.id && category == other.category &&
+           subset == other.subset;
+  }
 };
 
-// Documents in file order; empty lines are skipped. A line that is not such a document is a user
-// Error "path:line: what was found, what was expected"; so is a file that cannot be read.
+// Documents in their order; lines that are empty or hold only blanks are skipped. A line that is
+// not such a document is a user Error "name:line: what was found, what was expected". Memory is at
+// most about a hundred bytes for each byte of the longest line, and the documents.
+FUSEC_API std::vector<Document> parse_documents(std::string_view jsonl, const std::string& name);
+
+// The same of a file; one that cannot be read is a user Error, too.
 FUSEC_API std::vector<Document> read_documents(const std::string& jsonl_path);
 
 // Writes one line a document, in order, to a temporary name, then renames. Text that is not UTF-8

@@ -16,4 +16,49 @@ FUSEC_API std::string read_file(const std::string& path, uint64_t max_bytes = ui
 // never half of it. The folder must exist. Two threads must not write the same path at once.
 FUSEC_API void write_file(const std::string& path, std::string_view bytes);
 
+// A file that appears under its name only when it is whole: what is appended goes to
+// "<path>.tmp<pid>". Any failure (no space, a quota, a missing folder) is a user Error that names
+// path and reason; the file that was there before is then untouched and the temporary one gone.
+class FUSEC_API AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);
+  ~AtomicFile();  // removes what was not committed
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void append(std::string_view bytes);
+  // Gives the file its name. With `durable`, the bytes and then the name have reached the disk when
+  // this returns: after a power cut the file is the old one or the new one, too.
+  void commit(bool durable);
+
+ private:
+  [[noreturn]] void fail(int code);
+
+  std::string path_, temporary_;
+  int file_ = -1;
+  uint64_t size_ = 0;
+};
+
+// Lines added to the end of a file. A line is there as a whole or not at all, also on a full disk.
+class FUSEC_API LineFile {
+ public:
+  // Keeps the first `keep` bytes of the file (all of it if it is shorter) and appends behind them;
+  // a file that is not there is made. A user Error if it cannot be opened.
+  LineFile(const std::string& path, uint64_t keep);
+  ~LineFile();
+  LineFile(const LineFile&) = delete;
+  LineFile& operator=(const LineFile&) = delete;
+
+  // `line` without its line break. A user Error leaves the file as it was.
+  void append(const std::string& line);
+  uint64_t size() const { return size_; }
+  // Has everything reached the disk? A user Error if it cannot.
+  void sync();
+
+ private:
+  std::string path_;
+  int file_ = -1;
+  uint64_t size_ = 0;
+};
+
 }  // namespace fusec::io

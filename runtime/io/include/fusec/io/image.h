@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fusec/base/export.h"
@@ -22,8 +23,12 @@ struct Image {
 // An image of one colour.
 FUSEC_API Image solid(int width, int height, uint8_t r, uint8_t g, uint8_t b);
 
-// Reads any PNG (grey, palette, 16 bit, interlaced) as 8-bit sRGB; transparent pixels are laid on
-// white. A missing, damaged or too large file is a user Error that names the path and the reason.
+// Any PNG (grey, palette, 16 bit, interlaced) as 8-bit sRGB; transparent pixels are laid on white.
+// Bytes that are not one, are damaged, or claim a size above the limits or beyond what so many
+// bytes can hold are a user Error that begins with `name`; nothing is allocated for such pixels.
+FUSEC_API Image decode_png(std::string_view bytes, const std::string& name);
+
+// The same of a file; one that cannot be read is a user Error, too.
 FUSEC_API Image read_png(const std::string& path);
 
 // Writes to a temporary name in the same folder and renames, so that a reader never sees half a

@@ -1,0 +1,58 @@
+// VisionGptConfig <-> the JSON text that a checkpoint holds; see config.h.
+#include "fields.h"
+#include "fusec/models/config.h"
+
+namespace fusec::models {
+namespace {
+
+template <class Config, class Visit>
+void fields(Config& c, Visit& visit) {
+  visit("name", c.name);
+  visit("vision.image", c.vision.image);
+  visit("vision.patch", c.vision.patch);
+  visit("vision.width", c.vision.width);
+  visit("vision.layers", c.vision.layers);
+  visit("vision.heads", c.vision.heads);
+  visit("resampler.queries", c.resampler.queries);
+  visit("resampler.layers", c.resampler.layers);
+  visit("resampler.heads", c.resampler.heads);
+  visit("projector_hidden", c.projector_hidden);
+  visit("vocab", c.vocab);
+  visit("sequence", c.sequence);
+  visit("layers", c.layers);
+  visit("width", c.width);
+  visit("heads", c.heads);
+  visit("kv_heads", c.kv_heads);
+  visit("head_dim", c.head_dim);
+  visit("intermediate", c.intermediate);
+  visit("rope_theta", c.rope_theta);
+  visit("norm_eps", c.norm_eps);
+  visit("softcap", c.softcap);
+  visit("label_smoothing", c.label_smoothing);
+  visit("attention_bias", c.attention_bias);
+  visit("weighted_norms", c.weighted_norms);
+}
+
+}  // namespace
+
+std::string config_text(const VisionGptConfig& config) {
+  FieldWriter writer;
+  fields(config, writer);
+  return writer.text();
+}
+
+VisionGptConfig parse_config(std::string_view json, const std::string& name) {
+  FieldReader reader(json, name);
+  VisionGptConfig config;
+  fields(config, reader);
+  reader.finish();
+  try {
+    config.check();
+  } catch (Error& error) {
+    error.add_note("in " + name);
+    throw;
+  }
+  return config;
+}
+
+}  // namespace fusec::models
