@@ -1,14 +1,15 @@
-# What `cmake --install` puts where, and the package that find_package(fusec) finds: one target,
-# fusec::fusec, whose users need neither LLVM nor any other library of ours.
+# What `cmake --install` puts where, and the package that find_package(fusec) finds: fusec::fusec, whose
+# users need neither LLVM nor any other library of ours, and fusec::runtime, which runs saved plans and
+# holds no compiler.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-install(TARGETS fusec EXPORT fusec_targets
+install(TARGETS fusec fusec_runtime EXPORT fusec_targets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
         INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 set_target_properties(fusec_tool PROPERTIES INSTALL_RPATH "\$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 install(TARGETS fusec_tool DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(root runtime/base runtime/plan ops compiler)
+foreach(root runtime/base runtime/plan runtime/core runtime/load ops compiler)
   install(DIRECTORY ${CMAKE_SOURCE_DIR}/${root}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
           FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
 endforeach()

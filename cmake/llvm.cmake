@@ -20,7 +20,7 @@ file(GLOB mlir_archives ${LLVM_PREFIX}/lib/libMLIR*.a)
 list(FILTER mlir_archives EXCLUDE REGEX
      "Test|CAPI|Lsp|Reduce|TableGen|Tblgen|PDLL|Query|JitRunner")
 execute_process(
-  COMMAND ${LLVM_PREFIX}/bin/llvm-config --link-static --libfiles core orcjit native support
+  COMMAND ${LLVM_PREFIX}/bin/llvm-config --link-static --libfiles core object native support
           passes targetparser irreader
   OUTPUT_VARIABLE llvm_archives OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 separate_arguments(llvm_archives)

@@ -18,4 +18,6 @@ config.test_exec_root = os.path.join(build, "tests", "lit")
 config.environment["PATH"] = os.pathsep.join([os.path.join(llvm, "bin"), "/usr/bin", "/bin"])
 # What depends on the machine is fixed: fusion leaves enough units of work for every worker.
 config.environment["FUSEC_THREADS"] = "2"
+# Code compiled by tests is kept with the tests, whoever runs them.
+config.environment["FUSEC_CACHE_DIR"] = os.path.join(build, "test-cache")
 config.substitutions.append(("%fusec", os.path.join(build, "bin", "fusec")))

@@ -1,7 +1,5 @@
 #include "compilation.h"
 
-#include <sched.h>
-
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -55,14 +53,6 @@ class Timer {
 
 }  // namespace
 
-int thread_count(int requested) {
-  if (requested <= 0)
-    if (std::string e = env("FUSEC_THREADS"); !e.empty()) requested = std::atoi(e.c_str());
-  if (requested > 0) return requested;
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-}
-
 struct Compilation::Ir {
   std::unique_ptr<mlir::MLIRContext> context = ir::make_context();
   mlir::OwningOpRef<mlir::ModuleOp> module;
@@ -72,7 +62,7 @@ struct Compilation::Ir {
 Compilation::Compilation(const InspectOptions& options)
     : options_(options),
       target_(codegen_cpu::host_target()),
-      threads_(thread_count(options.compile.threads)) {
+      threads_(cpu::thread_count(options.compile.threads)) {
   if (env("FUSEC_SENTRY") == "1") options_.compile.sentry = Sentry::check;
   const std::string& device = options.compile.device;
   if (device != "cpu" && device != "auto")
@@ -151,8 +141,7 @@ void Compilation::link_binary() {
 }
 
 void Compilation::run() {
-  if (start_ > Stage::plan)
-    emit(Stage::plan);  // it is part of the text
+  if (start_ > Stage::plan) emit(Stage::plan);  // it is part of the text
   if (ir_) {
     ir_->passes.fuse = options_.compile.fuse;
     ir_->passes.guarded = options_.compile.sentry == Sentry::check || ir::has_guard(*ir_->module);
@@ -163,7 +152,20 @@ void Compilation::run() {
   }
   emit(start_);
   at_ = start_;
+  if (std::optional<Digest> key = kept_plan_key()) {
+    if (!take_kept_plan(*key)) {
+      run_until(Stage::plan);
+      cache_.keep_plan(*key, result_.plan);
+    }
+    at_ = Stage::plan;
+  }
   run_until(options_.until);
+  if (options_.image) {
+    if (options_.until < Stage::binary)
+      fail_user("a saved plan holds code: expected the compile to go on to stage binary");
+    result_.image =
+        plan_image_bytes(result_.plan, codegen_cpu::machine_of(target_), kernels_.images);
+  }
 }
 
 void Compilation::run_until(Stage stage) {
@@ -174,6 +176,28 @@ void Compilation::run_until(Stage stage) {
   }
   if (ir_) result_.decisions = ir_->passes.decisions;
   if (ir_) result_.warnings = ir_->passes.warnings;
+}
+
+// Nothing but the plan is wanted of the passes: no text, no dump, no decision. A memory budget is
+// answered with decisions and warnings, too.
+std::optional<Digest> Compilation::kept_plan_key() {
+  Timer timer(result_.times.plan);
+  bool watched =
+      !options_.texts.empty() || options_.after_pass || !options_.compile.dump_dir.empty();
+  if (!keep_plans_ || !cache_.on() || watched || !ir_ || options_.until < Stage::plan ||
+      options_.compile.memory_budget != 0)
+    return std::nullopt;
+  return CompileCache::plan_key(ir::print(*ir_->module, true), ir_->passes.settings());
+}
+
+bool Compilation::take_kept_plan(const Digest& key) {
+  Timer timer(result_.times.plan);
+  std::optional<Plan> plan = cache_.plan(key);
+  if (!plan) return false;
+  result_.plan = std::move(*plan);
+  result_.memory = memory_report(result_.plan, cpu::workspace_bytes(result_.plan, threads_));
+  result_.times.plan_cached = true;
+  return true;
 }
 
 void Compilation::reach(Stage stage) {
@@ -198,14 +222,13 @@ void Compilation::reach(Stage stage) {
         std::vector<std::string> names;
         for (const KernelProgram& k : result_.plan.kernels) names.push_back(k.name);
         kernels_ = codegen_cpu::compile_llvm_ir(source_, names, target_);
+        t.cache_misses = static_cast<int>(names.size());
         return;
       }
-      std::vector<const KernelProgram*> list;
-      for (const KernelProgram& k : result_.plan.kernels) list.push_back(&k);
       double total = 0;
       {
         Timer timer(total);
-        kernels_ = codegen_cpu::compile_kernels(list, threads_, target_);
+        kernels_ = cache_.kernels(result_.plan, threads_, target_, &t.cache_hits, &t.cache_misses);
       }
       t.source += kernels_.source_seconds;
       t.binary += total - kernels_.source_seconds;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "compile_cache.h"
 #include "fusec/codegen_cpu/codegen.h"
 #include "fusec/inspect.h"
 
@@ -15,6 +16,9 @@ class Compilation {
  public:
   explicit Compilation(const InspectOptions& options);
   ~Compilation();
+
+  // From here on a plan on disk may stand for the passes. Call before run().
+  void take_kept_plans() { keep_plans_ = true; }
 
   // Starts at `graph`.
   void from_graph(Graph& graph, const std::vector<Output>& outputs, const std::string& name);
@@ -29,11 +33,14 @@ class Compilation {
   Sentry sentry() const { return options_.compile.sentry; }
   // After stage binary.
   codegen_cpu::CompiledKernels& kernels() { return kernels_; }
+  const codegen_cpu::CpuTarget& target() const { return target_; }
 
  private:
   struct Ir;
   void reach(Stage stage);
   void link_binary();
+  std::optional<Digest> kept_plan_key();
+  bool take_kept_plan(const Digest& key);
   void run_passes(std::string_view stage, double& seconds);
   void emit(Stage stage);
   std::string text_of(Stage stage);
@@ -43,14 +50,13 @@ class Compilation {
   InspectOptions options_;
   codegen_cpu::CpuTarget target_;
   int threads_;
+  CompileCache cache_;
+  bool keep_plans_ = false;
   std::unique_ptr<Ir> ir_;
   Stage start_ = Stage::graph, at_ = Stage::graph;
   std::vector<std::string> source_;  // a section a kernel, when read from stage source or binary
   codegen_cpu::CompiledKernels kernels_;
   Inspection result_;
 };
-
-// Worker threads for options.threads (0: all cores this process may use).
-int thread_count(int requested);
 
 }  // namespace fusec::driver

@@ -7,11 +7,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <thread>
 
 #include "fusec/base/error.h"
+#include "fusec/base/options.h"
 #include "fusec/cpu/cpu.h"
 #include "memory.h"
 
@@ -50,6 +52,12 @@ int available_cores() {
 }
 
 }  // namespace
+
+int thread_count(int requested) {
+  if (requested <= 0)
+    if (std::string e = env("FUSEC_THREADS"); !e.empty()) requested = std::atoi(e.c_str());
+  return requested > 0 ? requested : available_cores();
+}
 
 struct ThreadPool::Impl {
   // Generation of the job in the upper half, chunks not yet claimed in the lower. A claim is a

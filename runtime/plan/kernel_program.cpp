@@ -206,13 +206,6 @@ class Verifier {
   int reductions_ = 0;
 };
 
-uint64_t hash_access(uint64_t h, const Access& a) {
-  h = hash_combine(h, static_cast<uint64_t>(a.param));
-  h = hash_combine(h, static_cast<uint64_t>(a.offset));
-  for (int64_t s : a.strides) h = hash_combine(h, static_cast<uint64_t>(s));
-  return h;
-}
-
 bool same_op(const KernelOp& a, const KernelOp& b) {
   // Bits, not values: 0.0 and -0.0 are different code, and a NaN equals itself.
   return a.kind == b.kind && a.type == b.type && a.prim == b.prim && a.reduce == b.reduce &&
@@ -261,31 +254,46 @@ static bool sized_at_launch(const KernelProgram& k) {
   return k.schedule.kind == ScheduleKind::flat || k.schedule.kind == ScheduleKind::flat_reduce;
 }
 
-uint64_t structural_hash(const KernelProgram& k) {
-  auto mix = [h = hash_text("kernel")](auto v) mutable {
-    return h = hash_combine(h, static_cast<uint64_t>(v));
+// Calls put(v) with every number that shapes the code; lists follow their length. The bindings name
+// all fields, so that a field that is added does not compile here before somebody decides on it.
+template <class Put>
+static void each_structural_number(const KernelProgram& k, Put put) {
+  const auto& [name, origins, params, extents, row_dims, schedule, ops] = k;
+  const auto& [kind, vector, chunk, grain, stream] = schedule;
+  auto list = [&](const auto& values) {
+    put(values.size());
+    for (auto v : values) put(v);
   };
-  for (const KernelParam& p : k.params) mix(static_cast<int>(p.dtype) * 4 + p.read * 2 + p.written);
-  mix(k.params.size());
-  if (!sized_at_launch(k))
-    for (int64_t e : k.extents) mix(e);
-  mix(k.extents.size());
-  mix(k.row_dims);
-  mix(k.schedule.kind);
-  mix(k.schedule.vector);
-  mix(k.schedule.chunk);
-  mix(k.schedule.grain);
-  mix(k.schedule.stream);
-  for (const KernelOp& op : k.ops) {
-    mix(op.kind);
-    mix(op.type);
-    mix(op.prim);
-    mix(op.reduce);
-    mix(std::bit_cast<uint64_t>(op.imm));
-    for (int a : op.args) mix(a);
-    mix(hash_access(op.args.size(), op.access));
+  put(params.size());
+  for (const auto& [label, dtype, read, written] : params) put(dtype), put(read), put(written);
+  if (sized_at_launch(k))
+    put(extents.size());
+  else
+    list(extents);
+  put(row_dims), put(kind), put(vector), put(chunk), put(grain), put(stream);
+  put(ops.size());
+  for (const auto& [op, type, prim, reduce, imm, args, access] : ops) {
+    const auto& [param, offset, strides] = access;
+    put(op), put(type), put(prim), put(reduce), put(std::bit_cast<uint64_t>(imm));
+    list(args);
+    put(param), put(offset);
+    list(strides);
   }
-  return mix(k.ops.size());
+}
+
+uint64_t structural_hash(const KernelProgram& k) {
+  uint64_t h = hash_text("kernel");
+  each_structural_number(k, [&](auto v) { h = hash_combine(h, static_cast<uint64_t>(v)); });
+  return h;
+}
+
+std::string structural_text(const KernelProgram& k) {
+  std::string out;
+  each_structural_number(k, [&](auto v) {
+    out += std::to_string(static_cast<int64_t>(v));
+    out += ' ';
+  });
+  return out;
 }
 
 bool structurally_equal(const KernelProgram& a, const KernelProgram& b) {

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "fusec/base/philox.h"
+#include "fusec/cpu/cpu.h"
 #include "reference.h"
 
 namespace fusec::test {
@@ -93,7 +94,8 @@ void compare(const KernelProgram& k, const std::vector<int64_t>& counts, int64_t
   verify(k);
   for (const codegen_cpu::CpuTarget& target : targets()) {
     INFO("vector bits " << target.vector_bits);
-    codegen_cpu::CompiledKernels code = codegen_cpu::compile_kernels({&k}, 1, target);
+    cpu::KernelImages code =
+        cpu::map_kernels(codegen_cpu::compile_kernels({&k}, 1, target).images);
     compare_code(k, code.functions[0], counts, n, check);
   }
 }
@@ -101,6 +103,7 @@ void compare(const KernelProgram& k, const std::vector<int64_t>& counts, int64_t
 std::vector<codegen_cpu::CpuTarget> targets() {
   std::vector<codegen_cpu::CpuTarget> all = {codegen_cpu::host_target()};
   if (all[0].vector_bits > 256) all.push_back({"haswell", "", 256});
+  all.push_back({"x86-64", "", 128});
   return all;
 }
 

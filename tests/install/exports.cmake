@@ -1,4 +1,5 @@
-# libfusec.so exports names of fusec only, and needs no LLVM, MLIR or fmt at run time.
+# LIBRARY exports names of fusec only, needs no LLVM, MLIR or fmt at run time, and is at most MOST_MB
+# large, which tells the runtime from anything that holds a compiler.
 execute_process(COMMAND ${NM} -D --defined-only ${LIBRARY} OUTPUT_VARIABLE symbols
                 COMMAND_ERROR_IS_FATAL ANY)
 string(REGEX MATCHALL "[^\n]+" symbols "${symbols}")
@@ -17,5 +18,12 @@ string(REGEX REPLACE "NEEDED[^\n;]*\\[" "" needed "${needed}")
 set(foreign ${needed})
 list(FILTER foreign EXCLUDE REGEX "^(libm|libstdc\\+\\+|libgcc_s|libc|libdl|libpthread|ld-linux.*)\\.so")
 if(foreign OR NOT needed)
-  message(FATAL_ERROR "libfusec.so needs \"${needed}\"; expected the C and C++ run-time libraries only")
+  message(FATAL_ERROR "${LIBRARY} needs \"${needed}\"; expected the C and C++ run-time libraries only")
+endif()
+
+file(REAL_PATH ${LIBRARY} file)
+file(SIZE ${file} bytes)
+math(EXPR most "${MOST_MB} << 20")
+if(bytes GREATER most)
+  message(FATAL_ERROR "${file} has ${bytes} bytes; expected at most ${MOST_MB} MB")
 endif()

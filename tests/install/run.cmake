@@ -27,10 +27,14 @@ foreach(compiler ${COMPILERS})
       -B ${build} -D CMAKE_CXX_COMPILER=${compiler} -D CMAKE_PREFIX_PATH=${SCRATCH}/prefix
       -D CMAKE_BUILD_TYPE=Release)
   run("build with ${name}" ${CMAKE_COMMAND} --build ${build})
-  run("run" ${build}/consumer)
+  run("run" ${build}/consumer ${build}/model.fsc)
   # silu(2) * 6 with the weights of main.cpp: 2 / (1 + e^-2) * 6.
   if(NOT text MATCHES "y = 10\\.569[0-9]* in 1 kernel")
     message(FATAL_ERROR "the program printed:\n${text}")
+  endif()
+  run("run the saved plan" ${build}/runner ${build}/model.fsc)
+  if(NOT text MATCHES "loaded: y = 10\\.569[0-9]*")
+    message(FATAL_ERROR "the program without a compiler printed:\n${text}")
   endif()
 endforeach()
 

@@ -1,12 +1,12 @@
-// The public functions: kernels in, texts or functions out. Splits kernels among threads, each with
-// its own MLIR and LLVM contexts and one module.
+// The public functions: kernels in, texts or code out. Splits kernels among threads, each with its
+// own MLIR and LLVM contexts, and makes one module of each kernel, so that its code does not depend
+// on its neighbours.
 #include "fusec/codegen_cpu/codegen.h"
 
 #include <algorithm>
 #include <chrono>
 #include <exception>
 #include <numeric>
-#include <set>
 #include <thread>
 
 #include "emit.h"
@@ -15,6 +15,7 @@
 #include "llvm/IR/Module.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
 #include "lower.h"
 #include "machine.h"
 
@@ -48,25 +49,32 @@ std::string heading(const KernelProgram& kernel, const std::string& mark) {
   return text;
 }
 
-// One module under construction. The order of members is the order of their lives.
-struct Unit {
+// What one thread works with. The order of members is the order of their lives.
+struct Workshop {
+  explicit Workshop(const CpuTarget& t) : target(t), machine(make_machine(t)) {}
+  const CpuTarget& target;
   std::unique_ptr<mlir::MLIRContext> mlir = make_context();
   llvm::LLVMContext llvm;
-  mlir::OwningOpRef<mlir::ModuleOp> module =
-      mlir::ModuleOp::create(mlir::UnknownLoc::get(mlir.get()));
+  std::unique_ptr<llvm::TargetMachine> machine;
 
-  void add(const KernelProgram& kernel, const CpuTarget& target, const std::string& symbol) {
+  mlir::OwningOpRef<mlir::ModuleOp> emit(const KernelProgram& kernel) {
+    mlir::OwningOpRef<mlir::ModuleOp> module =
+        mlir::ModuleOp::create(mlir::UnknownLoc::get(mlir.get()));
     try {
-      Emitter(*module, kernel, target, symbol).emit();
+      Emitter(*module, kernel, target, symbol_of(kernel.name)).emit();
     } catch (Error& e) {
       e.add_note("while generating CPU code for kernel " + kernel.name);
       throw;
     }
+    return module;
   }
-  std::unique_ptr<llvm::Module> lowered(const CpuTarget& target) {
-    auto m = lower(*module, llvm);
-    set_target(*m, target);
+  std::unique_ptr<llvm::Module> lowered(mlir::ModuleOp module) {
+    auto m = lower(module, llvm);
+    set_target(*m, *machine, target);
     return m;
+  }
+  std::string object(llvm::Module& module) {
+    return generate_object(module, *machine)->getBuffer().str();
   }
 };
 
@@ -90,25 +98,12 @@ void on_threads(size_t threads, const Work& work) {
   }
 }
 
-// Symbols of the kernels, made distinct by an index where two are equal.
-std::vector<std::string> distinct_symbols(const std::vector<const KernelProgram*>& kernels) {
-  std::set<std::string> taken;
-  std::vector<std::string> symbols;
-  for (size_t i = 0; i < kernels.size(); ++i) {
-    std::string s = symbol_of(kernels[i]->name);
-    if (!taken.insert(s).second) taken.insert(s += "." + std::to_string(i));
-    symbols.push_back(s);
-  }
-  return symbols;
-}
-
 }  // namespace
 
 CompiledKernels compile_kernels(const std::vector<const KernelProgram*>& kernels, int threads,
                                 const CpuTarget& target) {
   const auto start = Clock::now();
   const size_t n = std::min<size_t>(std::max(threads, 1), kernels.size());
-  const std::vector<std::string> symbols = distinct_symbols(kernels);
 
   // Largest first, each to the thread with the least work: the same split every time.
   std::vector<size_t> order(kernels.size());
@@ -124,16 +119,18 @@ CompiledKernels compile_kernels(const std::vector<const KernelProgram*>& kernels
     load[t] += kernels[k]->ops.size() + 10;
   }
 
-  std::vector<std::unique_ptr<llvm::MemoryBuffer>> objects(n);
+  CompiledKernels result;
+  result.images.resize(kernels.size());
   std::vector<double> source_seconds(n, 0);
   on_threads(n, [&](size_t t) {
-    Unit unit;
-    for (size_t k : shares[t]) unit.add(*kernels[k], target, symbols[k]);
-    std::unique_ptr<llvm::Module> module = unit.lowered(target);
-    source_seconds[t] = seconds_since(start);
-    objects[t] = generate_object(*module, target);
+    Workshop shop(target);
+    for (size_t k : shares[t]) {
+      const auto begun = Clock::now();
+      std::unique_ptr<llvm::Module> module = shop.lowered(*shop.emit(*kernels[k]));
+      source_seconds[t] += seconds_since(begun);
+      result.images[k] = flatten(shop.object(*module), symbol_of(kernels[k]->name));
+    }
   });
-  CompiledKernels result = link_objects(std::move(objects), symbols);
   if (n > 0) {
     result.source_seconds = *std::max_element(source_seconds.begin(), source_seconds.end());
   }
@@ -142,20 +139,20 @@ CompiledKernels compile_kernels(const std::vector<const KernelProgram*>& kernels
 }
 
 std::string emit_vector_ir(const KernelProgram& kernel, const CpuTarget& target) {
-  Unit unit;
-  unit.add(kernel, target, symbol_of(kernel.name));
-  verify_module(*unit.module);
+  Workshop shop(target);
+  mlir::OwningOpRef<mlir::ModuleOp> module = shop.emit(kernel);
+  verify_module(*module);
   std::string text = heading(kernel, "//");
   llvm::raw_string_ostream stream(text);
-  unit.module->print(stream, mlir::OpPrintingFlags().printNameLocAsPrefix());
+  module->print(stream, mlir::OpPrintingFlags().printNameLocAsPrefix());
   return text + "\n";
 }
 
 std::string emit_llvm_ir(const KernelProgram& kernel, const CpuTarget& target) {
-  Unit unit;
-  unit.add(kernel, target, symbol_of(kernel.name));
-  verify_module(*unit.module);
-  return heading(kernel, ";") + print_module(*unit.lowered(target));
+  Workshop shop(target);
+  mlir::OwningOpRef<mlir::ModuleOp> module = shop.emit(kernel);
+  verify_module(*module);
+  return heading(kernel, ";") + print_module(*shop.lowered(*module));
 }
 
 CompiledKernels compile_llvm_ir(const std::vector<std::string>& texts,
@@ -165,39 +162,34 @@ CompiledKernels compile_llvm_ir(const std::vector<std::string>& texts,
                   std::to_string(names.size()) + " names");
   }
   const auto start = Clock::now();
-  std::vector<std::unique_ptr<llvm::MemoryBuffer>> objects;
-  std::vector<std::string> symbols;
+  Workshop shop(target);
+  CompiledKernels result;
   for (size_t i = 0; i < texts.size(); ++i) {
-    llvm::LLVMContext context;
-    symbols.push_back(symbol_of(names[i]));
-    auto module = parse_module(texts[i], symbols.back(), context);
-    set_target(*module, target);
-    objects.push_back(generate_object(*module, target));
+    const std::string symbol = symbol_of(names[i]);
+    auto module = parse_module(texts[i], symbol, shop.llvm);
+    set_target(*module, *shop.machine, target);
+    result.images.push_back(flatten(shop.object(*module), symbol));
   }
-  CompiledKernels result = link_objects(std::move(objects), symbols);
   result.binary_seconds = seconds_since(start);
   return result;
 }
 
 std::vector<char> object_code(const KernelProgram& kernel, const CpuTarget& target) {
-  Unit unit;
-  unit.add(kernel, target, symbol_of(kernel.name));
-  verify_module(*unit.module);
-  std::unique_ptr<llvm::Module> module = unit.lowered(target);
-  std::unique_ptr<llvm::MemoryBuffer> object = generate_object(*module, target);
-  return std::vector<char>(object->getBufferStart(), object->getBufferEnd());
+  Workshop shop(target);
+  mlir::OwningOpRef<mlir::ModuleOp> module = shop.emit(kernel);
+  verify_module(*module);
+  std::string object = shop.object(*shop.lowered(*module));
+  return std::vector<char>(object.begin(), object.end());
 }
 
 CompiledKernels link_object_code(const std::vector<std::vector<char>>& objects,
                                  const std::vector<std::string>& names) {
-  std::vector<std::unique_ptr<llvm::MemoryBuffer>> buffers;
-  std::vector<std::string> symbols;
+  CompiledKernels result;
   for (size_t i = 0; i < objects.size(); ++i) {
-    buffers.push_back(llvm::MemoryBuffer::getMemBufferCopy(
-        llvm::StringRef(objects[i].data(), objects[i].size()), names[i]));
-    symbols.push_back(symbol_of(names[i]));
+    llvm::StringRef object(objects[i].data(), objects[i].size());
+    result.images.push_back(flatten(object, symbol_of(names[i])));
   }
-  return link_objects(std::move(buffers), symbols);
+  return result;
 }
 
 }  // namespace fusec::codegen_cpu

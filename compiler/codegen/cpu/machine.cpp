@@ -2,10 +2,12 @@
 // would find, and they cost as much as all the rest.
 #include "machine.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "fusec/base/error.h"
 #include "llvm/AsmParser/Parser.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
@@ -19,6 +21,8 @@
 
 namespace fusec::codegen_cpu {
 
+namespace {
+
 void initialise_native_target() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -27,7 +31,24 @@ void initialise_native_target() {
   });
 }
 
-namespace {
+// What a saved plan can ask for.
+const std::vector<std::string_view>& optional_features() {
+  static const std::vector<std::string_view> names = {
+#define FUSEC_X86(name, leaf, subleaf, reg, bit, state) name,
+#include "fusec/plan/x86_features.def"
+  };
+  return names;
+}
+
+// Features that every x86-64 processor has, and those that a saved plan can ask for.
+bool may_use(llvm::StringRef feature) {
+  for (const char* always : {"64bit", "cmov", "cx8", "fxsr", "mmx", "sse", "sse2"})
+    if (feature == always) return true;
+  const std::vector<std::string_view>& rows = optional_features();
+  return std::find(rows.begin(), rows.end(), std::string_view(feature)) != rows.end();
+}
+
+}  // namespace
 
 std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target) {
   initialise_native_target();
@@ -44,15 +65,13 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target) {
   return machine;
 }
 
-}  // namespace
-
 CpuTarget host_target() {
   CpuTarget t;
   t.cpu = llvm::sys::getHostCPUName().str();
   auto features = llvm::sys::getHostCPUFeatures();
   std::vector<std::string> list;
   for (auto& f : features) {
-    list.push_back((f.second ? "+" : "-") + f.first().str());
+    list.push_back((f.second && may_use(f.first()) ? "+" : "-") + f.first().str());
   }
   std::sort(list.begin(), list.end());
   for (const std::string& f : list) t.features += (t.features.empty() ? "" : ",") + f;
@@ -65,10 +84,24 @@ CpuTarget host_target() {
   return t;
 }
 
-void set_target(llvm::Module& module, const CpuTarget& target) {
-  std::unique_ptr<llvm::TargetMachine> machine = make_machine(target);
-  module.setTargetTriple(machine->getTargetTriple());
-  module.setDataLayout(machine->createDataLayout());
+Machine machine_of(const CpuTarget& target) {
+  Machine machine = {llvm::sys::getProcessTriple(), target.cpu, {}};
+  llvm::SmallVector<llvm::StringRef> list;
+  llvm::StringRef(target.features).split(list, ',');
+  for (std::string_view row : optional_features())
+    if (std::find(list.begin(), list.end(), "+" + std::string(row)) != list.end())
+      machine.features.emplace_back(row);
+  return machine;
+}
+
+std::string describe(const CpuTarget& target) {
+  return "LLVM " LLVM_VERSION_STRING " " + llvm::sys::getProcessTriple() + " " + target.cpu + " " +
+         target.features + " " + std::to_string(target.vector_bits) + " bits";
+}
+
+void set_target(llvm::Module& module, const llvm::TargetMachine& machine, const CpuTarget& target) {
+  module.setTargetTriple(machine.getTargetTriple());
+  module.setDataLayout(machine.createDataLayout());
   for (llvm::Function& f : module) {
     f.setDoesNotThrow();
     if (f.isDeclaration()) continue;
@@ -79,13 +112,12 @@ void set_target(llvm::Module& module, const CpuTarget& target) {
 }
 
 std::unique_ptr<llvm::MemoryBuffer> generate_object(llvm::Module& module,
-                                                    const CpuTarget& target) {
-  std::unique_ptr<llvm::TargetMachine> machine = make_machine(target);
+                                                    llvm::TargetMachine& machine) {
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager passes;
-  if (machine->addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile)) {
-    fail_internal("LLVM can not emit an object file for " + machine->getTargetTriple().str());
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile)) {
+    fail_internal("LLVM can not emit an object file for " + machine.getTargetTriple().str());
   }
   passes.run(module);
   return std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(bytes), false);

@@ -3,26 +3,28 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "fusec/codegen_cpu/codegen.h"
+#include "llvm/ADT/StringRef.h"
 
 namespace llvm {
 class LLVMContext;
 class MemoryBuffer;
 class Module;
+class TargetMachine;
 }  // namespace llvm
 
 namespace fusec::codegen_cpu {
 
-// Registers this machine's code generator with LLVM; once a process, from any thread.
-void initialise_native_target();
+// LLVM's code generator for a target; making one takes about as long as using it once.
+std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target);
 
 // Marks module and functions with triple, data layout, processor and features.
-void set_target(llvm::Module& module, const CpuTarget& target);
+void set_target(llvm::Module& module, const llvm::TargetMachine& machine, const CpuTarget& target);
 
 // Object file in memory. Throws an internal Error if the target can not emit one.
-std::unique_ptr<llvm::MemoryBuffer> generate_object(llvm::Module& module, const CpuTarget& target);
+std::unique_ptr<llvm::MemoryBuffer> generate_object(llvm::Module& module,
+                                                    llvm::TargetMachine& machine);
 
 std::string print_module(const llvm::Module& module);
 
@@ -30,9 +32,8 @@ std::string print_module(const llvm::Module& module);
 std::unique_ptr<llvm::Module> parse_module(const std::string& text, const std::string& name,
                                            llvm::LLVMContext& context);
 
-// orc.cpp: links objects into this process and looks the symbols up. Throws an internal Error that
-// names a symbol that is missing.
-CompiledKernels link_objects(std::vector<std::unique_ptr<llvm::MemoryBuffer>> objects,
-                             const std::vector<std::string>& symbols);
+// flatten.cpp: the code of function `symbol` of an ELF object. A failure is an
+// internal Error with its name.
+CodeImage flatten(llvm::StringRef object, const std::string& symbol);
 
 }  // namespace fusec::codegen_cpu

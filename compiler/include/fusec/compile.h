@@ -1,16 +1,13 @@
 // compile(): a recorded graph becomes an Executable. No MLIR, LLVM or vendor type appears here.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "fusec/base/error.h"
+#include "fusec/core/loaded_plan.h"
 #include "fusec/ops/graph.h"
 #include "fusec/plan/memory_report.h"
 #include "fusec/plan/non_finite.h"
@@ -22,13 +19,6 @@ namespace fusec {
 // stage and are never moved by fusion. Accumulation is always f32.
 enum class Precision : uint8_t { f32, bf16 };
 
-// How closely a run looks for numbers that are not finite.
-//   guard  the tensors given to Graph::guard(); a step they stop keeps all parameters and states
-//   check  every tensor of every step: slow, and nothing that is not finite is ever assigned
-enum class Sentry : uint8_t { guard, check };
-
-class Executable;
-
 struct CompileOptions {
   std::string device = "auto";  // "cpu" or "auto"
   bool fuse = true;             // false: one kernel an op, the baseline for tests and benches
@@ -36,7 +26,7 @@ struct CompileOptions {
   int threads = 0;  // worker threads; 0: all cores
   // Parameters and states of the same name (and type) are shared with this executable instead of
   // being allocated: a training step, its evaluation and its generation graph see one model.
-  const Executable* share = nullptr;
+  const LoadedPlan* share = nullptr;
   Sentry sentry = Sentry::guard;  // FUSEC_SENTRY=1 makes it check
   // Bytes that the step may hold (parameters, states, arena and library scratch); 0: no bound. To
   // meet it, values of the forward pass are computed a second time instead of being kept: results
@@ -65,74 +55,30 @@ struct Output {
 struct CompileTimes {
   double import = 0, canonical = 0, fused = 0, scheduled = 0, plan = 0, source = 0, binary = 0;
   double total() const { return import + canonical + fused + scheduled + plan + source + binary; }
+  // Kernels found compiled on disk, and those compiled now (all, if the cache is off).
+  int cache_hits = 0, cache_misses = 0;
+  bool plan_cached = false;  // the plan was found there, too: no pass ran
 };
 
-// What a run did. finite: no guard was stopped (Sentry::check: no tensor was found to hold a NaN or
-// an infinity). If false, no assign took effect: parameters and states keep their bits.
-struct RunResult {
-  bool finite = true;
-};
-
-// Time and work of one step of the plan (one kernel launch or library call).
-struct StepProfile {
-  std::string name;   // "k03_silu_mul" or "gemm"
-  std::string scope;  // model part
-  double seconds = 0;
-  int64_t bytes = 0, flops = 0;
-};
-
-// A compiled graph with its memory. Movable; not safe for concurrent use.
-class FUSEC_API Executable {
+// A compiled graph with its memory: set inputs and parameters, run, get outputs (loaded_plan.h).
+// Movable; not safe for concurrent use.
+class FUSEC_API Executable : public LoadedPlan {
  public:
   Executable();
   ~Executable();
   Executable(Executable&&) noexcept;
   Executable& operator=(Executable&&) noexcept;
 
-  // Copies host data to / from the input, parameter, state or output `name`. `bytes` must be the
-  // exact size. Throws a user Error that names the nearest known names.
-  void write(std::string_view name, const void* data, size_t bytes);
-  void read(std::string_view name, void* data, size_t bytes) const;
-
-  // Typed forms; sizeof(T) must match the dtype (f32: float, i32: int32_t, bf16: uint16_t, ...).
-  template <class T>
-  void set(std::string_view name, std::span<const T> v) {
-    write(name, v.data(), v.size_bytes());
-  }
-  template <class T>
-  void set(std::string_view name, const std::vector<T>& v) {
-    write(name, v.data(), v.size() * sizeof(T));
-  }
-  template <class T>
-  std::vector<T> get(std::string_view name) const {
-    std::vector<T> out(numel(type(name).shape));
-    read(name, out.data(), out.size() * sizeof(T));
-    return out;
-  }
-  const TensorType& type(std::string_view name) const;
-
-  // Runs the plan once. Blocking.
-  RunResult run();
-
-  // After a run() that was not finite, and before inputs or parameters are written: the first
-  // tensor at fault, found by repeating the step exactly, tensor by tensor. Empty after a run()
-  // that was finite.
-  std::optional<NonFinite> diagnose();
-
-  // Runs the plan once, timing each step on its own (so a little slower than run()).
-  std::vector<StepProfile> profile();
-
-  // What the plan promised to hold, and what is held now: the two agree after the first run().
+  // What the plan promised to hold; measured_bytes() agrees after the first run().
   MemoryReport memory() const;
-  int64_t measured_bytes() const;
   // What the compile had to say, such as a memory budget that cannot be met.
   const std::vector<std::string>& warnings() const;
 
-  const Plan& plan() const;
   const CompileTimes& times() const;
-  // Which backend serves a kind of work: "gemm", "attention", "optimizer", "kernels" ->
-  // e.g. "oneDNN 2.6.3 (libdnnl.so.2), 2 threads".
-  std::string backend(std::string_view work) const;
+
+  // Writes plan and code to one file for load_plan() (runtime.h): for this kind of processor, and
+  // without the values of parameters. A path that can not be written is a user Error.
+  void save(const std::string& path) const;
 
  private:
   friend FUSEC_API Executable compile(Graph&, std::vector<Output>, CompileOptions);

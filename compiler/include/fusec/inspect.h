@@ -31,6 +31,7 @@ struct InspectOptions {
   // Called after each pass with its name and the IR text, if set.
   std::function<void(const std::string& pass, const std::string& text)> after_pass;
   bool locations = true;  // print user locations into the text
+  bool image = false;  // fill Inspection::image; needs stage binary
 };
 
 struct Inspection {
@@ -40,6 +41,7 @@ struct Inspection {
   std::vector<std::string> warnings;
   MemoryReport memory;  // from stage `plan` on
   CompileTimes times;
+  std::string image;  // what Executable::save() would write
   std::vector<std::pair<std::string, double>> pass_seconds;
 };
 

@@ -4,6 +4,8 @@
 //   fusec vision-gpt:tiny                       summary and kernels
 //   fusec --dump-ir=fused,plan my.mlir          texts of stages; each reads back
 //   fusec explain vision-gpt:tiny               decisions with their reasons
+//   fusec build vision-gpt:tiny -o tiny.fsc     a compiled plan, for programs without a compiler
+//   fusec cache [clear]                         the folder of compiled code
 //   fusec --list                                stages, passes, bundled models
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -14,6 +16,7 @@
 #include <iostream>
 #include <sstream>
 
+#include "commands.h"
 #include "fusec/base/bytes.h"
 #include "fusec/base/nearest.h"
 #include "fusec/base/options.h"
@@ -26,8 +29,9 @@ using namespace fusec;
 
 struct Options {
   std::string input, dump, print_after, stop_after, resume_from, precision = "f32", out, budget;
+  std::string file;
   bool list = false, kernels = false, no_fuse = false, times = false, no_locations = false;
-  bool explain = false, all = false;
+  bool explain = false, all = false, build = false;
 };
 
 std::vector<std::string> split(const std::string& text) {
@@ -184,6 +188,12 @@ void run(const Options& o) {
         if (w == "all" || w == pass) fmt::print("// after {}\n{}\n", pass, text);
     };
   }
+  if (o.build) {
+    options.until = Stage::binary;
+    options.image = true;
+  } else if (!o.file.empty()) {
+    fail_user("-o names the file of `fusec build`; --out the folder for texts of stages");
+  }
   Inspection r = inspect_input(o, options);
   for (Stage s : options.texts) {
     auto it = r.texts.find(s);
@@ -192,16 +202,31 @@ void run(const Options& o) {
                 "\" was not reached: the input is a later stage, or --stop-after an earlier one");
     std::cout << it->second;
   }
+  if (o.build) return tool::write_saved_plan(r, o.file);
   bool quiet = !options.texts.empty() || !o.print_after.empty();
   if (!quiet && options.until >= Stage::plan) print_summary(r, o.input);
+  if (!quiet && options.until == Stage::binary) fmt::print("{}\n", tool::code_line(r));
   if (o.kernels || (!quiet && !o.explain && options.until >= Stage::plan)) print_kernels(r.plan);
   if (o.explain) print_decisions(r.decisions, o.all);
   if (o.times) print_times(r);
 }
 
+// The exit status of `work`, its error printed.
+int status_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "fusec: {}\n", e.what());
+    return 1;
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && argv[1] == std::string_view("cache"))
+    return status_of([&] { tool::cache_command({argv + 2, argv + argc}); });
   Options o;
   CLI::App app{"Shows what Fusec makes of a model: stages, kernels, and why things were fused"};
   app.name("fusec");
@@ -217,6 +242,7 @@ int main(int argc, char** argv) {
       ->type_name("STAGE");
   app.add_option("--out", o.out, "write one numbered file a stage into this folder")
       ->type_name("DIR");
+  app.add_option("-o", o.file, "build: the file to write")->type_name("FILE");
   app.add_option("--precision", o.precision, "f32 or bf16");
   app.add_option("--memory-budget", o.budget,
                  "bytes that the step may hold, as 64M or 1.5G: recomputes values to meet it")
@@ -228,14 +254,14 @@ int main(int argc, char** argv) {
   app.add_flag("--no-locations", o.no_locations, "leave source locations out of the texts");
   app.add_flag("--all", o.all, "explain: also the edges that were fused");
   // `--dump-ir MODEL` must not swallow the model, so a bare flag becomes the default stage;
-  // `explain` is a word, not an option.
+  // `explain` and `build` are words, not options.
   std::vector<std::string> args;  // last first, as CLI11 takes them
   bool word = false;              // a word was seen that is no option
   for (int i = 1; i < argc; ++i) {
     std::string a = argv[i];
     if (a == "--dump-ir") a = "--dump-ir=fused";
-    if (!word && a == "explain") {
-      o.explain = true;
+    if (!word && (a == "explain" || a == "build")) {
+      (a == "build" ? o.build : o.explain) = true;
       continue;
     }
     word = word || !a.starts_with("-");
@@ -245,8 +271,10 @@ int main(int argc, char** argv) {
     app.parse(args);
   } catch (const CLI::ExtrasError& e) {
     std::vector<std::string> flags;
-    for (const CLI::Option* option : app.get_options())
+    for (const CLI::Option* option : app.get_options()) {
       for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+      for (const std::string& name : option->get_snames()) flags.push_back("-" + name);
+    }
     bool named = false;
     for (const std::string& a : args) {
       std::string flag = a.substr(0, a.find('='));
@@ -262,11 +290,5 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
-  try {
-    run(o);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "fusec: {}\n", e.what());
-    return 1;
-  }
-  return 0;
+  return status_of([&] { run(o); });
 }

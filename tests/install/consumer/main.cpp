@@ -1,10 +1,10 @@
-// The model of the README, small: compiled, fed, run.
+// The model of the README, small: compiled, fed, run, saved for runner.cpp.
 #include <fusec/fusec.h>
 
 #include <cstdio>
 using namespace fusec;
 
-int main() {
+int main(int, char** argv) {
   Graph g;
   Tensor x = g.input("x", {64, 32});
   Tensor wg = g.parameter("gate", {48, 32});
@@ -16,5 +16,6 @@ int main() {
   f.set("gate", std::vector<float>(48 * 32, 2.0f / 32));
   f.set("up", std::vector<float>(48 * 32, 6.0f / 32));
   f.run();
+  f.save(argv[1]);
   std::printf("y = %f in %zu kernel\n", f.get<float>("out0")[0], f.plan().kernels.size());
 }

@@ -25,6 +25,19 @@ struct PassContext {
   std::function<int64_t(const Plan&)> workspace;  // what the device's libraries add to a plan
   std::vector<Decision> decisions;
   std::vector<std::string> warnings;
+
+  // All that decides about a plan, as text: plans are kept on disk under it. The bindings name all
+  // fields, so that a field that is added does not compile here before it has its place. With a
+  // memory budget, the workspace decides, too: such plans are not kept.
+  std::string settings() const {
+    const auto& [on, fuse_kernels, narrow, guard, budget, libraries, made, warned] = *this;
+    const auto& [name, cache, chunk, params, ops] = on;
+    std::string out = name;
+    for (int64_t v : {cache, chunk, int64_t{params}, int64_t{ops}, int64_t{fuse_kernels},
+                      int64_t{narrow}, int64_t{guard}, budget})
+      out += " " + std::to_string(v);
+    return out;
+  }
 };
 
 struct Pass {

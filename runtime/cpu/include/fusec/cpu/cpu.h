@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fusec/core/device.h"
+#include "fusec/plan/code_image.h"
 #include "fusec/plan/plan.h"
 
 namespace fusec::cpu {
@@ -30,11 +31,18 @@ class ThreadPool {
   std::unique_ptr<Impl> impl_;
 };
 
+// Worker threads for a request: FUSEC_THREADS where it is 0, else all cores this process may use.
+int thread_count(int requested);
+
 // Code for the kernels of a plan, index by index, and whatever keeps it alive.
 struct KernelImages {
   std::vector<KernelFn> functions;
   std::shared_ptr<void> owner;
 };
+
+// Makes the code of kernels callable: imports resolved, mapped read-only and executable. Running
+// out of memory, or a system that forbids it, is a device Error.
+KernelImages map_kernels(const std::vector<CodeImage>& images);
 
 // Allocates memory for the plan and binds kernels and library calls to it. `share` may be null or
 // the store of another CPU program: parameters and states of equal name are then the same memory

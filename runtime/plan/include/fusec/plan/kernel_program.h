@@ -111,6 +111,9 @@ struct KernelProgram {
 // Hash of everything that shapes the code: not name, origins or parameter names.
 FUSEC_API uint64_t structural_hash(const KernelProgram& k);
 FUSEC_API bool structurally_equal(const KernelProgram& a, const KernelProgram& b);
+// All that shapes the code, as text: two kernels have one text exactly if they are structurally
+// equal. What a cache of compiled kernels hashes.
+FUSEC_API std::string structural_text(const KernelProgram& k);
 
 // Checks the rules at the head of this file; throws an internal Error naming kernel and rule.
 FUSEC_API void verify(const KernelProgram& k);

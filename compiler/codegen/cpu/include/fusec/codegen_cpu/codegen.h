@@ -1,7 +1,7 @@
 // Kernels of a plan to machine code for this processor, and every text on the way.
 //
 // KernelProgram -> MLIR (vector, arith, math, scf; memory by bare pointers) -> LLVM IR -> ELF
-// object -> KernelFn. The number of lanes of a step is chosen here from the target and the types;
+// object -> CodeImage. The number of lanes of a step is chosen here from the target and the types;
 // schedule.vector is binding only for `columns`, where it fixes the work unit.
 //
 // Stored bf16 is rounded to nearest even. With avx512bf16 the hardware conversion is used, which
@@ -10,12 +10,13 @@
 // Integer division by zero yields an unspecified value and never traps.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "fusec/base/export.h"
+#include "fusec/plan/code_image.h"
 #include "fusec/plan/kernel_program.h"
+#include "fusec/plan/plan_image.h"
 
 namespace fusec::codegen_cpu {
 
@@ -25,20 +26,26 @@ struct CpuTarget {
   int vector_bits = 128;  // 512, 256 or 128
 };
 
-// The processor that this process runs on.
+// The processor that this process runs on, with those of its features that x86_features.def lists.
 FUSEC_API CpuTarget host_target();
 
-// functions[i] belongs to kernel i and is valid as long as `owner` lives. The two durations are
-// wall time: kernels to LLVM IR (the slowest thread), and from there to linked code.
+// What code for the target needs to run.
+FUSEC_API Machine machine_of(const CpuTarget& target);
+
+// All that code depends on beside the kernel and our own sources, for the keys of a cache: LLVM's
+// version and every field of the target.
+FUSEC_API std::string describe(const CpuTarget& target);
+
+// images[i] is the code of kernel i. The two durations are wall time: kernels to LLVM IR (the
+// slowest thread), and from there to images.
 struct CompiledKernels {
-  std::vector<KernelFn> functions;
-  std::shared_ptr<void> owner;
+  std::vector<CodeImage> images;
   double source_seconds = 0, binary_seconds = 0;
 };
 
-// Compiles all kernels on up to `threads` threads (at least one; each thread makes one module of
-// its share). Throws an internal Error that names the kernel when it breaks a rule of
-// kernel_program.h or does not lower.
+// Compiles all kernels on up to `threads` threads (at least one). A kernel's image depends on
+// nothing but its structure and the target, so it can be kept and used again. Throws an internal
+// Error that names the kernel when it breaks a rule of kernel_program.h or does not lower.
 FUSEC_API CompiledKernels compile_kernels(const std::vector<const KernelProgram*>& kernels,
                                           int threads, const CpuTarget& target);
 

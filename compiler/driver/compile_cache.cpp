@@ -1,0 +1,59 @@
+#include "compile_cache.h"
+
+#include "fusec/base/error.h"
+#include "source_digest.h"
+
+namespace fusec::driver {
+
+Digest CompileCache::kernel_key(const KernelProgram& kernel, const codegen_cpu::CpuTarget& target) {
+  return sha256_of_list(
+      {"cpu kernel", kSourceDigest, codegen_cpu::describe(target), structural_text(kernel)});
+}
+
+Digest CompileCache::plan_key(std::string_view graph, std::string_view settings) {
+  return sha256_of_list({"plan", kSourceDigest, settings, graph});
+}
+
+codegen_cpu::CompiledKernels CompileCache::kernels(const Plan& plan, int threads,
+                                                   const codegen_cpu::CpuTarget& target, int* hits,
+                                                   int* misses) {
+  std::vector<std::optional<CodeImage>> found(plan.kernels.size());
+  std::vector<Digest> keys(plan.kernels.size());
+  std::vector<const KernelProgram*> missing;
+  for (size_t i = 0; i < plan.kernels.size(); ++i) {
+    if (disk_) {
+      keys[i] = kernel_key(plan.kernels[i], target);
+      if (auto bytes = disk_->get(keys[i])) found[i] = parse_code_image(*bytes);
+    }
+    if (!found[i]) missing.push_back(&plan.kernels[i]);
+  }
+  codegen_cpu::CompiledKernels fresh = codegen_cpu::compile_kernels(missing, threads, target);
+  size_t next = 0;
+  codegen_cpu::CompiledKernels out;
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (!found[i]) {
+      found[i] = std::move(fresh.images[next++]);
+      if (disk_) disk_->put(keys[i], to_bytes(*found[i]));
+    }
+    out.images.push_back(std::move(*found[i]));
+  }
+  out.source_seconds = fresh.source_seconds;
+  out.binary_seconds = fresh.binary_seconds;
+  *misses += static_cast<int>(missing.size());
+  *hits += static_cast<int>(found.size() - missing.size());
+  return out;
+}
+
+std::optional<Plan> CompileCache::plan(const Digest& key) {
+  auto text = disk_ ? disk_->get(key) : std::nullopt;
+  if (!text) return std::nullopt;
+  Plan plan = parse_plan(*text);
+  verify(plan);
+  return plan;
+}
+
+void CompileCache::keep_plan(const Digest& key, const Plan& plan) {
+  if (disk_) disk_->put(key, print(plan));
+}
+
+}  // namespace fusec::driver

@@ -1,0 +1,106 @@
+// A plan with its memory on a device, seen by the names of its tensors. Executable (compile.h) is
+// one that was compiled in this process, load_plan() (runtime.h) returns one read from a file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fusec/base/error.h"
+#include "fusec/plan/non_finite.h"
+#include "fusec/plan/plan.h"
+
+namespace fusec {
+
+class PersistentStore;
+class Program;
+
+// Time and work of one step of the plan (one kernel launch or library call).
+struct StepProfile {
+  std::string name;   // "k03_silu_mul" or "gemm"
+  std::string scope;  // model part
+  double seconds = 0;
+  int64_t bytes = 0, flops = 0;
+};
+
+// How closely a run looks for numbers that are not finite.
+//   guard  the tensors given to Graph::guard(); a step they stop keeps all parameters and states
+//   check  every tensor of every step: slow, and nothing that is not finite is ever assigned
+enum class Sentry : uint8_t { guard, check };
+
+// What a run did. finite: no guard was stopped (Sentry::check: no tensor was found to hold a NaN or
+// an infinity). If false, no assign took effect: parameters and states keep their bits.
+struct RunResult {
+  bool finite = true;
+};
+
+// Movable; not safe for concurrent use.
+class FUSEC_API LoadedPlan {
+ public:
+  LoadedPlan();
+  LoadedPlan(std::shared_ptr<const Plan> plan, std::unique_ptr<Program> program,
+             Sentry sentry = Sentry::guard);
+  ~LoadedPlan();
+  LoadedPlan(LoadedPlan&&) noexcept;
+  LoadedPlan& operator=(LoadedPlan&&) noexcept;
+
+  // Copies host data to / from the input, parameter, state or output `name`. `bytes` must be the
+  // exact size. Throws a user Error that names the nearest known names.
+  void write(std::string_view name, const void* data, size_t bytes);
+  void read(std::string_view name, void* data, size_t bytes) const;
+
+  // Typed forms; sizeof(T) must match the dtype (f32: float, i32: int32_t, bf16: uint16_t, ...).
+  template <class T>
+  void set(std::string_view name, std::span<const T> v) {
+    write(name, v.data(), v.size_bytes());
+  }
+  template <class T>
+  void set(std::string_view name, const std::vector<T>& v) {
+    write(name, v.data(), v.size() * sizeof(T));
+  }
+  template <class T>
+  std::vector<T> get(std::string_view name) const {
+    std::vector<T> out(numel(type(name).shape));
+    read(name, out.data(), out.size() * sizeof(T));
+    return out;
+  }
+  const TensorType& type(std::string_view name) const;
+
+  // Runs the plan once. Blocking.
+  RunResult run();
+
+  // After a run() that was not finite, and before inputs or parameters are written: the first
+  // tensor at fault, found by repeating the step exactly, tensor by tensor. Empty after a run()
+  // that was finite.
+  std::optional<NonFinite> diagnose();
+
+  // Runs the plan once, timing each step on its own (so a little slower than run()).
+  std::vector<StepProfile> profile();
+
+  const Plan& plan() const;
+  // Bytes held now: parameters and states (shared or not), arena and library scratch.
+  int64_t measured_bytes() const;
+  // Which backend serves a kind of work: "gemm", "attention", "optimizer", "kernels" ->
+  // e.g. "oneDNN 2.6.3 (libdnnl.so.2), 2 threads".
+  std::string backend(std::string_view work) const;
+
+  // The memory of its parameters and states, for the loaders of plans that share it; null for an
+  // object that holds no plan.
+  std::shared_ptr<PersistentStore> store() const;
+
+ private:
+  int sized(std::string_view name, size_t bytes) const;
+
+  std::shared_ptr<const Plan> plan_;
+  std::unique_ptr<Program> program_;
+  Sentry sentry_ = Sentry::guard;
+  bool finite_ = true;                // the last run
+  std::optional<NonFinite> culprit_;  // of the last run, once known
+};
+
+}  // namespace fusec

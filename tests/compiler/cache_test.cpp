@@ -1,0 +1,221 @@
+// compile() with code and plans kept on disk, and saved plans: the same bits as without, whatever
+// happened to the folder.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "fusec/fusec.h"
+#include "fusec/runtime.h"
+
+using namespace fusec;
+namespace fs = std::filesystem;
+
+namespace {
+
+// A cache folder of its own for as long as it lives.
+struct OwnCache {
+  fs::path root;
+  std::string before = getenv("FUSEC_CACHE_DIR") ? getenv("FUSEC_CACHE_DIR") : "";
+  OwnCache() {
+    std::string name = (fs::temp_directory_path() / "fusec-compile-XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()));
+    root = name;
+    use(root);
+  }
+  ~OwnCache() {
+    use(before);
+    std::error_code ignored;
+    fs::remove_all(root, ignored);
+  }
+  static void use(const fs::path& folder) { setenv("FUSEC_CACHE_DIR", folder.c_str(), 1); }
+  std::vector<fs::path> objects() const {
+    std::vector<fs::path> out;
+    for (const auto& f : fs::directory_iterator(root))
+      if (f.path().extension() == ".fso") out.push_back(f.path());
+    return out;
+  }
+};
+
+// A few kernels of every schedule, without a GEMM: libraries' threads do not survive fork().
+struct Model {
+  Graph g;
+  std::vector<Output> outputs;
+  explicit Model(double factor = 3, int64_t rows = 6) {
+    Tensor x = g.input("x", {rows, 40}), w = g.parameter("w", {40});
+    Tensor y = rms_norm(silu(x) * factor) * w;
+    outputs = {{"y", y}, {"loss", sum(square(y), {0, 1})}, {"columns", sum(x * x, {0})}};
+  }
+  Executable compiled(CompileOptions options = {}) { return compile(g, outputs, options); }
+};
+
+std::vector<float> results(LoadedPlan& f) {
+  std::vector<float> x(numel(f.type("x").shape)), w(40, 0.5f);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = 0.01f * static_cast<float>(i % 97) - 0.3f;
+  f.set("x", x);
+  f.set("w", w);
+  f.run();
+  std::vector<float> out;
+  for (const char* name : {"y", "loss", "columns"})
+    for (float v : f.get<float>(name)) out.push_back(v);
+  return out;
+}
+
+std::vector<float> compiled_results(double factor = 3) {
+  Executable f = Model(factor).compiled();
+  return results(f);
+}
+
+std::vector<float> uncached_results() {
+  setenv("FUSEC_CACHE", "0", 1);
+  std::vector<float> out = compiled_results();
+  unsetenv("FUSEC_CACHE");
+  return out;
+}
+
+std::string slurp(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+int finished(pid_t child) {
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  return status;
+}
+
+}  // namespace
+
+TEST_CASE("cache: the second compile takes plan and code from disk and gives the same bits") {
+  OwnCache cache;
+  const std::vector<float> expected = uncached_results();
+  CHECK(cache.objects().empty());
+  Executable first = Model().compiled();
+  const int kernels = static_cast<int>(first.plan().kernels.size());
+  REQUIRE(kernels >= 2);
+  CHECK(first.times().cache_hits == 0);
+  CHECK(first.times().cache_misses == kernels);
+  CHECK_FALSE(first.times().plan_cached);
+  CHECK(cache.objects().size() == static_cast<size_t>(kernels) + 1);
+  Executable second = Model().compiled();
+  CHECK(second.times().cache_hits == kernels);
+  CHECK(second.times().cache_misses == 0);
+  CHECK(second.times().plan_cached);
+  CHECK(print(first.plan()) == print(second.plan()));
+  CHECK(results(first) == expected);
+  CHECK(results(second) == expected);
+}
+
+TEST_CASE("cache: what differs is compiled, what is equal is not") {
+  OwnCache cache;
+  const int kernels = static_cast<int>(Model().compiled().plan().kernels.size());
+  CompileTimes factor = Model(4).compiled().times();  // another constant in one kernel
+  CHECK_FALSE(factor.plan_cached);
+  CHECK(factor.cache_misses >= 1);
+  CHECK(factor.cache_hits + factor.cache_misses == kernels);
+  CHECK(factor.cache_hits >= 1);
+  CHECK(Model(3, 7).compiled().times().cache_misses >= 1);
+  CHECK_FALSE(Model().compiled({.fuse = false}).times().plan_cached);
+  CHECK_FALSE(Model().compiled({.precision = Precision::bf16}).times().plan_cached);
+  CHECK(Model().compiled({.fuse = false}).times().plan_cached);
+  CHECK(Model().compiled({.threads = 3}).times().plan_cached);  // threads change no plan
+  // Another name for people: another plan, the same code.
+  Model named;
+  named.outputs[0].name = "other";
+  CompileTimes renamed = named.compiled().times();
+  CHECK_FALSE(renamed.plan_cached);
+  CHECK(renamed.cache_misses == 0);
+}
+
+TEST_CASE("cache: damaged entries are compiled again and mended") {
+  OwnCache cache;
+  const std::vector<float> expected = compiled_results();
+  int round = 0;
+  for (const auto& damage : {std::string("cut"), std::string("flipped"), std::string("version")}) {
+    CAPTURE(damage);
+    for (const fs::path& path : cache.objects()) {
+      std::string bytes = slurp(path);
+      if (damage == "cut") bytes.resize(bytes.size() / 2);
+      if (damage == "flipped") bytes[bytes.size() - 7] ^= 4;
+      if (damage == "version") bytes[8] = 77;
+      std::ofstream(path, std::ios::binary) << bytes;
+    }
+    Executable f = Model().compiled();
+    CHECK(f.times().cache_hits == 0);
+    CHECK_FALSE(f.times().plan_cached);
+    CHECK(results(f) == expected);
+    CHECK(Model().compiled().times().cache_misses == 0);
+    ++round;
+  }
+  CHECK(round == 3);
+}
+
+TEST_CASE("cache: processes that compile at once, and processes killed while they compile") {
+  OwnCache cache;
+  const std::vector<float> expected = uncached_results();
+  std::vector<pid_t> children;
+  for (int i = 0; i < 3; ++i) {
+    pid_t child = fork();
+    if (child == 0) _exit(compiled_results() == expected ? 0 : 1);
+    children.push_back(child);
+  }
+  for (pid_t child : children) CHECK(finished(child) == 0);
+  CHECK(Model().compiled().times().plan_cached);
+  for (int i = 0; i < 8; ++i) {
+    for (const fs::path& path : cache.objects()) fs::remove(path);
+    pid_t child = fork();
+    if (child == 0)
+      for (int j = 0;; ++j) Model(5 + j).compiled();
+    usleep(5000 + 9000 * i);
+    kill(child, SIGKILL);
+    finished(child);
+    CHECK(compiled_results() == expected);
+    CHECK(Model().compiled().times().cache_misses == 0);
+  }
+}
+
+TEST_CASE("cache: a folder that can not be written costs one warning") {
+  OwnCache cache;
+  std::ofstream(cache.root / "file") << "";
+  fs::path said = cache.root / "stderr";
+  OwnCache::use(cache.root / "file" / "cache");
+  const std::vector<float> expected = uncached_results();
+  pid_t child = fork();
+  if (child == 0) {
+    int to = open(said.c_str(), O_WRONLY | O_CREAT, 0600);
+    dup2(to, 2);
+    bool good = compiled_results() == expected && compiled_results() == expected &&
+                Model(9).compiled().times().cache_hits == 0;
+    _exit(good ? 0 : 1);
+  }
+  CHECK(finished(child) == 0);
+  std::string text = slurp(said);
+  CHECK(text.starts_with("fusec: warning: the folder of compiled code " + cache.root.string()));
+  CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+}
+
+TEST_CASE("save and load_plan: the same bits, shared parameters, errors") {
+  OwnCache cache;
+  Executable f = Model().compiled();
+  const std::vector<float> expected = results(f);
+  const std::string path = (cache.root / "model.fsc").string();
+  f.save(path);
+  LoadedPlan loaded = load_plan(path);
+  CHECK(print(loaded.plan()) == print(f.plan()));
+  CHECK(results(loaded) == expected);
+  LoadedPlan sharing = load_plan(path, {.share = &f});
+  f.set("w", std::vector<float>(40, 7.0f));
+  CHECK(sharing.get<float>("w")[39] == 7.0f);
+  Executable evaluation = Model().compiled({.share = &loaded});
+  CHECK(evaluation.get<float>("w")[0] == 0.5f);
+  CHECK_THROWS_WITH_AS(f.save((cache.root / "none" / "x.fsc").string()),
+                       doctest::Contains("cannot be written"), Error);
+  std::string bytes = slurp(path);
+  bytes[bytes.size() / 2] ^= 1;
+  CHECK_THROWS_WITH_AS(load_plan_bytes(bytes, "x"), doctest::Contains("checksum"), Error);
+}
