@@ -13,6 +13,7 @@
 #include "fusec/ir/import.h"
 #include "fusec/passes/pass.h"
 #include "fusec/passes/plan_memory.h"
+#include "kernel_memo.h"
 #include "stage_text.h"
 
 namespace fusec {
@@ -172,10 +173,7 @@ void Compilation::reach(Stage stage) {
     case Stage::scheduled: return run_passes("scheduled", t.scheduled);
     case Stage::plan: {
       Timer timer(t.plan);
-      result_.plan = ir::export_plan(ir::graph_of(*ir_->module));
-      passes::plan_memory(result_.plan);
-      verify(result_.plan);
-      return;
+      return make_plan();
     }
     case Stage::source: return;  // made together with binary unless its text is wanted
     case Stage::binary: {
@@ -191,13 +189,26 @@ void Compilation::reach(Stage stage) {
       double total = 0;
       {
         Timer timer(total);
-        kernels_ = codegen_cpu::compile_kernels(list, threads_, target_);
+        kernels_ = options_.compile.reuse_kernels
+                       ? compile_or_reuse(list, threads_, target_)
+                       : codegen_cpu::compile_kernels(list, threads_, target_);
       }
       t.source += kernels_.source_seconds;
       t.binary += total - kernels_.source_seconds;
       return;
     }
   }
+}
+
+void Compilation::make_plan() {
+  std::vector<ir::KernelOp> sources;
+  result_.plan = ir::export_plan(ir::graph_of(*ir_->module), &sources);
+  passes::plan_memory(result_.plan);
+  if (!options_.compile.plan_text.empty()) result_.plan = parse_plan(options_.compile.plan_text);
+  verify(result_.plan);
+  if (options_.compile.validate)
+    for (ir::KernelOp k : sources)
+      references_.push_back(k ? ir::to_graph(k) : ir::RecordedKernel{});
 }
 
 void Compilation::run_passes(std::string_view stage, double& seconds) {

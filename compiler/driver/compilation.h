@@ -8,6 +8,7 @@
 
 #include "fusec/codegen_cpu/codegen.h"
 #include "fusec/inspect.h"
+#include "validate.h"
 
 namespace fusec::driver {
 
@@ -26,11 +27,14 @@ class Compilation {
   Inspection& result() { return result_; }
   // After stage binary.
   codegen_cpu::CompiledKernels& kernels() { return kernels_; }
+  // After stage plan, with options.compile.validate.
+  KernelReferences& references() { return references_; }
 
  private:
   struct Ir;
   void reach(Stage stage);
   void link_binary();
+  void make_plan();
   void run_passes(std::string_view stage, double& seconds);
   void emit(Stage stage);
   std::string text_of(Stage stage);
@@ -44,6 +48,7 @@ class Compilation {
   Stage start_ = Stage::graph;
   std::vector<std::string> source_;  // a section a kernel, when read from stage source or binary
   codegen_cpu::CompiledKernels kernels_;
+  KernelReferences references_;
   Inspection result_;
 };
 

@@ -14,6 +14,8 @@ struct Executable::Impl {
   std::shared_ptr<const Plan> plan;
   std::unique_ptr<Program> program;
   CompileTimes times;
+  driver::KernelReferences references;  // with CompileOptions::validate
+  bool validates = false;
 
   int find(std::string_view name) const {
     int i = plan->find(name);
@@ -65,6 +67,13 @@ std::vector<StepProfile> Executable::profile() {
   return out;
 }
 
+ValidateReport Executable::validate() {
+  if (!impl_->validates)
+    fail_user("validate: compile with CompileOptions::validate = true, which keeps what to compare "
+              "with");
+  return driver::validate(*impl_->program, *impl_->plan, impl_->references);
+}
+
 const Plan& Executable::plan() const { return *impl_->plan; }
 const CompileTimes& Executable::times() const { return impl_->times; }
 std::string Executable::backend(std::string_view work) const {
@@ -83,6 +92,8 @@ Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions opt
   out.impl_ = std::make_unique<Executable::Impl>();
   out.impl_->plan = std::make_shared<const Plan>(std::move(c.result().plan));
   out.impl_->times = c.result().times;
+  out.impl_->references = std::move(c.references());
+  out.impl_->validates = options.validate;
   cpu::KernelImages images{c.kernels().functions, c.kernels().owner};
   std::shared_ptr<PersistentStore> share;
   if (options.share && options.share->impl_) share = options.share->impl_->program->store();

@@ -78,7 +78,13 @@ class CpuProgram final : public Program {
   }
 
   void run() override {
-    for (size_t i = 0; i < actions_.size(); ++i) run_step(i);
+    for (size_t i = 0; i < actions_.size(); ++i) act(i);
+  }
+
+  void run_step(int step) override {
+    if (step < 0 || step >= static_cast<int>(actions_.size()))
+      fail_internal("plan " + plan_->graph + " has no step " + std::to_string(step));
+    act(static_cast<size_t>(step));
   }
 
   std::vector<StepTime> run_profiled() override {
@@ -86,7 +92,7 @@ class CpuProgram final : public Program {
     std::vector<StepTime> times;
     for (size_t i = 0; i < actions_.size(); ++i) {
       Clock::time_point start = Clock::now();
-      run_step(i);
+      act(i);
       std::chrono::duration<double> spent = Clock::now() - start;
       times.push_back({static_cast<int>(i), spent.count()});
     }
@@ -207,7 +213,7 @@ class CpuProgram final : public Program {
     return result;
   }
 
-  void run_step(size_t i) {
+  void act(size_t i) {
     try {
       actions_[i]();
     } catch (Error& e) {

@@ -4,6 +4,7 @@
 //   fusec vision-gpt:tiny                       summary and kernels
 //   fusec --dump-ir=fused,plan my.mlir          texts of stages; each reads back
 //   fusec explain vision-gpt:tiny               decisions with their reasons
+//   fusec check vision-gpt:tiny                 compiled code against the oracle, kernel by kernel
 //   fusec --list                                stages, passes, bundled models
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -18,6 +19,7 @@
 #include "fusec/base/options.h"
 #include "fusec/inspect.h"
 #include "fusec/models/bundled.h"
+#include "check.h"
 
 namespace {
 
@@ -26,7 +28,8 @@ using namespace fusec;
 struct Options {
   std::string input, dump, print_after, stop_after, resume_from, precision = "f32", out;
   bool list = false, kernels = false, no_fuse = false, times = false, no_locations = false;
-  bool explain = false, all = false;
+  bool explain = false, all = false, check = false;
+  tool::CheckFlags checking;
 };
 
 std::vector<std::string> split(const std::string& text) {
@@ -203,8 +206,13 @@ int main(int argc, char** argv) {
   app.add_flag("--times", o.times, "wall time of stages and passes");
   app.add_flag("--no-locations", o.no_locations, "leave source locations out of the texts");
   app.add_flag("--all", o.all, "explain: also the edges that were fused");
+  app.add_option("--seed", o.checking.seed, "check: of the inputs");
+  app.add_option("--steps", o.checking.steps, "check: runs of the step, states carried over");
+  app.add_option("--plan", o.checking.plan,
+                 "check: run this plan (an edited text of stage plan) in place of the compiled one")
+      ->type_name("FILE");
   // `--dump-ir MODEL` must not swallow the model, so a bare flag becomes the default stage;
-  // `explain` is a word, not an option.
+  // `explain` and `check` are words, not options.
   std::vector<std::string> args;  // last first, as CLI11 takes them
   bool word = false;              // a word was seen that is no option
   for (int i = 1; i < argc; ++i) {
@@ -212,6 +220,10 @@ int main(int argc, char** argv) {
     if (a == "--dump-ir") a = "--dump-ir=fused";
     if (!word && a == "explain") {
       o.explain = true;
+      continue;
+    }
+    if (!word && a == "check") {
+      o.check = true;
       continue;
     }
     word = word || !a.starts_with("-");
@@ -232,13 +244,19 @@ int main(int argc, char** argv) {
       named = true;
     }
     if (!named)
-      fmt::print(stderr, "fusec: expected one model or file (or: explain MODEL), found also: {}\n",
+      fmt::print(stderr,
+                 "fusec: expected one model or file (or: explain MODEL, check MODEL), found also: "
+                 "{}\n",
                  o.input.empty() ? e.what() : args.front());
     return 2;
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   try {
+    if (o.check) {
+      o.checking.input = o.input, o.checking.precision = o.precision;
+      return tool::check_model(o.checking);
+    }
     run(o);
   } catch (const std::exception& e) {
     fmt::print(stderr, "fusec: {}\n", e.what());

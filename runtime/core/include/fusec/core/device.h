@@ -33,6 +33,9 @@ class Program {
   virtual void read(int buffer, void* data, size_t bytes) const = 0;
   // Executes all steps once. Throws Error (device or user kind, e.g. an index out of range).
   virtual void run() = 0;
+  // Executes one step of the plan alone and waits for it; run() is all of them in order. What a
+  // caller reads between two steps is what the next step will find.
+  virtual void run_step(int step) = 0;
   // As run(), timing each step.
   virtual std::vector<StepTime> run_profiled() = 0;
   virtual std::shared_ptr<PersistentStore> store() const = 0;
