@@ -11,7 +11,7 @@ struct CheckFlags {
   std::string plan;       // a file with the plan to run in place of the compiled one
   std::string precision = "f32";
   uint64_t seed = 1;
-  int steps = 2;
+  int steps = 2, threads = 0;
 };
 
 // Prints what was compared; 0 if all agree, 1 if not.

@@ -207,6 +207,7 @@ int main(int argc, char** argv) {
   app.add_flag("--no-locations", o.no_locations, "leave source locations out of the texts");
   app.add_flag("--all", o.all, "explain: also the edges that were fused");
   app.add_option("--seed", o.checking.seed, "check: of the inputs");
+  app.add_option("--threads", o.checking.threads, "check: worker threads; 0: all cores");
   app.add_option("--steps", o.checking.steps, "check: runs of the step, states carried over");
   app.add_option("--plan", o.checking.plan,
                  "check: run this plan (an edited text of stage plan) in place of the compiled one")
