@@ -7,7 +7,9 @@
 // Refuses what the oracle refuses.
 #include "fusec/ops/bounds.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "fusec/ops/formula.h"
 #include "fusec/ops/oracle.h"
@@ -67,10 +69,15 @@ BoundedData map(const BoundedCall& call) {
   size_t arity = call.in.size();
   double u[3] = {};
   for (size_t k = 0; k < arity; ++k) u[k] = tolerance::unit_roundoff(call.types[k].dtype);
+  // x - x and x == x compare a value with itself: its error is the same on both sides. A finite x
+  // stays finite.
+  bool itself = arity == 2 && call.node.inputs[0] == call.node.inputs[1] &&
+                (op == Pointwise::sub || type.dtype == DType::b8);
   for (size_t i = 0; i < out.value.size(); ++i) {
     Bounded args[3];
     for (size_t k = 0; k < arity; ++k)
       args[k] = Bounded(call.in[k]->value[i], call.in[k]->error[i], u[k]);
+    if (itself && args[0].e < kInf) args[0].e = args[1].e = 0;
     Bounded y = apply_formula(op, args);
     out.value[i] = y.v, out.error[i] = or_inf(y.e);
   }
@@ -207,6 +214,48 @@ BoundedData scatter(const BoundedCall& call) {
   return out;
 }
 
+// Running sums: element i is a sum of up to n terms, and keeps its type's rounding at the end.
+BoundedData cumsum(const BoundedCall& call) {
+  const auto& attr = call.node.as<CumsumAttr>();
+  DType type = call.types[0].dtype;
+  BoundedData out{computed(call, values_of(call))[0], {}};
+  out.error = computed(call, {&call.in[0]->error})[0];
+  if (!is_float(type)) return out;
+  double u = tolerance::unit_roundoff(type);
+  Data wide = magnitudes(*call.in[0], true);
+  Data most = computed(call, {&wide})[0];
+  if (all_exact(call) && on_grid(call, most, u, 6)) return out;
+  double growth =
+      tolerance::reduction_growth(static_cast<double>(call.types[0].shape[attr.axis]));
+  for (size_t i = 0; i < most.size(); ++i) out.error[i] = or_inf(out.error[i] + growth * u * most[i]);
+  return out;
+}
+
+// Values: the j-th largest moves by at most the largest error of the row. Indices: certain where
+// the element is further from its neighbours in the order than both their errors, or all is exact.
+std::vector<BoundedData> top_k(const BoundedCall& call) {
+  std::vector<Data> made = computed(call, values_of(call));
+  int64_t n = call.types[0].shape.back(), k = call.node.as<TopKAttr>().k;
+  std::vector<BoundedData> out = {{made[0], Data(made[0].size(), 0.0)},
+                                  {made[1], Data(made[1].size(), 0.0)}};
+  const BoundedData& x = *call.in[0];
+  for (size_t row = 0; n > 0 && row < x.value.size() / static_cast<size_t>(n); ++row) {
+    auto first = x.error.begin() + static_cast<ptrdiff_t>(row * n);
+    double worst = *std::max_element(first, first + n);
+    if (worst == 0) continue;
+    Data order(x.value.begin() + static_cast<ptrdiff_t>(row * n),
+               x.value.begin() + static_cast<ptrdiff_t>((row + 1) * n));
+    std::sort(order.begin(), order.end(), std::greater<>());
+    for (int64_t j = 0; j < k; ++j) {
+      bool apart = (j == 0 || order[j - 1] - order[j] > 2 * worst) &&
+                   (j + 1 == n || order[j] - order[j + 1] > 2 * worst);
+      out[0].error[row * k + j] = or_inf(worst);
+      if (!apart) out[1].error[row * k + j] = kInf;
+    }
+  }
+  return out;
+}
+
 BoundedData moved(const BoundedCall& call) {
   std::vector<const Data*> errors;
   for (const BoundedData* d : call.in) errors.push_back(&d->error);
@@ -235,6 +284,8 @@ std::vector<BoundedData> compute_bounded(const BoundedCall& call) {
     case OpKind::concat: return {moved(call)};
     case OpKind::gather: return {gather(call)};
     case OpKind::scatter: return {scatter(call)};
+    case OpKind::cumsum: return {cumsum(call)};
+    case OpKind::top_k: return top_k(call);
     case OpKind::attention: return attention_bounded(call);
     case OpKind::attention_grad: return attention_grad_bounded(call);
     case OpKind::input:

@@ -32,7 +32,7 @@ ExpectedWrite gemm(const LibraryCall& call, const StepReader& reader) {
   double work = static_cast<double>(batch * m) * static_cast<double>(n * k);
   int64_t every = 1 + static_cast<int64_t>(work / kMostWork);
   double own = (tolerance::reduction_growth(static_cast<double>(k)) + 3) *
-               tolerance::unit_roundoff(DType::f32);
+               tolerance::unit_roundoff(dtype_attribute(call, "type_a"));
   for (int64_t row = 0; row < batch * m; ++row) {
     if (row % every != 0) {
       out.left_out += n;
@@ -154,12 +154,32 @@ ExpectedWrite rows(const LibraryCall& call, const StepReader& reader) {
   return {0, type, std::move(node.evaluate(OpKind::scatter, attr, 1)[0]), {}, 0};
 }
 
+ExpectedWrite cumsum(const LibraryCall& call, const StepReader& reader) {
+  Shape shape = {call.integer("outer"), call.integer("n"), call.integer("inner")};
+  DType type = dtype_attribute(call, "type");
+  OneNode node;
+  node.input(shape, type, reader.read(call.args[0], type, numel(shape)));
+  CumsumAttr attr{1, call.integer("reverse") != 0};
+  return {1, type, std::move(node.evaluate(OpKind::cumsum, attr, 1)[0]), {}, 0};
+}
+
+std::vector<ExpectedWrite> top_k(const LibraryCall& call, const StepReader& reader) {
+  Shape shape = {call.integer("rows"), call.integer("n")};
+  DType type = dtype_attribute(call, "type");
+  OneNode node;
+  node.input(shape, type, reader.read(call.args[0], type, numel(shape)));
+  std::vector<BoundedData> data = node.evaluate(OpKind::top_k, TopKAttr{call.integer("k")}, 2);
+  return {{1, type, std::move(data[0]), {}, 0}, {2, DType::i32, std::move(data[1]), {}, 0}};
+}
+
 }  // namespace
 
 std::vector<ExpectedWrite> define_call(const LibraryCall& call, const StepReader& reader) {
   if (call.name == "gemm") return {gemm(call, reader)};
   if (call.name == "attention" || call.name == "attention_grad") return attention(call, reader);
   if (call.name == "gather" || call.name == "scatter") return {rows(call, reader)};
+  if (call.name == "cumsum") return {cumsum(call, reader)};
+  if (call.name == "top_k") return top_k(call, reader);
   if (call.name == "copy")
     return {{1, DType::u8, exactly(reader.read(call.args[0], DType::u8, call.integer("bytes"))),
              {}, 0}};

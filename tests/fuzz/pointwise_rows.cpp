@@ -67,6 +67,17 @@ OpRow row(Pointwise op, int arity, Kind kind, double lo, double hi) {
   return {std::string(name_of(op)), 4, make};
 }
 
+// i64 to i64, all bits.
+OpRow bits(Pointwise op) {
+  auto make = [=](Builder& b) -> std::optional<Item> {
+    Tensor x = b.any_integer().t;
+    if (x.dtype() == b8) return {};
+    Tensor y = pointwise(op, {cast(x, i64), b.graph.constant(7, {}, i64)}, SourceLoc());
+    return Item{y, 0, 0x1p32};
+  };
+  return {std::string(name_of(op)), 3, make};
+}
+
 }  // namespace
 
 std::vector<OpRow> pointwise_rows() {
@@ -75,6 +86,7 @@ std::vector<OpRow> pointwise_rows() {
 #define FUSEC_UNARY(name, doc, value, gx, cost, lo, hi) row(Pointwise::name, 1, Kind::plain, lo, hi),
 #define FUSEC_BINARY(name, doc, value, ga, gb, cost, lo, hi) row(Pointwise::name, 2, Kind::plain, lo, hi),
 #define FUSEC_COMPARE(name, doc, value, cost, lo, hi) row(Pointwise::name, 2, Kind::compare, lo, hi),
+#define FUSEC_BITS(name, doc, value, cost) bits(Pointwise::name),
 #define FUSEC_TERNARY(name, doc, value, ga, gb, gc, cost, lo, hi) row(Pointwise::name, 3, Kind::choose, lo, hi),
 // clang-format on
 #include "fusec/ops/pointwise.def"

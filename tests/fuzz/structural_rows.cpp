@@ -175,12 +175,7 @@ Made do_extreme(Builder& b) {
 
 // --- contractions --------------------------------------------------------------------------------
 
-// GEMM and attention take f32 and bf16.
-Tensor gemm_operand(Builder& b, int64_t rank) {
-  Item x = b.of_rank(rank);
-  DType t = x.t.dtype() == bf16 ? bf16 : f32;
-  return cast(b.fit(x), t);
-}
+Tensor gemm_operand(Builder& b, int64_t rank) { return b.fit(b.of_rank(rank)); }
 Item product(Tensor y, int64_t k) {
   double most = 4.0 * static_cast<double>(std::max<int64_t>(1, k));
   return {std::move(y), -most, most};
@@ -220,7 +215,7 @@ Made do_attention(Builder& b) {
   static const std::vector<int64_t> lengths = {1, 3, 7, 16, 40};
   int64_t batch = b.small(2), t = b.dice.of(lengths), kv = b.small(2), h = kv * b.small(2);
   int64_t s = b.dice.chance(2) ? t : t + b.dice.below(5), d = b.dice.chance(2) ? 4 : 8;
-  DType type = b.main_type() == bf16 ? bf16 : f32;
+  DType type = b.main_type() == f64 ? f32 : b.main_type();
   AttentionOptions o;
   o.causal = b.dice.chance(2);
   if (b.dice.chance(3)) o.softcap = 5;
@@ -294,13 +289,17 @@ Made do_cross_entropy(Builder& b) {
   Item x = b.of_rank(2);
   Tensor z = reshape(cast(b.fit(x, -8, 8), f32), {-1, std::max<int64_t>(1, x.t.size(-1))});
   if (numel(z.shape()) == 0) return {};
-  return Item{cross_entropy(z, b.input({z.size(0)}, i32), b.dice.chance(2) ? 0.1 : 0), -20, 20};
+  CrossEntropyOptions o;
+  if (b.dice.chance(2)) o.smoothing = 0.1;
+  if (b.dice.chance(3)) o.softcap = 3;
+  if (b.dice.chance(3)) o.reduction = Reduction::mean;
+  return Item{cross_entropy(z, b.input({z.size(0)}, i32), o), -20, 20};
 }
 Made do_rope(Builder& b) {
   int64_t t = b.small(7), d = 2 * b.small(4);
   Tensor x = b.input({2, t, b.small(3), d}, b.main_type());
   Tensor c = b.input({t, d / 2}, b.main_type()), s = b.input({t, d / 2}, b.main_type());
-  return Item{rope(x, c, s), -8, 8};
+  return Item{rope(x, c, s, b.dice.chance(2) ? Rope::half : Rope::interleaved), -8, 8};
 }
 Made do_swiglu(Builder& b) {
   Item x = b.any_float();
@@ -317,6 +316,156 @@ Made do_naive_attention(Builder& b) {
   o.causal = b.dice.chance(2);
   Tensor q = b.input({1, t, 2, 4}, f32), k = b.input({1, t, 1, 4}, f32);
   return Item{naive_attention(q, k, b.input({1, t, 1, 4}, f32), o)};
+}
+
+// --- ordered and picking ops ---------------------------------------------------------------------
+
+Made do_cumsum(Builder& b) {
+  Item x = b.dice.chance(4) ? b.any_integer() : b.any_float();
+  if (x.t.rank() == 0 || x.t.dtype() == u8) return {};
+  int64_t a = b.axis(x.t);
+  double most = size_of_range(x) * static_cast<double>(std::max<int64_t>(1, x.t.size(a)));
+  if (most > (x.t.dtype() == f16 ? 3e4 : 1e6)) return {};
+  return Item{cumsum(x.t, a, b.dice.chance(2)), -most, most};
+}
+Made do_top_k(Builder& b) {
+  Item x = b.dice.chance(4) ? b.any_integer() : b.of_rank(1);
+  if (x.t.rank() == 0 || x.t.size(-1) == 0 || x.t.dtype() == u8) return {};
+  int64_t n = x.t.size(-1);
+  TopK k = top_k(x.t, 1 + b.dice.below(std::min<int64_t>(n, 5)));
+  if (b.dice.chance(2)) return like(x, k.values);
+  return Item{k.indices, 0, static_cast<double>(n)};
+}
+Made do_argmax(Builder& b) {
+  Item x = b.dice.chance(3) ? b.any_integer() : b.of_rank(1);
+  if (x.t.rank() == 0 || x.t.dtype() == u8) return {};
+  int64_t a = b.axis(x.t), n = x.t.size(a);
+  if (n == 0) return {};
+  Tensor y = b.dice.chance(2) ? argmax(x.t, a, b.dice.chance(2)) : argmin(x.t, a);
+  return Item{y, 0, static_cast<double>(n)};
+}
+Made do_take_along(Builder& b) {
+  Item x = b.of_rank(1);
+  int64_t a = b.axis(x.t);
+  if (x.t.size(a) == 0) return {};
+  Shape s = x.t.shape();
+  s[a] = b.small(4);
+  Tensor i = b.dice.chance(2) ? minimum(b.input(s, i32), static_cast<double>(x.t.size(a) - 1))
+                              : b.graph.iota(s, a) - 1.0;
+  i = minimum(i, static_cast<double>(x.t.size(a) - 1));
+  return with_zero(x, take_along(x.t, i, a));
+}
+Made do_one_hot(Builder& b) {
+  Item x = b.any_integer();
+  if (x.t.dtype() == u8 || x.t.rank() > 4) return {};
+  return Item{one_hot(x.t, b.small(9), b.main_type()), 0, 1};
+}
+Made do_pad(Builder& b) {
+  Item x = b.any();
+  if (x.t.rank() == 0 || x.t.dtype() == b8) return {};
+  return with_zero(x, pad(x.t, b.axis(x.t), b.dice.below(3), b.dice.below(4), 0));
+}
+Made do_stack(Builder& b) {
+  Item x = b.any();
+  if (x.t.rank() > 4) return {};
+  return like(x, stack({x.t, x.t, x.t}, b.dice.below(x.t.rank() + 1)));
+}
+Made do_split(Builder& b) {
+  Item x = b.any();
+  for (int64_t a = 0; a < x.t.rank(); ++a)
+    for (int64_t n : {3, 2})
+      if (x.t.size(a) > 0 && x.t.size(a) % n == 0) {
+        std::vector<Tensor> parts = split(x.t, n, a);
+        if (!is_float(x.t.dtype())) return like(x, parts[1]);
+        double most = 2 * size_of_range(x);
+        return Item{parts[1] + parts[0], -most, most};
+      }
+  return {};
+}
+Made do_conv2d(Builder& b) {
+  int64_t k = b.small(3), size = k + b.dice.below(6), channels = b.small(3);
+  DType t = b.main_type();
+  Tensor x = b.input({b.small(2), channels, size, size + 1}, t);
+  Conv2dOptions o;
+  o.stride = b.dice.chance(2) ? k : 1 + b.dice.below(2);
+  o.padding = b.dice.below(2);
+  Tensor w = b.parameter({b.small(4), channels, k, k}, t);
+  double most = 4.0 * static_cast<double>(channels * k * k) + 2;
+  return Item{conv2d(x, w, b.dice.chance(2) ? b.parameter({w.size(0)}, t) : Tensor(), o), -most, most};
+}
+
+// --- more composites -----------------------------------------------------------------------------
+
+Made do_truth(Builder& b) {
+  Item x = b.any();
+  switch (b.dice.below(5)) {
+    case 0: return Item{any(x.t, b.some_axes(x.t), b.dice.chance(2)), 0, 1};
+    case 1: return Item{all(x.t, b.some_axes(x.t), b.dice.chance(2)), 0, 1};
+    case 2: return Item{isnan(b.any_float().t), 0, 1};
+    case 3: return Item{logical_not(x.t), 0, 1};
+    default: {
+      Tensor f = b.any_float().t;
+      Tensor p = f > 0.0, q = f < 1.0;
+      return Item{b.dice.chance(2) ? logical_and(p, q) : logical_or(p, q), 0, 1};
+    }
+  }
+}
+Made do_logsumexp(Builder& b) {
+  Item x = b.of_rank(1);
+  std::vector<int64_t> axes = b.some_axes(x.t);
+  for (int64_t a : axes)
+    if (x.t.size(a) == 0) return {};
+  return Item{logsumexp(b.fit(x, -8, 8), axes, b.dice.chance(2)), -8, 18};
+}
+Made do_log_softmax(Builder& b) {
+  Item x = b.of_rank(1);
+  int64_t a = b.axis(x.t);
+  if (x.t.size(a) == 0) return {};
+  return Item{log_softmax(b.fit(x, -8, 8), a), -26, 0};
+}
+Made do_variance(Builder& b) {
+  Item x = b.of_rank(1);
+  if (numel(x.t.shape()) == 0) return {};
+  return Item{variance(b.fit(x), b.some_axes(x.t), b.dice.chance(2)), 0, 4};
+}
+Made do_cosine(Builder& b) {
+  Item x = b.of_rank(1);
+  if (x.t.size(-1) == 0 || x.t.dtype() == f16) return {};
+  return Item{cosine_similarity(b.fit(x), sin(b.fit(x)), -1, 1e-2), -1.1, 1.1};
+}
+Made do_mean_pool(Builder& b) {
+  Tensor x = b.input({b.small(3), b.small(5), b.small(9)}, b.main_type());
+  if (b.dice.chance(2)) return Item{mean_pool(x)};
+  return Item{mean_pool(x, b.input({x.size(0), x.size(1)}, b8))};
+}
+Made do_geglu(Builder& b) {
+  Tensor a = b.fit(b.any_float());
+  return Item{geglu(a, b.fit(b.partner({a}))), -4, 4};
+}
+Made do_clamp(Builder& b) {
+  Item x = b.any_float();
+  return Item{clamp(x.t, -1, 0.75), -1, 0.75};
+}
+Made do_random(Builder& b) {
+  Tensor key = b.graph.find("rng");
+  if (!key.defined()) key = step_key(b.graph);
+  Shape s = b.some_shape();
+  switch (b.dice.below(4)) {
+    case 0: return Item{uniform(key, s), 0, 1};
+    case 1: return Item{normal(key, s), -7, 7};
+    case 2: return Item{bernoulli(key, s, 0.25), 0, 1};
+    default: {
+      Item x = b.any_float();
+      double most = 2 * size_of_range(x);
+      return Item{dropout(x.t, 0.25, key), -most, most};
+    }
+  }
+}
+Made do_route(Builder& b) {
+  Tensor z = b.input({b.small(6), b.small(3) + 2}, f32);
+  Routing r = top_k_router(z, b.small(2));
+  if (b.dice.chance(2)) return Item{r.balance, 0, 10};
+  return Item{r.weights, 0, 1};
 }
 
 // A running average kept in a state, read before and after the graph's other uses of it.
@@ -376,6 +525,25 @@ std::vector<OpRow> structural_rows() {
       {"swiglu", 3, do_swiglu},
       {"softcap", 3, do_softcap},
       {"naive_attention", 1, do_naive_attention},
+      {"cumsum", 5, do_cumsum},
+      {"top_k", 5, do_top_k},
+      {"argmax", 4, do_argmax},
+      {"take_along", 4, do_take_along},
+      {"one_hot", 3, do_one_hot},
+      {"pad", 5, do_pad},
+      {"stack", 3, do_stack},
+      {"split", 4, do_split},
+      {"conv2d", 3, do_conv2d},
+      {"truth", 6, do_truth},
+      {"logsumexp", 3, do_logsumexp},
+      {"log_softmax", 3, do_log_softmax},
+      {"variance", 3, do_variance},
+      {"cosine", 2, do_cosine},
+      {"mean_pool", 2, do_mean_pool},
+      {"geglu", 2, do_geglu},
+      {"clamp", 3, do_clamp},
+      {"random", 5, do_random},
+      {"route", 2, do_route},
       {"state", 6, do_state},
       {"update", 4, do_update},
   };

@@ -35,12 +35,13 @@
 #include <limits>
 
 #include "fusec/base/dtype.h"
+#include "fusec/base/philox.h"
 
 namespace fusec::tolerance {
 
 inline constexpr double kInf = std::numeric_limits<double>::infinity();
 inline constexpr double kSmallestNormal = 0x1p-126;
-// Error of exp, log, sin, cos, tanh and erf in units of the last place (2u each).
+// Error of exp, log, pow, sin, cos, tanh and erf in units of the last place (2u each).
 inline constexpr double kTranscendentalUlps = 4;
 
 // Relative error of one rounding of arithmetic on values stored as `t`; 0 for integers.
@@ -174,6 +175,48 @@ inline Bounded log(Bounded a) {
   double v = std::log(a.v);
   if (a.v - a.e <= kSmallestNormal) return {v, kInf, a.u};
   return detail::transcendental(v, -std::log1p(-a.e / a.v), a.u, std::max(std::fabs(v), 0x1p-2));
+}
+inline Bounded exp2(Bounded a) {
+  double v = std::exp2(a.v);
+  if (std::fabs(a.v) + a.e > 126) return {v, a.v < 0 && a.e < 1 ? kSmallestNormal : kInf, a.u};
+  return detail::transcendental(v, v * (std::exp2(a.e) - 1), a.u, v * std::exp2(a.e));
+}
+inline Bounded log1p(Bounded a) {
+  double v = std::log1p(a.v), inside = 1 + a.v;
+  if (inside - a.e <= 0x1p-60) return {v, kInf, a.u};
+  return detail::transcendental(v, -std::log1p(-a.e / inside), a.u, std::fabs(v));
+}
+// a^b = e^(b log a): an error of the exponent is relative to the result. A device may compute it in
+// that form, rounding an exponent of size |b log a|.
+inline Bounded pow(Bounded a, Bounded b) {
+  double u = detail::unit(a, b);
+  a = detail::typed(a, u), b = detail::typed(b, u);
+  double v = std::pow(a.v, b.v);
+  bool exact = a.e == 0 && b.e == 0;
+  if (!std::isfinite(v) || (!exact && a.v - a.e <= 0)) return {v, kInf, u};
+  double log_a = a.v == 0 ? 0 : std::log(std::fabs(a.v));
+  double low = std::log(std::fabs(a.v) - a.e), high = std::log(std::fabs(a.v) + a.e);
+  double spread = exact ? 0 : (std::fabs(b.v) + b.e) * (high - low) + b.e * std::fabs(log_a);
+  return detail::transcendental(v, std::fabs(v) * std::expm1(spread), u,
+                                std::fabs(v) * std::exp(spread) *
+                                    (1 + std::fabs(b.v * log_a)));
+}
+inline Bounded floor(Bounded a) {
+  double v = std::floor(a.v);
+  double e = std::max(std::floor(a.v + a.e) - v, v - std::floor(a.v - a.e));
+  return {v, std::isnan(v) || std::isnan(e) ? kInf : e, a.u};
+}
+inline Bounded round(Bounded a) {
+  double v = std::nearbyint(a.v);
+  double e = std::max(std::nearbyint(a.v + a.e) - v, v - std::nearbyint(a.v - a.e));
+  return {v, std::isnan(v) || std::isnan(e) ? kInf : e, a.u};
+}
+// Random bits of exact integers; of others, anything.
+inline Bounded philox(Bounded a, Bounded b) {
+  bool exact = a.e == 0 && b.e == 0;
+  if (!exact || std::fabs(a.v) > 0x1p53 || std::fabs(b.v) > 0x1p53) return {0, kInf, 0};
+  int64_t word = philox_word(static_cast<int64_t>(a.v), static_cast<int64_t>(b.v));
+  return {static_cast<double>(word), 0, 0};
 }
 inline Bounded sin(Bounded a) {
   return detail::transcendental(std::sin(a.v), std::min(a.e, 2.0), a.u,
