@@ -22,7 +22,7 @@ class StepReader {
  public:
   StepReader(const Program& program, const Plan& plan) : program_(program), plan_(plan) {}
   std::vector<double> read(const BufferRef& ref, DType type) const;
-  // The first `count` elements.
+  // The first `count` elements; NaN for those that the buffer does not have.
   std::vector<double> read(const BufferRef& ref, DType type, int64_t count) const;
 
  private:

@@ -125,7 +125,7 @@ class Rebuild {
         start = std::clamp<int64_t>(start, 0, std::max<int64_t>(0, source[d] - 1));
         int64_t most = source[d] == 0 ? 0 : 1 + (step > 0 ? (source[d] - 1 - start) / step
                                                             : start / -step);
-        if (start + (n - 1) * step == 0 || n > most) n = most;
+        n = std::min(n, most);
       }
     if (view.kind == ViewKind::reshape && numel(view.shape) != numel(source))
       for (int64_t& d : view.shape) {
