@@ -25,8 +25,7 @@ struct Heads {
   const BoundedData *q, *k, *v, *cu = nullptr;
   double u, stored;
 
-  Heads(const BoundedCall& call, size_t first, size_t cu_at)
-      : attr(call.node.as<AttentionAttr>()) {
+  Heads(const BoundedCall& call, size_t first, size_t cu_at) : attr(call.node.as<AttentionAttr>()) {
     const Shape &qs = call.types[first].shape, &ks = call.types[first + 1].shape;
     b = qs[0], t = qs[1], h = qs[2], d = qs[3], s = ks[1], kv = ks[2];
     q = call.in[first], k = call.in[first + 1], v = call.in[first + 2];

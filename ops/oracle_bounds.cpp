@@ -165,7 +165,8 @@ BoundedData contract(const BoundedCall& call) {
   for (size_t s = 0; s < 2; ++s)
     for (size_t i = 0; i < call.types[s].shape.size(); ++i) {
       char c = (s == 0 ? attr.lhs : attr.rhs)[i];
-      if (attr.out.find(c) == std::string::npos && (s == 0 || attr.lhs.find(c) == std::string::npos))
+      if (attr.out.find(c) == std::string::npos &&
+          (s == 0 || attr.lhs.find(c) == std::string::npos))
         terms *= static_cast<double>(call.types[s].shape[i]);
     }
   // A label of one operand only is summed before the product and stored in the operand's type.
@@ -225,9 +226,9 @@ BoundedData cumsum(const BoundedCall& call) {
   Data wide = magnitudes(*call.in[0], true);
   Data most = computed(call, {&wide})[0];
   if (all_exact(call) && on_grid(call, most, u, 6)) return out;
-  double growth =
-      tolerance::reduction_growth(static_cast<double>(call.types[0].shape[attr.axis]));
-  for (size_t i = 0; i < most.size(); ++i) out.error[i] = or_inf(out.error[i] + growth * u * most[i]);
+  double growth = tolerance::reduction_growth(static_cast<double>(call.types[0].shape[attr.axis]));
+  for (size_t i = 0; i < most.size(); ++i)
+    out.error[i] = or_inf(out.error[i] + growth * u * most[i]);
   return out;
 }
 
@@ -313,9 +314,8 @@ void round_to_storage(BoundedData& x, DType type) {
       double &v = x.value[i], &e = x.error[i];
       if (v - e >= low && v + e <= high) continue;
       if (e == 0 && std::fabs(v) < 0x1p53 && type != DType::i64)
-        v = type == DType::u8
-                ? static_cast<double>(static_cast<uint8_t>(static_cast<int64_t>(v)))
-                : static_cast<double>(static_cast<int32_t>(static_cast<int64_t>(v)));
+        v = type == DType::u8 ? static_cast<double>(static_cast<uint8_t>(static_cast<int64_t>(v)))
+                              : static_cast<double>(static_cast<int32_t>(static_cast<int64_t>(v)));
       else
         v = 0, e = tolerance::kInf;
     }
@@ -408,12 +408,12 @@ Agreement compare(const std::vector<double>& got, const BoundedData& expected) {
       continue;
     }
     ++(e > 0.25 * scale && e > 1e-30 ? out.excluded : out.elements);
-    bool same = std::isnan(v) ? std::isnan(got[i])
+    bool same = std::isnan(v)   ? std::isnan(got[i])
                 : std::isinf(v) ? got[i] == v
                                 : std::fabs(got[i] - v) <= e;
     if (same) continue;
-    if (out.wrong++ == 0) out.first = static_cast<int64_t>(i), out.got = got[i], out.expected = v,
-                          out.allowed = e;
+    if (out.wrong++ == 0)
+      out.first = static_cast<int64_t>(i), out.got = got[i], out.expected = v, out.allowed = e;
   }
   return out;
 }

@@ -171,9 +171,9 @@ class Checker {
 };
 
 std::string closing(int64_t tensors, int64_t elements, int64_t excluded) {
-  double share = elements + excluded > 0
-                     ? 100.0 * static_cast<double>(excluded) / static_cast<double>(elements + excluded)
-                     : 0;
+  double share = elements + excluded > 0 ? 100.0 * static_cast<double>(excluded) /
+                                               static_cast<double>(elements + excluded)
+                                         : 0;
   char text[160];
   std::snprintf(text, sizeof text, "%lld tensors, %lld elements compared, %lld (%.3f%%) excluded",
                 static_cast<long long>(tensors), static_cast<long long>(elements),
@@ -194,8 +194,8 @@ std::string Mismatch::str() const {
 std::string ValidateReport::str() const {
   std::string text = std::to_string(steps) + " steps, " + closing(tensors, elements, excluded);
   if (sampled) text += ", " + std::to_string(sampled) + " of large calls left out";
-  text += ok() ? ": all agree" : ": " + std::to_string(wrong.size()) + " wrong, first in\n" +
-                                     wrong.front().str();
+  text += ok() ? ": all agree"
+               : ": " + std::to_string(wrong.size()) + " wrong, first in\n" + wrong.front().str();
   return text;
 }
 
@@ -203,8 +203,8 @@ std::string CheckReport::str() const {
   if (!refused.empty()) return "not compiled: " + refused;
   std::string text = closing(tensors, elements, excluded);
   if (!whole) text += "; kernels only, not whole programs";
-  text += ok() ? ": all agree" : ": " + std::to_string(wrong.size()) + " wrong, first in\n" +
-                                     wrong.front().str();
+  text += ok() ? ": all agree"
+               : ": " + std::to_string(wrong.size()) + " wrong, first in\n" + wrong.front().str();
   return text;
 }
 
@@ -214,8 +214,9 @@ CheckReport check(Graph& graph, const std::vector<Output>& outputs, const CheckO
 
 ReadGraph read_graph(std::string_view text, const std::string& name) {
   if (driver::stage_of_text(text) > Stage::canonical)
-    fail_user(name + ": expected the text of stage graph or canonical; later stages do not turn "
-                     "back into a graph");
+    fail_user(name +
+              ": expected the text of stage graph or canonical; later stages do not turn "
+              "back into a graph");
   auto context = ir::make_context();
   auto module = ir::parse(*context, text, name);
   ir::RecordedModule recorded = ir::to_graph(ir::graph_of(*module));
@@ -225,8 +226,7 @@ ReadGraph read_graph(std::string_view text, const std::string& name) {
   return out;
 }
 
-std::string write_graph(Graph& graph, const std::vector<Output>& outputs,
-                        const std::string& name) {
+std::string write_graph(Graph& graph, const std::vector<Output>& outputs, const std::string& name) {
   InspectOptions options;
   options.until = Stage::graph;
   options.texts = {Stage::graph};

@@ -108,7 +108,8 @@ std::vector<ExpectedWrite> attention(const LibraryCall& call, const StepReader& 
     int64_t tokens = is_lse ? o.full[2] : o.full[1], first = all_heads - mine, base = b - 1;
     if (is_lse)
       for (int64_t i = 0; i < mine; ++i)
-        for (int64_t x = 0; x < tokens; ++x) at.push_back((base * all_heads + first + i) * tokens + x);
+        for (int64_t x = 0; x < tokens; ++x)
+          at.push_back((base * all_heads + first + i) * tokens + x);
     else
       for (int64_t x = 0; x < tokens; ++x)
         for (int64_t i = 0; i < mine; ++i)
@@ -122,8 +123,8 @@ std::vector<ExpectedWrite> attention(const LibraryCall& call, const StepReader& 
     for (int64_t i : positions(o)) some.push_back(all[i]);
     return some;
   };
-  std::vector<Operand> in = grad ? std::vector<Operand>{q, q, k, k, q, lse}
-                                 : std::vector<Operand>{q, k, k};
+  std::vector<Operand> in =
+      grad ? std::vector<Operand>{q, q, k, k, q, lse} : std::vector<Operand>{q, k, k};
   std::vector<Operand> result = grad ? std::vector<Operand>{q, k, k} : std::vector<Operand>{q, lse};
   OneNode node;
   for (size_t i = 0; i < in.size(); ++i) node.input(in[i].shape, in[i].type, values(i, in[i]));
@@ -181,8 +182,11 @@ std::vector<ExpectedWrite> define_call(const LibraryCall& call, const StepReader
   if (call.name == "cumsum") return {cumsum(call, reader)};
   if (call.name == "top_k") return top_k(call, reader);
   if (call.name == "copy")
-    return {{1, DType::u8, exactly(reader.read(call.args[0], DType::u8, call.integer("bytes"))),
-             {}, 0}};
+    return {{1,
+             DType::u8,
+             exactly(reader.read(call.args[0], DType::u8, call.integer("bytes"))),
+             {},
+             0}};
   if (call.name == "fill")
     return {{0, DType::u8, exactly(std::vector<double>(call.integer("bytes"), 0.0)), {}, 0}};
   return {};

@@ -38,8 +38,8 @@ ir::RecordedKernel of_length(const ir::RecordedKernel& region, const KernelProgr
     DType type = node.results[0].dtype;
     if (node.kind == OpKind::input) {
       bool loop = follows_loop(k, input++);
-      made[i] = out.graph->append_leaf(OpKind::input, node.attr,
-                                       {loop ? Shape{n} : Shape{}, type}, node.loc);
+      made[i] = out.graph->append_leaf(OpKind::input, node.attr, {loop ? Shape{n} : Shape{}, type},
+                                       node.loc);
       out.inputs.push_back(made[i]);
       continue;
     }
@@ -165,8 +165,8 @@ class Validator {
     for (const ExpectedWrite& w : expected) {
       int64_t count = static_cast<int64_t>(w.data.value.size());
       const BufferRef& to = call.args[w.argument];
-      std::vector<double> got = w.at.empty() ? reader_.read(to, w.type, count)
-                                             : picked(reader_.read(to, w.type), w.at);
+      std::vector<double> got =
+          w.at.empty() ? reader_.read(to, w.type, count) : picked(reader_.read(to, w.type), w.at);
       report_.sampled += w.left_out;
       judge(got, w.data, {count}, ", argument " + std::to_string(w.argument));
     }

@@ -30,7 +30,8 @@ class StepReader {
   const Plan& plan_;
 };
 
-// What a library call should write to argument `argument`, at `at` (all elements in order if empty).
+// What a library call should write to argument `argument`, at `at` (all elements in order if
+// empty).
 struct ExpectedWrite {
   size_t argument = 0;
   DType type = DType::f32;

@@ -1,6 +1,7 @@
-// Turns dialect ops into recorded nodes one by one; the inverse of import.cpp. Ops of an op class go
-// through info_of() and Graph::append(), so a new class needs no line here; leaves, constants and
-// effects are spelled out. Refuses kernels inside graphs, library calls and other later-stage ops.
+// Turns dialect ops into recorded nodes one by one; the inverse of import.cpp. Ops of an op class
+// go through info_of() and Graph::append(), so a new class needs no line here; leaves, constants
+// and effects are spelled out. Refuses kernels inside graphs, library calls and other later-stage
+// ops.
 #include "fusec/ir/to_graph.h"
 
 #include <map>
@@ -43,18 +44,21 @@ class Recorder {
     if (auto c = dyn_cast<ConstantOp>(op)) return bind(c.getResult(), constant(c, loc));
     if (auto i = dyn_cast<IotaOp>(op)) {
       TensorType t = type_of(i.getResult());
-      return bind(i.getResult(), graph_.append_leaf(OpKind::iota, IotaAttr{static_cast<int64_t>(i.getAxis())}, t, loc));
+      return bind(
+          i.getResult(),
+          graph_.append_leaf(OpKind::iota, IotaAttr{static_cast<int64_t>(i.getAxis())}, t, loc));
     }
     if (auto in = dyn_cast<InputOp>(op))
       return bind(in.getResult(), leaf(OpKind::input, in.getName(), in.getResult(), loc));
     if (auto p = dyn_cast<ParameterOp>(op))
-      return bind(p.getResult(), leaf(p.getState() ? OpKind::state : OpKind::parameter,
-                                      p.getName(), p.getResult(), loc));
+      return bind(p.getResult(), leaf(p.getState() ? OpKind::state : OpKind::parameter, p.getName(),
+                                      p.getResult(), loc));
     if (auto a = dyn_cast<AssignOp>(op))
       return graph_.assign(tensor(a.getTarget()), At(tensor(a.getValue()), loc));
     if (isa<KernelOp, LibraryOp, YieldOp, GraphOp, OutputOp>(op))
-      fail_user(describe(op) + ": expected the text of stage graph or canonical, found an op of a "
-                               "later stage",
+      fail_user(describe(op) +
+                    ": expected the text of stage graph or canonical, found an op of a "
+                    "later stage",
                 loc);
     OpInfo info = info_of(op);
     std::vector<fusec::Value> inputs;
@@ -72,8 +76,7 @@ class Recorder {
   Tensor constant(ConstantOp c, SourceLoc loc) {
     TensorType t = type_of(c.getResult());
     auto dense = mlir::dyn_cast<DenseElementsAttr>(c.getValue());
-    if (!dense)
-      fail_user("constant: expected dense data, found another kind of elements", loc);
+    if (!dense) fail_user("constant: expected dense data, found another kind of elements", loc);
     if (dense.isSplat())
       return graph_.splat(is_float(t.dtype) ? dense.getSplatValue<APFloat>().convertToDouble()
                                             : number(dense.getSplatValue<APInt>(), t.dtype),
@@ -125,8 +128,8 @@ RecordedKernel to_graph(KernelOp kernel) {
   Block& body = kernel.getBody().front();
   for (auto [i, arg] : llvm::enumerate(body.getArguments())) {
     TensorType t = type_of(arg);
-    out.inputs.push_back(out.graph->append_leaf(
-        OpKind::input, NameAttr{"arg" + std::to_string(i)}, t, source_of(kernel)));
+    out.inputs.push_back(out.graph->append_leaf(OpKind::input, NameAttr{"arg" + std::to_string(i)},
+                                                t, source_of(kernel)));
     recorder.bind(arg, out.inputs.back());
   }
   for (Operation& op : body.without_terminator()) recorder.record(&op);

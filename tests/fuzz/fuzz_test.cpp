@@ -59,7 +59,8 @@ TEST_CASE("every row of the op table is generated") {
       if (n.kind == OpKind::map) ops.insert(static_cast<int>(n.as<MapAttr>().op));
     }
   }
-#define FUSEC_POINTWISE(name, ...) CHECK_MESSAGE(ops.count(static_cast<int>(Pointwise::name)), #name);
+#define FUSEC_POINTWISE(name, ...) \
+  CHECK_MESSAGE(ops.count(static_cast<int>(Pointwise::name)), #name);
 #include "fusec/ops/pointwise.def"
   for (int k = 0; k <= static_cast<int>(OpKind::assign); ++k)
     CHECK_MESSAGE(kinds.count(k), name_of(static_cast<OpKind>(k)));
@@ -136,7 +137,8 @@ TEST_CASE("bounds of pointwise ops hold in f32 and are tight") {
     ++next;
     Tensor y = pointwise(c.op, in, SourceLoc());
     BoundedData bound = evaluate_bounded(graph, feeds, {y})[0];
-    std::vector<double> other = evaluate(graph, moved, {y})[0];  // operands elsewhere in their range
+    std::vector<double> other =
+        evaluate(graph, moved, {y})[0];  // operands elsewhere in their range
     for (int i = 0; i < 257; ++i) {
       CAPTURE(i);
       if (!(bound.error[i] < tolerance::kInf)) continue;
@@ -172,7 +174,8 @@ TEST_CASE("bounds: a sum that cancels is judged by its terms, and a lost term is
   Graph g;
   Tensor x = g.input("x", {1000});
   std::vector<double> v(1000);
-  for (int i = 0; i < 1000; ++i) v[i] = static_cast<float>((i % 2 ? -1 : 1) * (100 + 0.01 * (i / 2)));
+  for (int i = 0; i < 1000; ++i)
+    v[i] = static_cast<float>((i % 2 ? -1 : 1) * (100 + 0.01 * (i / 2)));
   BoundedData s = evaluate_bounded(g, {{"x", exactly(v)}}, {sum(x)})[0];
   float forward = 0, backward = 0;
   for (int i = 0; i < 1000; ++i)

@@ -5,9 +5,9 @@
 // none is set here: check() compares with the bounds of ops/tolerance.h, where an undecided
 // comparison covers both branches, an undecided truncation every integer in reach, and an undecided
 // index excludes its row. Values that are small multiples of a power of two stay exact through
-// + - * max min and comparisons, so ties are compared exactly too; seeded_values() draws every third
-// leaf from quarters to make them. What the bounds cannot decide (domain errors, intervals as wide
-// as the values) is counted as excluded, reported in the closing line, and kept small by the
+// + - * max min and comparisons, so ties are compared exactly too; seeded_values() draws every
+// third leaf from quarters to make them. What the bounds cannot decide (domain errors, intervals as
+// wide as the values) is counted as excluded, reported in the closing line, and kept small by the
 // generator: operands are fitted into the range that the op table names (pointwise.def, lo..hi).
 #pragma once
 
@@ -33,7 +33,7 @@ Sample generate(uint64_t seed);
 
 // How a sample is run: part of the seed, so that a replay needs the same flags.
 struct Mode {
-  bool bf16 = false;     // the bf16 policy, kernel by kernel (it rounds what the graph does not say)
+  bool bf16 = false;  // the bf16 policy, kernel by kernel (it rounds what the graph does not say)
   bool kernels = false;  // validate each kernel too
   int threads = 1;
 };

@@ -91,8 +91,8 @@ void write_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample& s
 }
 
 void shrink_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample sample) {
-  Sample small = shrink(std::move(sample),
-                        [&](Sample& x) { return judge(x, seed, mode).failed(); });
+  Sample small =
+      shrink(std::move(sample), [&](Sample& x) { return judge(x, seed, mode).failed(); });
   Verdict verdict = judge(small, seed, mode);
   write_failure(s, seed, mode, small, verdict.what, false);
 }
@@ -186,15 +186,16 @@ int run(const Settings& s) {
   }
   double took = now() - start;
   double all = static_cast<double>(sum.elements + sum.excluded);
-  std::printf("%lld graphs, %lld ops, %lld tensors and %lld elements compared, %lld elements "
-              "(%.3f%%) excluded, %lld graphs not compiled for this device, %lld failures; %.1f s, "
-              "%.1f ms a graph and worker\n",
-              static_cast<long long>(sum.graphs), static_cast<long long>(sum.ops),
-              static_cast<long long>(sum.tensors), static_cast<long long>(sum.elements),
-              static_cast<long long>(sum.excluded),
-              all > 0 ? 100 * static_cast<double>(sum.excluded) / all : 0.0,
-              static_cast<long long>(sum.refused), static_cast<long long>(sum.failures), took,
-              1000 * sum.check_seconds / static_cast<double>(std::max<int64_t>(1, sum.graphs)));
+  std::printf(
+      "%lld graphs, %lld ops, %lld tensors and %lld elements compared, %lld elements "
+      "(%.3f%%) excluded, %lld graphs not compiled for this device, %lld failures; %.1f s, "
+      "%.1f ms a graph and worker\n",
+      static_cast<long long>(sum.graphs), static_cast<long long>(sum.ops),
+      static_cast<long long>(sum.tensors), static_cast<long long>(sum.elements),
+      static_cast<long long>(sum.excluded),
+      all > 0 ? 100 * static_cast<double>(sum.excluded) / all : 0.0,
+      static_cast<long long>(sum.refused), static_cast<long long>(sum.failures), took,
+      1000 * sum.check_seconds / static_cast<double>(std::max<int64_t>(1, sum.graphs)));
   return sum.failures > 0 ? 1 : 0;
 }
 
@@ -203,17 +204,24 @@ int main_of(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     std::string flag = argv[i];
     if (flag == "--help" || i + 1 >= argc) {
-      std::printf("graph_fuzz [--graphs N] [--seed S] [--seconds T] [--jobs N] [--out FOLDER] "
-                  "[--tool PATH-OF-FUSEC]\n");
+      std::printf(
+          "graph_fuzz [--graphs N] [--seed S] [--seconds T] [--jobs N] [--out FOLDER] "
+          "[--tool PATH-OF-FUSEC]\n");
       return flag == "--help" ? 0 : 2;
     }
     std::string value = argv[++i];
-    if (flag == "--graphs") s.graphs = std::atoll(value.c_str());
-    else if (flag == "--seed") s.seed = std::strtoull(value.c_str(), nullptr, 10);
-    else if (flag == "--seconds") s.seconds = std::atof(value.c_str());
-    else if (flag == "--jobs") s.jobs = std::max(1, std::atoi(value.c_str()));
-    else if (flag == "--out") s.out = value;
-    else if (flag == "--tool") s.tool = value;
+    if (flag == "--graphs")
+      s.graphs = std::atoll(value.c_str());
+    else if (flag == "--seed")
+      s.seed = std::strtoull(value.c_str(), nullptr, 10);
+    else if (flag == "--seconds")
+      s.seconds = std::atof(value.c_str());
+    else if (flag == "--jobs")
+      s.jobs = std::max(1, std::atoi(value.c_str()));
+    else if (flag == "--out")
+      s.out = value;
+    else if (flag == "--tool")
+      s.tool = value;
     else {
       std::fprintf(stderr, "graph_fuzz: unknown option %s; see --help\n", flag.c_str());
       return 2;

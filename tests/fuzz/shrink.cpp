@@ -12,10 +12,10 @@ namespace {
 
 struct Edit {
   int drop_output = -1;
-  int drop_assign = -1;                 // node
-  int replaced = -1;                    // node whose first result becomes ...
-  int operand = -1;                     // ... this operand of it, or a fresh input if -1
-  int64_t from = 0, to = 0;             // every size `from` of leaves and views becomes `to`
+  int drop_assign = -1;      // node
+  int replaced = -1;         // node whose first result becomes ...
+  int operand = -1;          // ... this operand of it, or a fresh input if -1
+  int64_t from = 0, to = 0;  // every size `from` of leaves and views becomes `to`
 };
 
 // Copies what outputs and assigns need, with the edit.
@@ -123,8 +123,8 @@ class Rebuild {
       for (size_t d = 0; d < view.shape.size() && d < source.size(); ++d) {
         int64_t &n = view.shape[d], &start = view.start[d], step = view.step[d];
         start = std::clamp<int64_t>(start, 0, std::max<int64_t>(0, source[d] - 1));
-        int64_t most = source[d] == 0 ? 0 : 1 + (step > 0 ? (source[d] - 1 - start) / step
-                                                            : start / -step);
+        int64_t most =
+            source[d] == 0 ? 0 : 1 + (step > 0 ? (source[d] - 1 - start) / step : start / -step);
         n = std::min(n, most);
       }
     if (view.kind == ViewKind::reshape && numel(view.shape) != numel(source))

@@ -138,7 +138,8 @@ Made do_constant(Builder& b) {
   Shape s = b.some_shape();
   if (b.dice.chance(2)) {
     DType t = b.dice.chance(2) ? b.main_type() : i32;
-    return Item{b.graph.constant(static_cast<double>(b.dice.below(9)) / (is_float(t) ? 2 : 1) - 2, s, t)};
+    return Item{
+        b.graph.constant(static_cast<double>(b.dice.below(9)) / (is_float(t) ? 2 : 1) - 2, s, t)};
   }
   std::vector<float> data;
   for (int64_t i = 0; i < numel(s); ++i)
@@ -258,7 +259,13 @@ Made do_scatter(Builder& b) {
   Tensor i = b.index({b.dice.of(counts)});
   Shape s = x.t.shape();
   s[0] = i.size(0);
-  Item u = {b.input(s, t), t == u8 ? 0.0 : is_float(t) ? -2 : -8, t == u8 ? 16.0 : is_float(t) ? 2 : 8};
+  Item u = {b.input(s, t),
+            t == u8       ? 0.0
+            : is_float(t) ? -2
+                          : -8,
+            t == u8       ? 16.0
+            : is_float(t) ? 2
+                          : 8};
   Tensor updates = is_float(t) && b.dice.chance(2) ? sin(u.t) : u.t;
   if (!add) return Item{scatter(x.t, i, updates), std::min(x.lo, u.lo), std::max(x.hi, u.hi)};
   Tensor base = t == u8 ? b.fit(x, 0, 16) : b.fit(x, -100, 100);
@@ -277,13 +284,17 @@ Made do_rms_norm(Builder& b) {
   Item x = b.of_rank(1);
   if (x.t.size(-1) == 0) return {};
   Tensor y = b.fit(x);
-  return Item{b.dice.chance(2) ? rms_norm(y, 1e-2) : rms_norm(y, 1e-2, b.parameter({y.size(-1)}, y.dtype())), -8, 8};
+  return Item{b.dice.chance(2) ? rms_norm(y, 1e-2)
+                               : rms_norm(y, 1e-2, b.parameter({y.size(-1)}, y.dtype())),
+              -8, 8};
 }
 Made do_layer_norm(Builder& b) {
   Item x = b.of_rank(1);
   if (x.t.size(-1) == 0) return {};
   Tensor y = b.fit(x);
-  return Item{layer_norm(y, b.parameter({y.size(-1)}, y.dtype()), b.parameter({y.size(-1)}, y.dtype()), 1e-2), -8, 8};
+  return Item{layer_norm(y, b.parameter({y.size(-1)}, y.dtype()),
+                         b.parameter({y.size(-1)}, y.dtype()), 1e-2),
+              -8, 8};
 }
 Made do_cross_entropy(Builder& b) {
   Item x = b.of_rank(2);
@@ -391,7 +402,8 @@ Made do_conv2d(Builder& b) {
   o.padding = b.dice.below(2);
   Tensor w = b.parameter({b.small(4), channels, k, k}, t);
   double most = 4.0 * static_cast<double>(channels * k * k) + 2;
-  return Item{conv2d(x, w, b.dice.chance(2) ? b.parameter({w.size(0)}, t) : Tensor(), o), -most, most};
+  return Item{conv2d(x, w, b.dice.chance(2) ? b.parameter({w.size(0)}, t) : Tensor(), o), -most,
+              most};
 }
 
 // --- more composites -----------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 // (ops/tolerance.h):
 //
 //   validate   a compiled plan, step by step on its own inputs: the oracle evaluates each kernel's
-//              fused region (and each library call's definition) in double on what the step is about
-//              to read, and compares with what it wrote. Finds which kernel is wrong, for models of
-//              any size.
+//              fused region (and each library call's definition) in double on what the step is
+//              about to read, and compares with what it wrote. Finds which kernel is wrong, for
+//              models of any size.
 //   check      a whole recorded graph: the oracle against the unfused and the fused program on
 //              seeded inputs over several steps, outputs and persistent values. Finds that
 //              something is wrong, fusion and planning included; for small graphs.
@@ -23,18 +23,18 @@ namespace fusec {
 
 // One element that left its interval.
 struct FUSEC_API Mismatch {
-  std::string where;   // "step 3, kernel k02_silu_mul, result 0" or "fused, step 1, output y"
+  std::string where;  // "step 3, kernel k02_silu_mul, result 0" or "fused, step 1, output y"
   std::vector<std::string> ops;  // of the kernel, each "map.silu (mlp.cpp:12)"
-  Shape index;         // of the element
+  Shape index;                   // of the element
   double got = 0, expected = 0, allowed = 0;
   int64_t wrong = 0, elements = 0;  // of that tensor
-  std::string str() const;  // one line, then one line an op
+  std::string str() const;          // one line, then one line an op
 };
 
 struct FUSEC_API ValidateReport {
   int64_t steps = 0, tensors = 0, elements = 0;
-  int64_t excluded = 0;  // elements about which the model says nothing (bounds.h)
-  int64_t sampled = 0;   // elements of large library calls that were not looked at
+  int64_t excluded = 0;         // elements about which the model says nothing (bounds.h)
+  int64_t sampled = 0;          // elements of large library calls that were not looked at
   std::vector<Mismatch> wrong;  // in order of execution; at most one a result
   bool ok() const { return wrong.empty(); }
   std::string str() const;  // closing line, and the first mismatch
@@ -42,10 +42,10 @@ struct FUSEC_API ValidateReport {
 
 struct CheckOptions {
   uint64_t seed = 1;
-  int steps = 2;  // runs of the step; states and parameters carry over
-  bool kernels = true;      // validate() each program in its first step
-  bool whole = true;        // compare whole programs (skipped, and said so, for large graphs)
-  CompileOptions compile;   // fuse is set by check()
+  int steps = 2;           // runs of the step; states and parameters carry over
+  bool kernels = true;     // validate() each program in its first step
+  bool whole = true;       // compare whole programs (skipped, and said so, for large graphs)
+  CompileOptions compile;  // fuse is set by check()
 };
 
 struct FUSEC_API CheckReport {

@@ -28,6 +28,8 @@ ReadGraph read_input(const std::string& input) {
 }  // namespace
 
 int check_model(const CheckFlags& flags) {
+  if (flags.input.empty())
+    fail_user("check: expected a .mlir file or a bundled model; fusec --list shows them");
   ReadGraph model = read_input(flags.input);
   CheckOptions options;
   options.seed = flags.seed;

@@ -36,7 +36,8 @@ void save_current() {
 
 void on_signal(int signal_number) {
   save_current();
-  std::fprintf(stderr, "the reader died on input %ld, which is now in the file %s\n", number, report);
+  std::fprintf(stderr, "the reader died on input %ld, which is now in the file %s\n", number,
+               report);
   signal(signal_number, SIG_DFL);
   raise(signal_number);
 }
@@ -67,9 +68,17 @@ class Mutator {
   }
 
   void mutate(std::string& s) {
-    static const char* const numbers[] = {"0", "-1", "1", "4294967296", "9223372036854775807",
-                                          "-9223372036854775808", "1e308", "nan", "65536",
-                                          "99999999999999999999", "3000000000"};
+    static const char* const numbers[] = {"0",
+                                          "-1",
+                                          "1",
+                                          "4294967296",
+                                          "9223372036854775807",
+                                          "-9223372036854775808",
+                                          "1e308",
+                                          "nan",
+                                          "65536",
+                                          "99999999999999999999",
+                                          "3000000000"};
     if (s.empty()) s = "\n";
     auto [at, size] = piece(s);
     switch (below(9)) {
@@ -116,9 +125,12 @@ int run(const std::string& name, int argc, char** argv) {
   std::vector<std::string> inputs, seeds = reader_seeds();
   for (int i = 1; i < argc; ++i) {
     std::string a = argv[i];
-    if (a.starts_with("-runs=")) runs = std::atol(a.c_str() + 6);
-    else if (a.starts_with("-seed=")) seed = std::strtoull(a.c_str() + 6, nullptr, 10);
-    else if (a.starts_with("-skip=")) skip = std::atol(a.c_str() + 6);
+    if (a.starts_with("-runs="))
+      runs = std::atol(a.c_str() + 6);
+    else if (a.starts_with("-seed="))
+      seed = std::strtoull(a.c_str() + 6, nullptr, 10);
+    else if (a.starts_with("-skip="))
+      skip = std::atol(a.c_str() + 6);
     else if (a.starts_with("-corpus=")) {
       std::filesystem::create_directories(a.substr(8));
       for (size_t k = 0; k < seeds.size(); ++k)
@@ -142,7 +154,8 @@ int run(const std::string& name, int argc, char** argv) {
       if (!valid) return true;
       std::fprintf(stderr, "%s refuses a valid input: %s\n", name.c_str(), e.what());
     } catch (const std::exception& e) {
-      std::fprintf(stderr, "%s: an exception that is no fusec::Error: %s\n", name.c_str(), e.what());
+      std::fprintf(stderr, "%s: an exception that is no fusec::Error: %s\n", name.c_str(),
+                   e.what());
       save_current();
       return false;
     }

@@ -5,7 +5,8 @@
 
 namespace fusec::fuzz {
 
-inline KernelOp seed_op(KernelOp::Kind kind, DType type, std::vector<int> args, Access access = {}) {
+inline KernelOp seed_op(KernelOp::Kind kind, DType type, std::vector<int> args,
+                        Access access = {}) {
   KernelOp op;
   op.kind = kind;
   op.type = type;

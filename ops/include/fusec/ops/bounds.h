@@ -37,7 +37,7 @@ struct Agreement {
   int64_t elements = 0;  // compared
   int64_t excluded = 0;  // not compared: no finite bound, or one as large as the tensor's values
   int64_t wrong = 0;
-  int64_t first = -1;    // index of the first wrong element, row-major
+  int64_t first = -1;                         // index of the first wrong element, row-major
   double got = 0, expected = 0, allowed = 0;  // there
 };
 

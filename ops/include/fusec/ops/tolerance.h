@@ -1,7 +1,7 @@
 // The one tolerance model: how far a result that keeps the numerics contract may lie from the exact
-// one. Nothing is a tuned constant of a test; every allowance follows from the types, the operations
-// and the numbers that actually met, so the same model serves --validate, `fusec check`, the random
-// graphs and the hand-written tests.
+// one. Nothing is a tuned constant of a test; every allowance follows from the types, the
+// operations and the numbers that actually met, so the same model serves --validate, `fusec check`,
+// the random graphs and the hand-written tests.
 //
 // A value is carried as (v, e): v exact from the operands' own v, e >= |v' - v| for every v' that a
 // contract-keeping device may hold (first-order forward error analysis: Higham, "Accuracy and
@@ -152,11 +152,11 @@ inline Bounded operator/(Bounded a, Bounded b) {
                          std::fma(v, b.v, -a.v) == 0);
 }
 
-#define FUSEC_BOUNDED_COMPARE(op)                                  \
-  inline Bounded operator op(Bounded a, Bounded b) {               \
-    double u = detail::unit(a, b);                                 \
-    a = detail::typed(a, u), b = detail::typed(b, u);              \
-    return detail::truth(a.v op b.v, detail::decided(a, b));       \
+#define FUSEC_BOUNDED_COMPARE(op)                            \
+  inline Bounded operator op(Bounded a, Bounded b) {         \
+    double u = detail::unit(a, b);                           \
+    a = detail::typed(a, u), b = detail::typed(b, u);        \
+    return detail::truth(a.v op b.v, detail::decided(a, b)); \
   }
 FUSEC_BOUNDED_COMPARE(==)
 FUSEC_BOUNDED_COMPARE(!=)
@@ -198,8 +198,7 @@ inline Bounded pow(Bounded a, Bounded b) {
   double low = std::log(std::fabs(a.v) - a.e), high = std::log(std::fabs(a.v) + a.e);
   double spread = exact ? 0 : (std::fabs(b.v) + b.e) * (high - low) + b.e * std::fabs(log_a);
   return detail::transcendental(v, std::fabs(v) * std::expm1(spread), u,
-                                std::fabs(v) * std::exp(spread) *
-                                    (1 + std::fabs(b.v * log_a)));
+                                std::fabs(v) * std::exp(spread) * (1 + std::fabs(b.v * log_a)));
 }
 inline Bounded floor(Bounded a) {
   double v = std::floor(a.v);
