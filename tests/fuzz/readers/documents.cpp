@@ -13,6 +13,6 @@ std::vector<std::string> reader_seeds() {
           "\"id\": \"1\", \"category\": \"c\", \"subset\": \"train\"}\n"};
 }
 
-void read_bytes(std::string_view bytes) { (void)io::read_documents(as_file(bytes)); }
+void read_bytes(std::string_view bytes) { (void)io::parse_documents(bytes, "bytes"); }
 
 }  // namespace fusec::fuzz

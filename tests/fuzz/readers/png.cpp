@@ -15,6 +15,6 @@ std::vector<std::string> reader_seeds() {
   return out;
 }
 
-void read_bytes(std::string_view bytes) { (void)io::read_png(as_file(bytes)); }
+void read_bytes(std::string_view bytes) { (void)io::decode_png(bytes, "bytes"); }
 
 }  // namespace fusec::fuzz

@@ -1,5 +1,6 @@
 // Safetensors files.
-#include "fusec/models/checkpoint.h"
+#include "fusec/io/safetensors.h"
+
 #include "reader.h"
 
 namespace fusec::fuzz {
@@ -16,6 +17,6 @@ std::vector<std::string> reader_seeds() {
           file("{}", 0)};
 }
 
-void read_bytes(std::string_view bytes) { (void)models::read_safetensors(as_file(bytes)); }
+void read_bytes(std::string_view bytes) { (void)io::parse_safetensors(bytes, "bytes"); }
 
 }  // namespace fusec::fuzz

@@ -14,7 +14,7 @@ std::vector<std::string> reader_seeds() {
 }
 
 void read_bytes(std::string_view bytes) {
-  models::WordTokenizer t = models::WordTokenizer::load(as_file(bytes));
+  models::WordTokenizer t = models::WordTokenizer::parse(bytes, "bytes");
   (void)t.decode(t.encode("a red box, left"));
 }
 

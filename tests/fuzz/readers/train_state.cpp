@@ -1,0 +1,12 @@
+// The training state inside a checkpoint.
+#include "fusec/models/train_state.h"
+
+#include "reader.h"
+
+namespace fusec::fuzz {
+
+std::vector<std::string> reader_seeds() { return {models::train_state_text({})}; }
+
+void read_bytes(std::string_view bytes) { (void)models::parse_train_state(bytes, "bytes"); }
+
+}  // namespace fusec::fuzz
