@@ -90,7 +90,7 @@ class Checker {
     seed(programs);
     for (int step = 0; step < options_.steps && report_.ok(); ++step) {
       for (size_t p = 0; p < programs.size(); ++p)
-        if (options_.kernels && step == 0)
+        if (options_.kernels && (report_.whole || step + 1 == options_.steps))
           take(programs[p].validate(), kModes[p]);
         else
           programs[p].run();

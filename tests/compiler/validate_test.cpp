@@ -47,7 +47,7 @@ TEST_CASE("a right program validates, fused and unfused, and its second step as 
 
 TEST_CASE("validate names the kernel whose constant is wrong, in place or not") {
   for (const char* edit : {"0.25", "0.125", "0.89999"}) {
-    CAPTURE(edit);
+    CAPTURE(std::string(edit));
     Graph g;
     std::vector<Output> outputs = record(g);
     std::string plan = plan_of(g, outputs);
@@ -58,6 +58,7 @@ TEST_CASE("validate names the kernel whose constant is wrong, in place or not") 
     REQUIRE(!report.ok());
     const Mismatch& m = report.wrong.front();
     CHECK(m.where.starts_with("fused, step "));
+    CAPTURE(m.where);
     CHECK(m.where.find("kernel k") != std::string::npos);
     CHECK(m.wrong > 0);
     CHECK(std::fabs(m.got - m.expected) > m.allowed);

@@ -13,7 +13,6 @@ TEST_CASE("each kernel of the tiny step computes its region, fused and unfused, 
     RecordedGraph step = record_training_step(VisionGptConfig::preset("tiny"), 2, "all", {});
     CheckOptions options;
     options.whole = false;
-    options.steps = 1;
     options.compile.precision = precision;
     CheckReport report = check(*step.graph, step.outputs, options);
     INFO(report.str());

@@ -43,7 +43,7 @@ struct FUSEC_API ValidateReport {
 struct CheckOptions {
   uint64_t seed = 1;
   int steps = 2;           // runs of the step; states and parameters carry over
-  bool kernels = true;     // validate() each program in its first step
+  bool kernels = true;  // validate() each program; of large graphs the last step only
   bool whole = true;       // compare whole programs (skipped, and said so, for large graphs)
   CompileOptions compile;  // fuse is set by check()
 };
