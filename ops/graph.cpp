@@ -85,6 +85,12 @@ Tensor Graph::leaf(OpKind kind, std::string name, Shape shape, DType dtype, Sour
   return append_typed(kind, NameAttr{std::move(name)}, {}, {{std::move(shape), dtype}}, loc);
 }
 
+Tensor Graph::append_leaf(OpKind kind, Attr attr, TensorType type, SourceLoc loc) {
+  if (auto* named = std::get_if<NameAttr>(&attr))
+    return leaf(kind, std::move(named->name), std::move(type.shape), type.dtype, loc);
+  return append_typed(kind, std::move(attr), {}, {std::move(type)}, loc);
+}
+
 Tensor Graph::input(std::string name, Shape shape, DType dtype, const std::source_location& loc) {
   return leaf(OpKind::input, std::move(name), std::move(shape), dtype, place(loc));
 }

@@ -165,8 +165,9 @@ void reuse_operands(Plan& plan) {
         int in = segment.args[i].buffer;
         if (!k.params[i].read || in == out || plan.buffers[in].cls != BufferClass::temporary ||
             plan.buffers[in].type.bytes() != plan.buffers[out].type.bytes() ||
-            size_of(plan.buffers[in].type.dtype) != size_of(plan.buffers[out].type.dtype) ||
+            plan.buffers[in].type.dtype != plan.buffers[out].type.dtype ||
             uses[in].reads.back() != static_cast<int>(s) ||
+            uses[in].writes.empty() ||  // an empty tensor that nothing fills
             uses[in].writes.back() >= static_cast<int>(s) || !same_index(k, segment, in, out))
           continue;
         rename(plan, out, in);

@@ -185,7 +185,8 @@ std::optional<Digest> Compilation::kept_plan_key() {
   bool watched =
       !options_.texts.empty() || options_.after_pass || !options_.compile.dump_dir.empty();
   if (!keep_plans_ || !cache_.on() || watched || !ir_ || options_.until < Stage::plan ||
-      options_.compile.memory_budget != 0)
+      options_.compile.memory_budget != 0 || options_.compile.validate ||
+      !options_.compile.plan_text.empty())
     return std::nullopt;
   return CompileCache::plan_key(ir::print(*ir_->module, true), ir_->passes.settings());
 }
@@ -209,11 +210,7 @@ void Compilation::reach(Stage stage) {
     case Stage::scheduled: return run_passes("scheduled", t.scheduled);
     case Stage::plan: {
       Timer timer(t.plan);
-      result_.plan = ir::export_plan(ir::graph_of(*ir_->module));
-      passes::plan_memory(result_.plan, ir_->passes.guarded);
-      verify(result_.plan);
-      result_.memory = memory_report(result_.plan, cpu::workspace_bytes(result_.plan, threads_));
-      return;
+      return make_plan();
     }
     case Stage::source: return;  // made together with binary unless its text is wanted
     case Stage::binary: {
@@ -228,13 +225,26 @@ void Compilation::reach(Stage stage) {
       double total = 0;
       {
         Timer timer(total);
-        kernels_ = cache_.kernels(result_.plan, threads_, target_, &t.cache_hits, &t.cache_misses);
+        kernels_ = cache_.kernels(result_.plan, threads_, target_, options_.compile.reuse_kernels,
+                                  &t.cache_hits, &t.cache_misses);
       }
       t.source += kernels_.source_seconds;
       t.binary += total - kernels_.source_seconds;
       return;
     }
   }
+}
+
+void Compilation::make_plan() {
+  std::vector<ir::KernelOp> sources;
+  result_.plan = ir::export_plan(ir::graph_of(*ir_->module), &sources);
+  passes::plan_memory(result_.plan, ir_->passes.guarded);
+  if (!options_.compile.plan_text.empty()) result_.plan = parse_plan(options_.compile.plan_text);
+  verify(result_.plan);
+  result_.memory = memory_report(result_.plan, cpu::workspace_bytes(result_.plan, threads_));
+  if (options_.compile.validate)
+    for (ir::KernelOp k : sources)
+      references_.push_back(k ? ir::to_graph(k) : ir::RecordedKernel{});
 }
 
 void Compilation::run_passes(std::string_view stage, double& seconds) {

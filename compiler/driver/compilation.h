@@ -9,6 +9,7 @@
 #include "compile_cache.h"
 #include "fusec/codegen_cpu/codegen.h"
 #include "fusec/inspect.h"
+#include "validate.h"
 
 namespace fusec::driver {
 
@@ -34,6 +35,8 @@ class Compilation {
   // After stage binary.
   codegen_cpu::CompiledKernels& kernels() { return kernels_; }
   const codegen_cpu::CpuTarget& target() const { return target_; }
+  // After stage plan, with options.compile.validate.
+  KernelReferences& references() { return references_; }
 
  private:
   struct Ir;
@@ -41,6 +44,7 @@ class Compilation {
   void link_binary();
   std::optional<Digest> kept_plan_key();
   bool take_kept_plan(const Digest& key);
+  void make_plan();
   void run_passes(std::string_view stage, double& seconds);
   void emit(Stage stage);
   std::string text_of(Stage stage);
@@ -56,6 +60,7 @@ class Compilation {
   Stage start_ = Stage::graph, at_ = Stage::graph;
   std::vector<std::string> source_;  // a section a kernel, when read from stage source or binary
   codegen_cpu::CompiledKernels kernels_;
+  KernelReferences references_;
   Inspection result_;
 };
 

@@ -18,6 +18,9 @@ struct Executable::Impl {
   std::vector<std::string> warnings;
   Machine machine;
   std::vector<CodeImage> images;
+  driver::KernelReferences references;  // with CompileOptions::validate
+  bool validates = false;
+  Program* program = nullptr;  // LoadedPlan's
 };
 
 Executable::Executable() = default;
@@ -27,6 +30,14 @@ Executable& Executable::operator=(Executable&&) noexcept = default;
 
 MemoryReport Executable::memory() const { return impl_->memory; }
 const std::vector<std::string>& Executable::warnings() const { return impl_->warnings; }
+
+ValidateReport Executable::validate() {
+  if (!impl_ || !impl_->validates)
+    fail_user("validate: compile with CompileOptions::validate = true, which keeps what to compare "
+              "with");
+  return driver::validate(*impl_->program, plan(), impl_->references);
+}
+
 const CompileTimes& Executable::times() const { return impl_->times; }
 
 void Executable::save(const std::string& path) const {
@@ -77,14 +88,15 @@ Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions opt
   e.warnings = c.result().warnings;
   e.machine = codegen_cpu::machine_of(c.target());
   e.images = std::move(c.kernels().images);
+  e.references = std::move(c.references());
+  e.validates = options.validate;
   for (const std::string& w : e.warnings) std::fprintf(stderr, "fusec: warning: %s\n", w.c_str());
   try {
-    static_cast<LoadedPlan&>(out) = LoadedPlan(
-        plan,
-        cpu::load(plan, cpu::map_kernels(e.images),
-                  options.share ? options.share->store() : nullptr,
-                  cpu::thread_count(options.threads)),
-        c.sentry());
+    std::unique_ptr<Program> program = cpu::load(
+        plan, cpu::map_kernels(e.images), options.share ? options.share->store() : nullptr,
+        cpu::thread_count(options.threads));
+    e.program = program.get();
+    static_cast<LoadedPlan&>(out) = LoadedPlan(plan, std::move(program), c.sentry());
   } catch (const OutOfMemory& error) {
     fail_device(error.message() + ": " +
                 driver::memory_paragraph(e.memory, "which the machine refused", smallest));

@@ -1,5 +1,8 @@
 #include "compile_cache.h"
 
+#include <map>
+#include <mutex>
+
 #include "fusec/base/error.h"
 #include "source_digest.h"
 
@@ -14,15 +17,40 @@ Digest CompileCache::plan_key(std::string_view graph, std::string_view settings)
   return sha256_of_list({"plan", kSourceDigest, settings, graph});
 }
 
+namespace {
+
+constexpr size_t kMostRemembered = 20000;  // kernels; then the memory starts anew
+
+std::mutex remembered_mutex;
+std::map<Digest, CodeImage>& memory() {
+  static std::map<Digest, CodeImage> images;
+  return images;
+}
+
+std::optional<CodeImage> remembered(const Digest& key) {
+  std::lock_guard lock(remembered_mutex);
+  auto it = memory().find(key);
+  return it == memory().end() ? std::nullopt : std::optional(it->second);
+}
+
+void remember_image(const Digest& key, const CodeImage& image) {
+  std::lock_guard lock(remembered_mutex);
+  if (memory().size() >= kMostRemembered) memory().clear();
+  memory().emplace(key, image);
+}
+
+}  // namespace
+
 codegen_cpu::CompiledKernels CompileCache::kernels(const Plan& plan, int threads,
-                                                   const codegen_cpu::CpuTarget& target, int* hits,
-                                                   int* misses) {
+                                                   const codegen_cpu::CpuTarget& target,
+                                                   bool remember, int* hits, int* misses) {
   std::vector<std::optional<CodeImage>> found(plan.kernels.size());
   std::vector<Digest> keys(plan.kernels.size());
   std::vector<const KernelProgram*> missing;
   for (size_t i = 0; i < plan.kernels.size(); ++i) {
-    if (disk_) {
-      keys[i] = kernel_key(plan.kernels[i], target);
+    if (disk_ || remember) keys[i] = kernel_key(plan.kernels[i], target);
+    if (remember) found[i] = remembered(keys[i]);
+    if (disk_ && !found[i]) {
       if (auto bytes = disk_->get(keys[i])) found[i] = parse_code_image(*bytes);
     }
     if (!found[i]) missing.push_back(&plan.kernels[i]);
@@ -34,6 +62,7 @@ codegen_cpu::CompiledKernels CompileCache::kernels(const Plan& plan, int threads
     if (!found[i]) {
       found[i] = std::move(fresh.images[next++]);
       if (disk_) disk_->put(keys[i], to_bytes(*found[i]));
+      if (remember) remember_image(keys[i], *found[i]);
     }
     out.images.push_back(std::move(*found[i]));
   }

@@ -29,10 +29,11 @@ class CompileCache {
   static Digest kernel_key(const KernelProgram& kernel, const codegen_cpu::CpuTarget& target);
   static Digest plan_key(std::string_view graph, std::string_view settings);
 
-  // Compiles what the cache lacks and keeps it. Fills hits and misses.
+  // Compiles what the cache lacks and keeps it; with `remember`, in this process, too (for those
+  // who compile the same kernels again and again). Fills hits and misses.
   codegen_cpu::CompiledKernels kernels(const Plan& plan, int threads,
-                                       const codegen_cpu::CpuTarget& target, int* hits,
-                                       int* misses);
+                                       const codegen_cpu::CpuTarget& target, bool remember,
+                                       int* hits, int* misses);
 
   bool on() const { return disk_ != nullptr; }
   // A kept plan that reads and verifies.

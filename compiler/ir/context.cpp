@@ -4,6 +4,9 @@
 #include <mlir/IR/Verifier.h>
 #include <mlir/Parser/Parser.h>
 
+#include <cctype>
+#include <cstring>
+
 using namespace mlir;
 
 namespace fusec::ir {
@@ -28,6 +31,24 @@ class Collector {
   ScopedDiagnosticHandler handler_;
 };
 
+// MLIR's parser reserves memory for as many results as a reference like %3#99 counts.
+constexpr unsigned long kMostResults = 100000;
+
+void check_result_numbers(std::string_view text, const std::string& name) {
+  for (size_t at = text.find('#'); at != std::string_view::npos; at = text.find('#', at + 1)) {
+    size_t start = at;
+    while (start > 0 && (std::isalnum(static_cast<unsigned char>(text[start - 1])) ||
+                         std::strchr("_$.-", text[start - 1])))
+      --start;
+    if (start == 0 || text[start - 1] != '%') continue;
+    unsigned long number = 0;
+    for (size_t i = at + 1; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i)
+      if ((number = number * 10 + static_cast<unsigned long>(text[i] - '0')) > kMostResults)
+        fail_user("cannot read " + name + " as IR: expected a result number of at most " +
+                  std::to_string(kMostResults) + ", found one beyond");
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<MLIRContext> make_context() {
@@ -37,6 +58,7 @@ std::unique_ptr<MLIRContext> make_context() {
 }
 
 OwningOpRef<ModuleOp> parse(MLIRContext& context, std::string_view text, const std::string& name) {
+  check_result_numbers(text, name);
   Collector diagnostics(&context);
   OwningOpRef<ModuleOp> module;
   try {

@@ -13,6 +13,15 @@ static ParseResult parseKeyword(OpAsmParser& parser, StringAttr& attr) {
 }
 static void printKeyword(OpAsmPrinter& p, Operation*, StringAttr attr) { p << attr.getValue(); }
 
+// A region whose names are its own: a use outside of a name defined inside never binds to it, which
+// in text that does not parse would leave a use of freed memory behind.
+static ParseResult parseIsolated(OpAsmParser& parser, Region& region) {
+  if (parser.parseRegion(region, {}, true)) return failure();
+  if (region.empty()) region.emplaceBlock();
+  return success();
+}
+static void printIsolated(OpAsmPrinter& p, Operation*, Region& region) { p.printRegion(region); }
+
 #include "dialect.cpp.inc"
 #define GET_OP_CLASSES
 #include "ops.cpp.inc"

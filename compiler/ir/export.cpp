@@ -14,7 +14,8 @@ namespace {
 
 class Exporter {
  public:
-  explicit Exporter(GraphOp graph) : graph_(graph) { plan_.graph = graph.getName().str(); }
+  Exporter(GraphOp graph, std::vector<KernelOp>* sources)
+      : graph_(graph), sources_(sources) { plan_.graph = graph.getName().str(); }
 
   Plan run() {
     for (Operation& op : graph_.getBody().front()) export_op(op);
@@ -152,13 +153,14 @@ class Exporter {
     copy(from, to, bytes(o.getValue()), o);
   }
 
-  int add_kernel(KernelProgram program) {
+  int add_kernel(KernelProgram program, KernelOp source = {}) {
     uint64_t h = structural_hash(program);
     for (auto [it, end] = codes_.equal_range(h); it != end; ++it)
       if (structurally_equal(plan_.kernels[it->second], program)) return it->second;
     for (const KernelProgram& k : plan_.kernels)
       if (k.name == program.name) program.name += "_" + std::to_string(plan_.kernels.size());
     plan_.kernels.push_back(std::move(program));
+    if (sources_) sources_->push_back(source);
     int id = static_cast<int>(plan_.kernels.size() - 1);
     codes_.emplace(h, id);
     return id;
@@ -194,7 +196,7 @@ class Exporter {
       built.program->schedule = read_schedule(k.getScheduleAttr(), *built.program);
       for (Operation& op : k.getBody().front().without_terminator())
         if (!is_free(&op)) built.program->origins.push_back(describe(&op));
-      id = add_kernel(std::move(*built.program));
+      id = add_kernel(std::move(*built.program), k);
       ids_[k.getNameAttr()] = id;
     }
     std::vector<std::string> makes;
@@ -329,6 +331,7 @@ class Exporter {
   }
 
   GraphOp graph_;
+  std::vector<KernelOp>* sources_;
   Plan plan_;
   llvm::DenseMap<mlir::Value, BufferRef> refs_;
   llvm::DenseMap<StringAttr, int> ids_;
@@ -360,6 +363,8 @@ int64_t flops_of(Operation* op) {
   return 0;
 }
 
-Plan export_plan(GraphOp graph) { return Exporter(graph).run(); }
+Plan export_plan(GraphOp graph, std::vector<KernelOp>* sources) {
+  return Exporter(graph, sources).run();
+}
 
 }  // namespace fusec::ir

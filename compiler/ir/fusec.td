@@ -23,7 +23,7 @@ def GraphOp : Op_<"graph", [IsolatedFromAbove, NoTerminator, SingleBlock]> {
   let summary = "A whole step: leaves, ops in execution order, assigns and outputs";
   let arguments = (ins StrAttr:$name);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$name attr-dict-with-keyword $body";
+  let assemblyFormat = "$name attr-dict-with-keyword custom<Isolated>($body)";
   let hasRegionVerifier = 1;
 }
 def InputOp : Op_<"input"> {
@@ -172,7 +172,7 @@ def KernelOp : Op_<"kernel", [IsolatedFromAbove, SingleBlock]> {
                        OptionalAttr<DictionaryAttr>:$schedule);
   let results = (outs Variadic<T>:$outs);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$name `(` $args `)` attr-dict `:` functional-type($args, $outs) $body";
+  let assemblyFormat = "$name `(` $args `)` attr-dict `:` functional-type($args, $outs) custom<Isolated>($body)";
   let hasVerifier = 1;
 }
 def LibraryOp : Op_<"library", [Pure]> {

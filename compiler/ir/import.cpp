@@ -48,7 +48,7 @@ class Importer {
       case OpKind::iota: return IotaOp::create(b_, loc, out[0], n.as<IotaAttr>().axis);
       case OpKind::map: return MapOp::create(b_, loc, out[0], name_of(n.as<MapAttr>().op), in);
       case OpKind::cast:
-        if (n.as<CastAttr>().stop) return forward(in[0]);
+        if (n.as<CastAttr>().stop) return forward(in[0], loc);
         return CastOp::create(b_, loc, out[0], in[0]);
       case OpKind::reduce: {
         const auto& a = n.as<ReduceAttr>();
@@ -93,8 +93,8 @@ class Importer {
   }
 
   // stop_gradient is the identity: an identity reshape keeps "one node, one op" simple.
-  Operation* forward(mlir::Value v) {
-    return ViewOp::create(b_, v.getLoc(), v.getType(), "reshape", v, ArrayRef<int64_t>{},
+  Operation* forward(mlir::Value v, Location loc) {
+    return ViewOp::create(b_, loc, v.getType(), "reshape", v, ArrayRef<int64_t>{},
                           ArrayRef<int64_t>{}, ArrayRef<int64_t>{});
   }
 

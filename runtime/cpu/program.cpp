@@ -82,7 +82,7 @@ class CpuProgram final : public Program {
 
   bool run() override {
     finite_ = true;
-    for (size_t i = 0; i < actions_.size(); ++i) run_step(i);
+    for (size_t i = 0; i < actions_.size(); ++i) act(i);
     return finite_;
   }
 
@@ -93,13 +93,20 @@ class CpuProgram final : public Program {
     return result;
   }
 
+  void run_step(int step) override {
+    if (step < 0 || step >= static_cast<int>(actions_.size()))
+      fail_internal("plan " + plan_->graph + " has no step " + std::to_string(step));
+    if (step == 0) finite_ = true;
+    act(static_cast<size_t>(step));
+  }
+
   std::vector<StepTime> run_profiled() override {
     using Clock = std::chrono::steady_clock;
     std::vector<StepTime> times;
     finite_ = true;
     for (size_t i = 0; i < actions_.size(); ++i) {
       Clock::time_point start = Clock::now();
-      run_step(i);
+      act(i);
       std::chrono::duration<double> spent = Clock::now() - start;
       times.push_back({static_cast<int>(i), spent.count()});
     }
@@ -238,14 +245,14 @@ class CpuProgram final : public Program {
     Sentry sentry(*plan_, addresses_, strict);
     size_t i = 0;
     for (; i < actions_.size() && !plan_->steps[i].commit; ++i) {
-      run_step(i);
+      act(i);
       sentry.after(static_cast<int>(i));
     }
     if (sentry.found()) finite_ = false;
     if (commit && finite_) {
       PersistentBackup backup(*plan_, addresses_);
       for (; i < actions_.size(); ++i) {
-        run_step(i);
+        act(i);
         sentry.after(static_cast<int>(i));
       }
       if (sentry.found()) {
@@ -256,7 +263,7 @@ class CpuProgram final : public Program {
     return {finite_, sentry.found()};
   }
 
-  void run_step(size_t i) {
+  void act(size_t i) {
     if (plan_->steps[i].commit && !finite_) return;
     try {
       actions_[i]();

@@ -63,6 +63,7 @@ Value Emitter::across(int reduce, Values vectors) {
   auto width_of = [](Value v) {
     return mlir::cast<mlir::VectorType>(v.getType()).getNumElements();
   };
+  if (vectors.empty()) vectors.push_back(neutral(reduce, 1));  // a row without elements
   int64_t width = 1;
   for (Value v : vectors) width = std::max(width, width_of(v));
   Value acc;

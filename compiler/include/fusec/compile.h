@@ -19,6 +19,8 @@ namespace fusec {
 // stage and are never moved by fusion. Accumulation is always f32.
 enum class Precision : uint8_t { f32, bf16 };
 
+struct ValidateReport;
+
 struct CompileOptions {
   std::string device = "auto";  // "cpu" or "auto"
   bool fuse = true;             // false: one kernel an op, the baseline for tests and benches
@@ -41,6 +43,13 @@ struct CompileOptions {
   std::string dump_dir;
   std::vector<std::string> dump_stages;
   bool verify_each = true;  // run the IR verifier after every pass
+  bool validate = false;    // keep what Executable::validate() compares with
+  // Keep compiled kernels for the life of the process and use them again where the whole text of
+  // a kernel is equal. For programs that compile many small graphs.
+  bool reuse_kernels = false;
+  // Run this plan (the text of stage `plan`) in place of the one that the passes make of the graph;
+  // it must have the same kernels. For validating an edited plan against the graph it came from.
+  std::string plan_text;
 };
 
 // A named result. Converts from a Tensor (name "out0", "out1", ... by position).
@@ -73,6 +82,10 @@ class FUSEC_API Executable : public LoadedPlan {
   MemoryReport memory() const;
   // What the compile had to say, such as a memory budget that cannot be met.
   const std::vector<std::string>& warnings() const;
+
+  // Runs the plan once, comparing each step with the oracle on the step's own inputs (check.h).
+  // Needs CompileOptions::validate; a user Error says so otherwise.
+  ValidateReport validate();
 
   const CompileTimes& times() const;
 

@@ -6,6 +6,7 @@
 //   fusec explain vision-gpt:tiny               decisions with their reasons
 //   fusec build vision-gpt:tiny -o tiny.fsc     a compiled plan, for programs without a compiler
 //   fusec cache [clear]                         the folder of compiled code
+//   fusec check vision-gpt:tiny                 compiled code against the oracle, kernel by kernel
 //   fusec --list                                stages, passes, bundled models
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -22,6 +23,7 @@
 #include "fusec/base/options.h"
 #include "fusec/inspect.h"
 #include "fusec/models/bundled.h"
+#include "check.h"
 
 namespace {
 
@@ -31,7 +33,8 @@ struct Options {
   std::string input, dump, print_after, stop_after, resume_from, precision = "f32", out, budget;
   std::string file;
   bool list = false, kernels = false, no_fuse = false, times = false, no_locations = false;
-  bool explain = false, all = false, build = false;
+  bool explain = false, all = false, build = false, check = false;
+  tool::CheckFlags checking;
 };
 
 std::vector<std::string> split(const std::string& text) {
@@ -253,8 +256,14 @@ int main(int argc, char** argv) {
   app.add_flag("--times", o.times, "wall time of stages and passes");
   app.add_flag("--no-locations", o.no_locations, "leave source locations out of the texts");
   app.add_flag("--all", o.all, "explain: also the edges that were fused");
+  app.add_option("--seed", o.checking.seed, "check: of the inputs");
+  app.add_option("--threads", o.checking.threads, "check: worker threads; 0: all cores");
+  app.add_option("--steps", o.checking.steps, "check: runs of the step, states carried over");
+  app.add_option("--plan", o.checking.plan,
+                 "check: run this plan (an edited text of stage plan) in place of the compiled one")
+      ->type_name("FILE");
   // `--dump-ir MODEL` must not swallow the model, so a bare flag becomes the default stage;
-  // `explain` and `build` are words, not options.
+  // `explain`, `build` and `check` are words, not options.
   std::vector<std::string> args;  // last first, as CLI11 takes them
   bool word = false;              // a word was seen that is no option
   for (int i = 1; i < argc; ++i) {
@@ -262,6 +271,10 @@ int main(int argc, char** argv) {
     if (a == "--dump-ir") a = "--dump-ir=fused";
     if (!word && (a == "explain" || a == "build")) {
       (a == "build" ? o.build : o.explain) = true;
+      continue;
+    }
+    if (!word && a == "check") {
+      o.check = true;
       continue;
     }
     word = word || !a.starts_with("-");
@@ -284,11 +297,19 @@ int main(int argc, char** argv) {
       named = true;
     }
     if (!named)
-      fmt::print(stderr, "fusec: expected one model or file (or: explain MODEL), found also: {}\n",
+      fmt::print(stderr,
+                 "fusec: expected one model or file (or: explain MODEL, check MODEL), found also: "
+                 "{}\n",
                  o.input.empty() ? e.what() : args.front());
     return 2;
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
-  return status_of([&] { run(o); });
+  int checked = 0;
+  int status = status_of([&] {
+    if (!o.check) return run(o);
+    o.checking.input = o.input, o.checking.precision = o.precision;
+    checked = tool::check_model(o.checking);
+  });
+  return status ? status : checked;
 }

@@ -181,6 +181,9 @@ class FUSEC_API Graph {
   // Appends a node, running shape inference (infer.cpp) on it; throws a user Error at `loc`.
   // All public ops end here.
   Tensor append(OpKind kind, Attr attr, std::vector<Value> inputs, SourceLoc loc);
+  // Appends a node that has no operands and carries its own type: an input, parameter or state by
+  // its full name, a constant or an iota. For graphs that are rebuilt from text or from a graph.
+  Tensor append_leaf(OpKind kind, Attr attr, TensorType type, SourceLoc loc);
 
   const std::vector<Node>& nodes() const;
   const Node& node(Value v) const { return nodes()[v.node]; }

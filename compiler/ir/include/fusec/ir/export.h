@@ -6,8 +6,9 @@
 
 namespace fusec::ir {
 
-// Every kernel must carry a schedule. Throws an internal Error otherwise.
-Plan export_plan(GraphOp graph);
+// Every kernel must carry a schedule. Throws an internal Error otherwise. With `sources`, entry i
+// becomes the op that the plan's kernel i was made of; null for the copies of a concat.
+Plan export_plan(GraphOp graph, std::vector<KernelOp>* sources = nullptr);
 
 // Scalar operations of one run of a kernel or library op; 0 for others.
 int64_t flops_of(mlir::Operation* op);

@@ -46,6 +46,9 @@ class Program {
   // run() that was skipped this repeats it exactly, to name the culprit. An infinity that a kernel
   // holds as a constant (a mask) is no fault, nor is what follows from it, unless nothing else is.
   virtual CheckedRun run_checked(bool commit) = 0;
+  // Executes one step of the plan alone and waits for it; run() is all of them in order. What a
+  // caller reads between two steps is what the next step will find.
+  virtual void run_step(int step) = 0;
   // As run(), timing each step.
   virtual std::vector<StepTime> run_profiled() = 0;
   virtual std::shared_ptr<PersistentStore> store() const = 0;

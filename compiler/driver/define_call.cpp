@@ -1,0 +1,195 @@
+// What each library call of plan.h should write: attention, gather and scatter through the oracle
+// (one node each), gemm by plain loops over its strides, copy and fill as they say. Large products
+// are sampled: every n-th row of C, one batch item and key head of attention.
+#include <cmath>
+
+#include "fusec/ops/ops.h"
+#include "fusec/ops/tolerance.h"
+#include "validate.h"
+
+namespace fusec::driver {
+namespace {
+
+constexpr double kMostWork = 2e8;  // multiply-adds that one call may cost here
+
+DType dtype_attribute(const LibraryCall& call, const char* key) {
+  std::optional<DType> t = parse_dtype(call.text(key));
+  if (!t) fail_internal("library call " + call.name + ": no element type " + call.text(key));
+  return *t;
+}
+
+ExpectedWrite gemm(const LibraryCall& call, const StepReader& reader) {
+  int64_t m = call.integer("m"), n = call.integer("n"), k = call.integer("k");
+  int64_t batch = call.integer("batch"), lda = call.integer("lda"), ldb = call.integer("ldb");
+  int64_t ldc = call.integer("ldc");
+  bool trans_a = call.integer("trans_a") != 0, trans_b = call.integer("trans_b") != 0;
+  double alpha = call.number("alpha"), beta = call.number("beta");
+  ExpectedWrite out{2, dtype_attribute(call, "type_c"), {}, {}, 0};
+  std::vector<double> a = reader.read(call.args[0], dtype_attribute(call, "type_a"));
+  std::vector<double> b = reader.read(call.args[1], dtype_attribute(call, "type_b"));
+  std::vector<double> c;
+  if (beta != 0) c = reader.read(call.args[2], out.type);
+  double work = static_cast<double>(batch * m) * static_cast<double>(n * k);
+  int64_t every = 1 + static_cast<int64_t>(work / kMostWork);
+  double own = (tolerance::reduction_growth(static_cast<double>(k)) + 3) *
+               tolerance::unit_roundoff(dtype_attribute(call, "type_a"));
+  for (int64_t row = 0; row < batch * m; ++row) {
+    if (row % every != 0) {
+      out.left_out += n;
+      continue;
+    }
+    int64_t item = row / m, i = row % m;
+    int64_t a0 = item * call.integer("stride_a") + (trans_a ? i : i * lda);
+    int64_t b0 = item * call.integer("stride_b");
+    int64_t c0 = item * call.integer("stride_c") + i * ldc;
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0, most = 0;
+      for (int64_t x = 0; x < k; ++x) {
+        double t = a[a0 + (trans_a ? x * lda : x)] * b[b0 + (trans_b ? j * ldb + x : x * ldb + j)];
+        sum += t;
+        most += std::fabs(t);
+      }
+      double old = beta != 0 ? beta * c[c0 + j] : 0;
+      double e = own * (std::fabs(alpha) * most + std::fabs(old));
+      out.data.value.push_back(alpha * sum + old);
+      out.data.error.push_back(e >= 0 ? e + tolerance::kSmallestNormal : tolerance::kInf);
+      out.at.push_back(c0 + j);
+    }
+  }
+  round_to_storage(out.data, out.type);
+  return out;
+}
+
+// One op as a graph of its own.
+class OneNode {
+ public:
+  void input(Shape shape, DType type, std::vector<double> values) {
+    std::string name = "x" + std::to_string(inputs_.size());
+    inputs_.push_back(graph_.input(name, std::move(shape), type).value());
+    feeds_[name] = exactly(std::move(values));
+  }
+  std::vector<BoundedData> evaluate(OpKind kind, Attr attr, size_t results) {
+    Tensor first = graph_.append(kind, std::move(attr), inputs_, SourceLoc());
+    std::vector<Tensor> wanted;
+    for (size_t r = 0; r < results; ++r)
+      wanted.push_back(Tensor(&graph_, {first.value().node, static_cast<int32_t>(r)}));
+    return evaluate_bounded(graph_, feeds_, wanted);
+  }
+
+ private:
+  Graph graph_;
+  std::vector<Value> inputs_;
+  BoundedFeeds feeds_;
+};
+
+// attention: 3 operands before o, lse; attention_grad: do first, 6 before dq, dk, dv.
+std::vector<ExpectedWrite> attention(const LibraryCall& call, const StepReader& reader) {
+  bool grad = call.name == "attention_grad";
+  int64_t b = call.integer("b"), t = call.integer("t"), s = call.integer("s");
+  int64_t h = call.integer("h"), kv = call.integer("kv"), d = call.integer("d");
+  int64_t docs = call.integer("docs"), group = h / kv;
+  DType type = dtype_attribute(call, "type");
+  double work = static_cast<double>(b * h * t) * static_cast<double>(s * d) * (grad ? 5 : 2);
+  bool part = work > kMostWork;  // then the last item and key head only
+  int64_t items = part ? 1 : b, heads = part ? group : h, keys = part ? 1 : kv;
+
+  struct Operand {
+    Shape shape, full;
+    DType type;
+  };
+  Operand q{{items, t, heads, d}, {b, t, h, d}, type}, k{{items, s, keys, d}, {b, s, kv, d}, type};
+  Operand lse{{items, heads, t}, {b, h, t}, DType::f32};
+  // Row-major positions of the part that is computed.
+  auto positions = [&](const Operand& o) {
+    std::vector<int64_t> at;
+    if (!part) return at;
+    bool is_lse = o.shape.size() == 3;
+    int64_t all_heads = is_lse ? o.full[1] : o.full[2], mine = is_lse ? o.shape[1] : o.shape[2];
+    int64_t tokens = is_lse ? o.full[2] : o.full[1], first = all_heads - mine, base = b - 1;
+    if (is_lse)
+      for (int64_t i = 0; i < mine; ++i)
+        for (int64_t x = 0; x < tokens; ++x)
+          at.push_back((base * all_heads + first + i) * tokens + x);
+    else
+      for (int64_t x = 0; x < tokens; ++x)
+        for (int64_t i = 0; i < mine; ++i)
+          for (int64_t c = 0; c < d; ++c)
+            at.push_back(((base * tokens + x) * all_heads + first + i) * d + c);
+    return at;
+  };
+  auto values = [&](size_t argument, const Operand& o) {
+    std::vector<double> all = reader.read(call.args[argument], o.type, numel(o.full)), some;
+    if (!part) return all;
+    for (int64_t i : positions(o)) some.push_back(all[i]);
+    return some;
+  };
+  std::vector<Operand> in =
+      grad ? std::vector<Operand>{q, q, k, k, q, lse} : std::vector<Operand>{q, k, k};
+  std::vector<Operand> result = grad ? std::vector<Operand>{q, k, k} : std::vector<Operand>{q, lse};
+  OneNode node;
+  for (size_t i = 0; i < in.size(); ++i) node.input(in[i].shape, in[i].type, values(i, in[i]));
+  if (docs > 0)
+    node.input({docs + 1}, DType::i32,
+               reader.read(call.args[in.size() + result.size()], DType::i32, docs + 1));
+  AttentionAttr attr{call.integer("causal") != 0, call.number("scale"), call.number("softcap")};
+  std::vector<BoundedData> data =
+      node.evaluate(grad ? OpKind::attention_grad : OpKind::attention, attr, result.size());
+  std::vector<ExpectedWrite> out;
+  for (size_t r = 0; r < result.size(); ++r)
+    out.push_back({in.size() + r, result[r].type, std::move(data[r]), positions(result[r]),
+                   numel(result[r].full) - numel(result[r].shape)});
+  return out;
+}
+
+ExpectedWrite rows(const LibraryCall& call, const StepReader& reader) {
+  bool gather = call.name == "gather";
+  Shape table = {call.integer("rows"), call.integer("width")}, index = {call.integer("count")};
+  Shape picked = {index[0], table[1]};
+  DType type = dtype_attribute(call, "type"), index_type = dtype_attribute(call, "index_type");
+  OneNode node;
+  node.input(table, type, reader.read(call.args[0], type, numel(table)));
+  node.input(index, index_type, reader.read(call.args[1], index_type, index[0]));
+  if (gather) return {2, type, std::move(node.evaluate(OpKind::gather, {}, 1)[0]), {}, 0};
+  node.input(picked, type, reader.read(call.args[2], type, numel(picked)));
+  ScatterAttr attr{call.text("mode") == "add" ? ScatterMode::add : ScatterMode::set};
+  return {0, type, std::move(node.evaluate(OpKind::scatter, attr, 1)[0]), {}, 0};
+}
+
+ExpectedWrite cumsum(const LibraryCall& call, const StepReader& reader) {
+  Shape shape = {call.integer("outer"), call.integer("n"), call.integer("inner")};
+  DType type = dtype_attribute(call, "type");
+  OneNode node;
+  node.input(shape, type, reader.read(call.args[0], type, numel(shape)));
+  CumsumAttr attr{1, call.integer("reverse") != 0};
+  return {1, type, std::move(node.evaluate(OpKind::cumsum, attr, 1)[0]), {}, 0};
+}
+
+std::vector<ExpectedWrite> top_k(const LibraryCall& call, const StepReader& reader) {
+  Shape shape = {call.integer("rows"), call.integer("n")};
+  DType type = dtype_attribute(call, "type");
+  OneNode node;
+  node.input(shape, type, reader.read(call.args[0], type, numel(shape)));
+  std::vector<BoundedData> data = node.evaluate(OpKind::top_k, TopKAttr{call.integer("k")}, 2);
+  return {{1, type, std::move(data[0]), {}, 0}, {2, DType::i32, std::move(data[1]), {}, 0}};
+}
+
+}  // namespace
+
+std::vector<ExpectedWrite> define_call(const LibraryCall& call, const StepReader& reader) {
+  if (call.name == "gemm") return {gemm(call, reader)};
+  if (call.name == "attention" || call.name == "attention_grad") return attention(call, reader);
+  if (call.name == "gather" || call.name == "scatter") return {rows(call, reader)};
+  if (call.name == "cumsum") return {cumsum(call, reader)};
+  if (call.name == "top_k") return top_k(call, reader);
+  if (call.name == "copy")
+    return {{1,
+             DType::u8,
+             exactly(reader.read(call.args[0], DType::u8, call.integer("bytes"))),
+             {},
+             0}};
+  if (call.name == "fill")
+    return {{0, DType::u8, exactly(std::vector<double>(call.integer("bytes"), 0.0)), {}, 0}};
+  return {};
+}
+
+}  // namespace fusec::driver
