@@ -82,15 +82,6 @@ std::pair<Tensor, Tensor> rope_tables(Graph& graph, int64_t length, int64_t head
           graph.constant(std::move(sines), {length, half})};
 }
 
-const std::string& name_of_leaf(const Tensor& leaf) {
-  const Node& node = leaf.graph().node(leaf.value());
-  const auto* name = std::get_if<NameAttr>(&node.attr);
-  if (name == nullptr) {
-    fail_internal("name_of_leaf: expected a parameter, state or input, found op " +
-                      std::string(fusec::name_of(node.kind)),
-                  node.loc);
-  }
-  return name->name;
-}
+const std::string& name_of_leaf(const Tensor& leaf) { return leaf.name(); }
 
 }  // namespace fusec::models

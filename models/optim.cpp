@@ -45,30 +45,22 @@ Tensor adamw(Graph& graph, const std::vector<Tensor>& params, const std::vector<
   Tensor lr = graph.input("lr", {}), bias1 = graph.input("bias1", {});
   Tensor bias2 = graph.input("bias2", {});
 
-  std::vector<Tensor> exact;  // gradients in f32
-  Tensor squares;
-  for (const Tensor& g : grads) {
-    exact.push_back(cast(g, f32));
-    Tensor part = sum(square(exact.back()));
-    squares = squares.defined() ? squares + part : part;
-  }
-  Tensor norm = sqrt(squares);
+  Tensor norm = global_norm(grads);
   graph.guard(norm);
   Tensor clip;
-  if (options.clip > 0) clip = minimum(options.clip / (norm + 1e-6), 1.0);
+  if (options.clip > 0) clip = clip_factor(norm, options.clip);
 
   for (size_t i = 0; i < params.size(); ++i) {
     const GroupOptions& group = options[group_of(name_of_leaf(params[i]))];
-    Tensor g = clip.defined() ? exact[i] * clip : exact[i];
-    Tensor m = first[i] * options.beta1 + g * (1 - options.beta1);
-    Tensor v = second[i] * options.beta2 + square(g) * (1 - options.beta2);
-    Tensor p = cast(params[i], f32);
-    Tensor move = (m * bias1) / (sqrt(v * bias2) + options.eps);
-    if (params[i].rank() >= 2 && group.decay != 0) move = move + p * group.decay;
+    Tensor g = cast(grads[i], f32);
+    if (clip.defined()) g = g * clip;
     Tensor rate = group.lr_scale == 1 ? lr : lr * group.lr_scale;
-    graph.assign(first[i], m);
-    graph.assign(second[i], v);
-    graph.assign(params[i], cast(p - move * rate, params[i].dtype()));
+    AdamWStep next = adamw_step(cast(params[i], f32), g, first[i], second[i], rate, bias1, bias2,
+                                params[i].rank() >= 2 ? group.decay : 0,
+                                {options.beta1, options.beta2, options.eps});
+    graph.assign(first[i], next.m);
+    graph.assign(second[i], next.v);
+    graph.assign(params[i], cast(next.p, params[i].dtype()));
   }
   return norm;
 }

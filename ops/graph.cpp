@@ -23,9 +23,37 @@ std::string_view name_of(Pointwise op) {
   return names[static_cast<int>(op)];
 }
 
-const TensorType& Tensor::type() const {
-  if (!graph_) fail_user("use of an undefined Tensor: it was never assigned a value");
-  return graph_->type(value_);
+namespace {
+
+thread_local SourceLoc call_site;   // of the innermost CallSite; unknown: none
+thread_local SourceLoc last_place;  // of the op that is being recorded, or was last
+
+}  // namespace
+
+SourceLoc user_place(SourceLoc loc) {
+  last_place = call_site.known() ? call_site : loc;
+  return last_place;
+}
+
+CallSite::CallSite(const At& x) : before_(call_site) { call_site = x.loc; }
+CallSite::~CallSite() { call_site = before_; }
+
+Graph& Tensor::graph() const {
+  if (!graph_)
+    fail_user("use of an undefined Tensor: it was never assigned a value (in the op of this line, or "
+              "right after it)",
+              last_place);
+  return *graph_;
+}
+
+const TensorType& Tensor::type() const { return graph().type(value_); }
+
+const std::string& Tensor::name() const {
+  const Node& n = graph().node(value_);
+  if (const auto* attr = std::get_if<NameAttr>(&n.attr)) return attr->name;
+  fail_user("name(): expected an input, parameter or state, found the result of " +
+                std::string(name_of(n.kind)),
+            n.loc);
 }
 
 int64_t Tensor::size(int64_t i) const {
@@ -42,7 +70,6 @@ struct Graph::Impl {
   std::unordered_map<int32_t, int32_t> assigned;   // target node -> assign node
   std::vector<std::string> scopes = {""};
   std::vector<int32_t> scope_stack = {0};
-  SourceLoc call_site;  // unknown: none
   int64_t streams = 0;
 };
 
@@ -92,14 +119,14 @@ Tensor Graph::append_leaf(OpKind kind, Attr attr, TensorType type, SourceLoc loc
 }
 
 Tensor Graph::input(std::string name, Shape shape, DType dtype, const std::source_location& loc) {
-  return leaf(OpKind::input, std::move(name), std::move(shape), dtype, place(loc));
+  return leaf(OpKind::input, std::move(name), std::move(shape), dtype, user_place(loc));
 }
 Tensor Graph::parameter(std::string name, Shape shape, DType dtype,
                         const std::source_location& loc) {
-  return leaf(OpKind::parameter, scoped(name), std::move(shape), dtype, place(loc));
+  return leaf(OpKind::parameter, scoped(name), std::move(shape), dtype, user_place(loc));
 }
 Tensor Graph::state(std::string name, Shape shape, DType dtype, const std::source_location& loc) {
-  return leaf(OpKind::state, scoped(name), std::move(shape), dtype, place(loc));
+  return leaf(OpKind::state, scoped(name), std::move(shape), dtype, user_place(loc));
 }
 
 Tensor Graph::splat(double value, Shape shape, DType dtype, SourceLoc loc) {
@@ -108,7 +135,7 @@ Tensor Graph::splat(double value, Shape shape, DType dtype, SourceLoc loc) {
 }
 
 Tensor Graph::constant(double value, Shape shape, DType dtype, const std::source_location& loc) {
-  return splat(value, std::move(shape), dtype, place(loc));
+  return splat(value, std::move(shape), dtype, user_place(loc));
 }
 
 Tensor Graph::constant(std::vector<float> data, Shape shape, DType dtype,
@@ -124,7 +151,7 @@ Tensor Graph::constant(std::vector<float> data, Shape shape, DType dtype,
               loc);
   auto shared = std::make_shared<const std::vector<float>>(std::move(data));
   return append_typed(OpKind::constant, ConstantAttr{0, shared}, {}, {{std::move(shape), dtype}},
-                      place(loc));
+                      user_place(loc));
 }
 
 Tensor Graph::iota(Shape shape, int64_t axis, DType dtype, const std::source_location& loc) {
@@ -132,10 +159,13 @@ Tensor Graph::iota(Shape shape, int64_t axis, DType dtype, const std::source_loc
   if (axis < 0) axis += rank;
   if (axis < 0 || axis >= rank)
     fail_user("iota: axis " + std::to_string(axis) + " of shape " + str(shape), loc);
-  return append_typed(OpKind::iota, IotaAttr{axis}, {}, {{std::move(shape), dtype}}, place(loc));
+  return append_typed(OpKind::iota, IotaAttr{axis}, {}, {{std::move(shape), dtype}}, user_place(loc));
 }
 
 void Graph::assign(const Tensor& target, At value) {
+  if (&target.graph() != this || &value.tensor.graph() != this)
+    fail_user("assign: target and value must belong to the graph that assigns; record them in one",
+              value.loc);
   const Node& t = node(target.value());
   if (t.kind != OpKind::parameter && t.kind != OpKind::state)
     fail_user("assign: the target must be a parameter or state, found the result of " +
@@ -179,21 +209,7 @@ std::vector<Tensor> Graph::parameters() {
   return out;
 }
 
-SourceLoc Graph::place(SourceLoc loc) const {
-  return impl_->call_site.known() ? impl_->call_site : loc;
-}
-
 int64_t Graph::fresh_stream() { return impl_->streams++; }
-
-CallSite::CallSite(const At& x) : graph_(x.tensor.defined() ? &x.tensor.graph() : nullptr) {
-  if (!graph_) return;
-  before_ = graph_->impl_->call_site;
-  graph_->impl_->call_site = x.loc;
-}
-
-CallSite::~CallSite() {
-  if (graph_) graph_->impl_->call_site = before_;
-}
 
 void Graph::push_scope(std::string_view name) {
   std::string full = scoped(name);

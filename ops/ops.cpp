@@ -2,6 +2,7 @@
 #include "fusec/ops/ops.h"
 
 #include <cmath>
+#include <cstdio>
 
 #include <algorithm>
 
@@ -33,7 +34,11 @@ std::vector<int64_t> normal_axes(std::vector<int64_t> axes, int64_t rank, const 
     if (a < 0) a += rank;
   }
   std::sort(axes.begin(), axes.end());
-  axes.erase(std::unique(axes.begin(), axes.end()), axes.end());
+  auto twice = std::adjacent_find(axes.begin(), axes.end());
+  if (twice != axes.end())
+    fail_user(op + ": axis " + std::to_string(*twice) + " of a tensor of rank " +
+                  std::to_string(rank) + " is named twice",
+              loc);
   return axes;
 }
 
@@ -99,22 +104,53 @@ static Tensor simple_power(const At& x, double exponent) {
   return {};
 }
 
-Tensor pointwise(Pointwise op, const At& a, const Operand& b) {
-  Tensor rhs = b.tensor;
-  if (!rhs.defined() && op == Pointwise::pow && a.tensor.defined())
-    if (Tensor simple = simple_power(a, b.number); simple.defined()) return simple;
-  if (!rhs.defined()) {
-    if (!a.tensor.defined())
-      fail_user(std::string(name_of(op)) + ": the left operand is an undefined Tensor", a.loc);
-    rhs = a.tensor.graph().splat(b.number, {}, a.tensor.dtype(), a.loc);
+// The number as a scalar of type `t`, if that holds it.
+static Tensor number_beside(Pointwise op, double v, Graph& graph, DType t, SourceLoc loc) {
+  double low = 0, high = 1;  // b8
+  if (t == DType::u8) high = 255;
+  if (t == DType::i32) low = -0x1p31, high = 0x1p31 - 1;
+  if (t == DType::i64) low = -0x1p63, high = 0x1p63;
+  if (!is_float(t) && !(std::trunc(v) == v && v >= low && v <= high)) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", v);
+    fail_user(std::string(name_of(op)) + ": the number " + text + " is no " +
+                  std::string(name_of(t)) + ", the type of the tensor beside it; cast() that first",
+              loc);
   }
+  return graph.splat(v, {}, t, loc);
+}
+
+Tensor pointwise(Pointwise op, const At& a, const Operand& b) {
+  if (!a.tensor.defined())
+    fail_user(std::string(name_of(op)) + ": the left operand is an undefined Tensor", a.loc);
+  if (!b.is_number) {
+    if (!b.tensor.defined())
+      fail_user(std::string(name_of(op)) + ": the right operand is an undefined Tensor", a.loc);
+    return pointwise(op, {a.tensor, b.tensor}, a.loc);
+  }
+  if (op == Pointwise::pow)
+    if (Tensor simple = simple_power(a, b.number); simple.defined()) return simple;
+  Tensor rhs = number_beside(op, b.number, a.tensor.graph(), a.tensor.dtype(), a.loc);
   return pointwise(op, {a.tensor, rhs}, a.loc);
+}
+
+Tensor pointwise(Pointwise op, const At& a, const Operand& b, const Operand& c) {
+  if (!a.tensor.defined())
+    fail_user(std::string(name_of(op)) + ": the first operand is an undefined Tensor", a.loc);
+  for (const Operand* x : {&b, &c})
+    if (!x->is_number && !x->tensor.defined())
+      fail_user(std::string(name_of(op)) + ": an operand is an undefined Tensor", a.loc);
+  DType t = !b.is_number ? b.tensor.dtype() : !c.is_number ? c.tensor.dtype() : DType::f32;
+  auto tensor = [&](const Operand& x) {
+    return x.is_number ? number_beside(op, x.number, a.tensor.graph(), t, a.loc) : x.tensor;
+  };
+  return pointwise(op, {a.tensor, tensor(b), tensor(c)}, a.loc);
 }
 
 Tensor pointwise(Pointwise op, double a, const At& b) {
   if (!b.tensor.defined())
     fail_user(std::string(name_of(op)) + ": the right operand is an undefined Tensor", b.loc);
-  Tensor lhs = b.tensor.graph().splat(a, {}, b.tensor.dtype(), b.loc);
+  Tensor lhs = number_beside(op, a, b.tensor.graph(), b.tensor.dtype(), b.loc);
   return pointwise(op, {lhs, b.tensor}, b.loc);
 }
 
@@ -192,7 +228,7 @@ Tensor flip(At x, int64_t axis) {
 
 Tensor concat(std::vector<Tensor> parts, int64_t axis, const std::source_location& where) {
   if (parts.empty()) fail_user("concat: expected at least one part, found none", where);
-  SourceLoc loc = parts[0].defined() ? parts[0].graph().place(where) : SourceLoc(where);
+  SourceLoc loc = user_place(where);
   same_graph(parts, "concat", loc);
   axis = normal_axis(axis, parts[0].rank(), "concat", loc);
   if (parts.size() == 1) return parts[0];
@@ -211,13 +247,20 @@ Tensor min(At x, std::vector<int64_t> axes, bool keep) {
   return reduce(ReduceKind::min, x, std::move(axes), keep);
 }
 
-Tensor sum(At x) {
+static std::vector<int64_t> all_axes(const At& x) {
   std::vector<int64_t> axes(x.tensor.rank());
   for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int64_t>(i);
-  return reduce(ReduceKind::sum, x, std::move(axes), false);
+  return axes;
 }
 
+Tensor sum(At x) { return reduce(ReduceKind::sum, x, all_axes(x), false); }
+Tensor max(At x) { return reduce(ReduceKind::max, x, all_axes(x), false); }
+Tensor min(At x) { return reduce(ReduceKind::min, x, all_axes(x), false); }
+Tensor mean(At x) { return mean(x, all_axes(x), false); }
+
 Tensor mean(At x, std::vector<int64_t> axes, bool keep) {
+  if (!is_float(x.tensor.dtype()))
+    fail_user("mean: expected float, found " + x.tensor.type().str() + "; cast() it first", x.loc);
   int64_t before = numel(x.tensor.shape());
   Tensor s = reduce(ReduceKind::sum, x, std::move(axes), keep);
   int64_t after = numel(s.shape());
@@ -257,6 +300,10 @@ Tensor matmul(At a, const Tensor& b) {
   if (r < 2 || b.rank() != r || r > 20)
     fail_user("matmul: expected a [..., m, k] and b [..., k, n] of one rank >= 2, found " +
                   a.tensor.type().str() + " and " + b.type().str(),
+              a.loc);
+  if (a.tensor.size(-1) != b.size(-2))
+    fail_user("matmul: the inner sizes of " + a.tensor.type().str() + " and " + b.type().str() +
+                  " differ: expected a [..., m, k] x b [..., k, n]; transpose() the second?",
               a.loc);
   std::string lead;
   for (int64_t i = 0; i + 2 < r; ++i) lead += static_cast<char>('a' + i);
@@ -302,7 +349,8 @@ Tensor flat_index(At index, const Shape& shape, int64_t axis) {
   for (int64_t d = 0; d < rank; ++d)
     if (d != axis && shape[d] > 1)
       flat = flat + g.iota(expected, d, type) * static_cast<double>(strides[d]);
-  return select(picked < 0.0, g.constant(-1, {}, type), flat);
+  double end = static_cast<double>(numel(shape)), n = static_cast<double>(shape[axis]);
+  return select(index.tensor < 0.0, -1.0, select(index.tensor >= n, end, flat));
 }
 
 Tensor cumsum(At x, int64_t axis, bool reverse) {

@@ -294,7 +294,8 @@ std::vector<BoundedData> compute_bounded(const BoundedCall& call) {
     case OpKind::state:
     case OpKind::constant:
     case OpKind::iota:
-    case OpKind::assign: break;
+    case OpKind::assign:
+    case OpKind::guard: break;
   }
   return unbounded(call);
 }

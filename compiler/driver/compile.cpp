@@ -28,14 +28,17 @@ Executable::~Executable() = default;
 Executable::Executable(Executable&&) noexcept = default;
 Executable& Executable::operator=(Executable&&) noexcept = default;
 
-MemoryReport Executable::memory() const { return impl_->memory; }
+MemoryReport Executable::memory() const { return impl_ ? impl_->memory : MemoryReport{}; }
 const std::vector<std::string>& Executable::warnings() const { return impl_->warnings; }
 
 ValidateReport Executable::validate() {
   if (!impl_ || !impl_->validates)
     fail_user("validate: compile with CompileOptions::validate = true, which keeps what to compare "
               "with");
-  return driver::validate(*impl_->program, plan(), impl_->references);
+  check_ready();
+  ValidateReport report = driver::validate(*impl_->program, plan(), impl_->references);
+  note_run();
+  return report;
 }
 
 const CompileTimes& Executable::times() const { return impl_->times; }

@@ -189,7 +189,7 @@ std::vector<ExpectedWrite> define_call(const LibraryCall& call, const StepReader
              0}};
   if (call.name == "fill")
     return {{0, DType::u8, exactly(std::vector<double>(call.integer("bytes"), 0.0)), {}, 0}};
-  return {};
+  return {};  // guard: writes nothing
 }
 
 }  // namespace fusec::driver

@@ -55,6 +55,7 @@ class Recorder {
                                       p.getResult(), loc));
     if (auto a = dyn_cast<AssignOp>(op))
       return graph_.assign(tensor(a.getTarget()), At(tensor(a.getValue()), loc));
+    if (auto g = dyn_cast<GuardOp>(op)) return graph_.guard(At(tensor(g.getValue()), loc));
     if (isa<KernelOp, LibraryOp, YieldOp, GraphOp, OutputOp>(op))
       fail_user(describe(op) +
                     ": expected the text of stage graph or canonical, found an op of a "

@@ -6,14 +6,21 @@
 namespace fusec {
 namespace {
 
+bool has_name(BufferClass c) { return c != BufferClass::temporary && c != BufferClass::constant; }
+
 int index_of(const Plan& plan, std::string_view name) {
   int i = plan.find(name);
   if (i >= 0) return i;
   std::vector<std::string> known;
   for (const PlanBuffer& b : plan.buffers)
-    if (b.cls != BufferClass::temporary && b.cls != BufferClass::constant) known.push_back(b.name);
+    if (has_name(b.cls)) known.push_back(b.name);
   fail_user("no input, output, parameter or state \"" + std::string(name) + "\" in " + plan.graph +
-            suggest(name, known));
+            " (one that no output needs is left out)" + suggest(name, known));
+}
+
+// "x is f32[4, 8], input (model.cpp:12)".
+std::string described(const PlanBuffer& b) {
+  return b.name + " is " + b.type.str() + (b.origin.empty() ? "" : ", " + b.origin);
 }
 
 }  // namespace
@@ -21,64 +28,137 @@ int index_of(const Plan& plan, std::string_view name) {
 LoadedPlan::LoadedPlan() = default;
 LoadedPlan::LoadedPlan(std::shared_ptr<const Plan> plan, std::unique_ptr<Program> program,
                        Sentry sentry)
-    : plan_(std::move(plan)), program_(std::move(program)), sentry_(sentry) {}
+    : plan_(std::move(plan)),
+      program_(std::move(program)),
+      sentry_(sentry),
+      set_(plan_->buffers.size(), false) {}
 LoadedPlan::~LoadedPlan() = default;
 LoadedPlan::LoadedPlan(LoadedPlan&&) noexcept = default;
 LoadedPlan& LoadedPlan::operator=(LoadedPlan&&) noexcept = default;
 
+const Plan& LoadedPlan::held() const {
+  if (!plan_)
+    fail_user("this executable is empty: it was never compiled or loaded, or was moved from");
+  return *plan_;
+}
+
+Program& LoadedPlan::program() const {
+  held();
+  return *program_;
+}
+
 int LoadedPlan::sized(std::string_view name, size_t bytes) const {
-  int i = index_of(*plan_, name);
-  const TensorType& t = plan_->buffers[i].type;
-  if (static_cast<int64_t>(bytes) != t.bytes())
-    fail_user(std::string(name) + " is " + t.str() + ": expected " + std::to_string(t.bytes()) +
-              " bytes, found " + std::to_string(bytes));
+  int i = index_of(held(), name);
+  const PlanBuffer& b = plan_->buffers[i];
+  if (static_cast<int64_t>(bytes) != b.type.bytes())
+    fail_user(described(b) + ": expected " + std::to_string(numel(b.type.shape)) + " values, " +
+              std::to_string(b.type.bytes()) + " bytes, found " + std::to_string(bytes));
   return i;
 }
 
+void LoadedPlan::check_host_type(std::string_view name, size_t size, bool floating) const {
+  const PlanBuffer& b = held().buffers[index_of(held(), name)];
+  DType t = b.type.dtype;
+  bool wants_float = t == DType::f32 || t == DType::f64;
+  if (size == static_cast<size_t>(size_of(t)) && floating == wants_float) return;
+  auto kind = [](bool real, size_t n) {
+    return std::to_string(n) + "-byte " + (real ? "floating-point numbers" : "integers");
+  };
+  fail_user(described(b) + ": expected " + kind(wants_float, size_of(t)) + ", found " +
+            kind(floating, size) + "; convert them first");
+}
+
 void LoadedPlan::write(std::string_view name, const void* data, size_t bytes) {
-  program_->write(sized(name, bytes), data, bytes);
+  int i = sized(name, bytes);
+  const PlanBuffer& b = plan_->buffers[i];
+  if (b.cls == BufferClass::output)
+    fail_user(described(b) + ": an output, which only a run writes");
+  if (!data && bytes > 0) fail_user(described(b) + ": the data is a null pointer");
+  program_->write(i, data, bytes);
+  set_[i] = true;
+  if (b.cls == BufferClass::parameter) program_->store()->mark_set(b.name);
 }
 
 void LoadedPlan::read(std::string_view name, void* data, size_t bytes) const {
-  program_->read(sized(name, bytes), data, bytes);
+  int i = sized(name, bytes);
+  const PlanBuffer& b = plan_->buffers[i];
+  if (b.cls == BufferClass::output && !ran_)
+    fail_user(described(b) + ": it has no value yet; run() makes it");
+  program_->read(i, data, bytes);
 }
 
 const TensorType& LoadedPlan::type(std::string_view name) const {
-  return plan_->buffers[index_of(*plan_, name)].type;
+  return held().buffers[index_of(held(), name)].type;
+}
+
+// Everything that some step reads must have a value. Once it has, it keeps one.
+void LoadedPlan::check_ready() {
+  if (ready_) return;
+  std::vector<bool> read(held().buffers.size(), false);
+  for (const PlanStep& step : plan_->steps)
+    each_argument(*plan_, step, [&](const BufferRef& r, bool reads, bool) {
+      if (reads) read[r.buffer] = true;
+    });
+  std::string missing;
+  int count = 0;
+  for (size_t i = 0; i < read.size(); ++i) {
+    const PlanBuffer& b = plan_->buffers[i];
+    bool unset = (b.cls == BufferClass::input && !set_[i]) ||
+                 (b.cls == BufferClass::parameter && !program_->store()->is_set(b.name));
+    if (read[i] && unset && ++count <= 10)
+      missing += "\n  " + described(b);
+  }
+  if (count > 0)
+    fail_user(plan_->graph + ": " + std::to_string(count) +
+              (count == 1 ? " tensor has" : " tensors have") +
+              " no value; set() before run(), or share the executable that holds them:" + missing);
+  ready_ = true;
 }
 
 RunResult LoadedPlan::run() {
+  Program& p = program();
+  check_ready();
   culprit_.reset();
   if (sentry_ == Sentry::check) {
-    CheckedRun run = program_->run_checked(true);
+    CheckedRun run = p.run_checked(true);
     finite_ = run.finite;
     culprit_ = std::move(run.first);
   } else {
-    finite_ = program_->run();
+    finite_ = p.run();
   }
+  if (!ran_)
+    for (const PlanStep& step : plan_->steps)
+      each_argument(*plan_, step, [&](const BufferRef& r, bool, bool written) {
+        const PlanBuffer& b = plan_->buffers[r.buffer];
+        if (written && b.cls == BufferClass::parameter) p.store()->mark_set(b.name);
+      });
+  ran_ = true;
   return {finite_};
 }
 
 std::optional<NonFinite> LoadedPlan::diagnose() {
-  if (!finite_ && !culprit_) culprit_ = program_->run_checked(false).first;
+  if (!finite_ && !culprit_) culprit_ = program().run_checked(false).first;
   return culprit_;
 }
 
-int64_t LoadedPlan::measured_bytes() const { return program_->measured_bytes(); }
+int64_t LoadedPlan::measured_bytes() const { return program().measured_bytes(); }
 
 std::vector<StepProfile> LoadedPlan::profile() {
+  Program& p = program();
+  check_ready();
   std::vector<StepProfile> out;
-  for (const StepTime& t : program_->run_profiled()) {
+  for (const StepTime& t : p.run_profiled()) {
     const PlanStep& step = plan_->steps[t.step];
     const std::string& name = step.kernel >= 0 ? plan_->kernels[step.kernel].name : step.call.name;
     out.push_back({name, step.scope, t.seconds, step.bytes, step.flops});
   }
+  ran_ = true;
   return out;
 }
 
-const Plan& LoadedPlan::plan() const { return *plan_; }
+const Plan& LoadedPlan::plan() const { return held(); }
 
-std::string LoadedPlan::backend(std::string_view work) const { return program_->backend(work); }
+std::string LoadedPlan::backend(std::string_view work) const { return program().backend(work); }
 
 std::shared_ptr<PersistentStore> LoadedPlan::store() const {
   return program_ ? program_->store() : nullptr;

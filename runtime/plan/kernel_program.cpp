@@ -21,6 +21,8 @@ constexpr int kPrimArity[] = {
 #include "fusec/plan/scalar.def"
 };
 
+static_assert(std::size(kPrimNames) == static_cast<size_t>(kLastPrim) + 1);
+
 bool is_comparison(Prim p) { return p >= Prim::eq && p <= Prim::ge; }
 bool is_float_only(Prim p) { return p >= Prim::sqrt && p <= Prim::erf; }
 

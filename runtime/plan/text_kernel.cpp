@@ -162,7 +162,7 @@ KernelOp read_op(Reader& in, const KernelProgram& k) {
     read_value(in, k, &op);
   } else if (word.starts_with("prim.")) {
     op.kind = KernelOp::Kind::prim;
-    op.prim = enumerator(in, word.substr(5), Prim::select, "primitive");
+    op.prim = enumerator(in, word.substr(5), kLastPrim, "primitive");
     do read_value(in, k, &op);
     while (in.accept(","));
   } else if (word.starts_with("reduce.")) {

@@ -29,7 +29,7 @@ TEST_CASE("compile and Executable name the nearest valid thing") {
   CHECK(contains(message_of([&] { exe.set("token", std::vector<float>(4)); }),
                  "did you mean \"tokens\"?"));
   CHECK(contains(message_of([&] { exe.set("tokens", std::vector<float>(5)); }),
-                 "expected 16 bytes, found 20"));
+                 "expected 4 values, 16 bytes, found 20"));
   CHECK(contains(message_of([&] { compile(g, {x}, {.device = "gpu"}); }),
                  "\"gpu\" is not available"));
   CHECK(contains(message_of([&] { compile(g, {{"tokens", sum(x)}}); }), "already taken"));
@@ -41,7 +41,51 @@ TEST_CASE("an index out of range is found at run time") {
   Tensor t = g.input("t", {4, 2}), i = g.input("i", {3}, i32);
   Executable exe = compile(g, {gather(t, i)});
   exe.set("i", std::vector<int32_t>{0, 9, 1});
+  exe.set("t", std::vector<float>(8, 1.0f));
   CHECK(contains(message_of([&] { exe.run(); }), "9"));
+}
+
+TEST_CASE("what a run reads must have a value; an output has one after a run") {
+  Graph g;
+  Tensor x = g.input("x", {2}), w = g.parameter("w", {2}), s = g.state("s", {2});
+  std::string line = "errors_test.cpp:" + std::to_string(__LINE__ - 1);
+  Tensor y = x * w + s;
+  Executable exe = compile(g, {{"y", y}});
+  std::string m = message_of([&] { exe.run(); });
+  CHECK(contains(m, "2 tensors have no value"));
+  CHECK(contains(m, "x is f32[2], input (compiler/" + line));
+  CHECK(contains(m, "w is f32[2], parameter (compiler/" + line));
+  exe.set("x", std::vector<float>{1, 2});
+  CHECK(contains(message_of([&] { exe.get<float>("y"); }), "no value yet; run() makes it"));
+  CHECK(contains(message_of([&] { exe.set("y", std::vector<float>{1, 2}); }), "an output"));
+  m = message_of([&] { exe.run(); });
+  CHECK(contains(m, "1 tensor has no value"));
+  CHECK(!contains(m, "x is"));
+  exe.set("w", std::vector<float>{3, 4});
+  exe.run();
+  CHECK(exe.get<float>("y") == std::vector<float>{3, 8});
+  // Another executable that shares the parameter finds it set, by its name.
+  Graph h;
+  Tensor wrong = h.input("x", {2}) * h.parameter("ww", {2});
+  Executable other = compile(h, {{"y", wrong}}, {.share = &exe});
+  other.set("x", std::vector<float>{1, 2});
+  CHECK(contains(message_of([&] { other.run(); }), "ww is f32[2]"));
+}
+
+TEST_CASE("host values have the tensor's type") {
+  Graph g;
+  Tensor x = g.input("x", {4}), i = g.input("i", {4}, i32), h = g.input("h", {4}, bf16);
+  Executable exe = compile(g, {{"y", x + cast(i, f32) + cast(h, f32)}});
+  CHECK(contains(message_of([&] { exe.set("x", std::vector<double>(2)); }),
+                 "expected 4-byte floating-point numbers, found 8-byte floating-point numbers"));
+  CHECK(contains(message_of([&] { exe.set("i", std::vector<float>(4)); }),
+                 "expected 4-byte integers, found 4-byte floating-point numbers"));
+  CHECK_NOTHROW(exe.set("h", std::vector<uint16_t>(4)));
+  CHECK(contains(message_of([&] { exe.write("x", nullptr, 16); }), "null pointer"));
+  Executable moved = std::move(exe);
+  for (const Executable* e : {&exe})
+    CHECK(contains(message_of([&] { e->type("x"); }), "this executable is empty"));
+  CHECK(contains(message_of([&] { Executable().run(); }), "this executable is empty"));
 }
 
 TEST_CASE("text that is no stage gives a place and a reason") {

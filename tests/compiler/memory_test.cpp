@@ -133,6 +133,8 @@ TEST_CASE("the peak is known, and what is measured equals it") {
   CHECK(m.largest[0].bytes == reserved_bytes({{256, 512}, f32}));
   holds(m.largest[0].origin, "memory_test.cpp:" + std::to_string(line));
   for (size_t i = 1; i < m.largest.size(); ++i) CHECK(m.largest[i].bytes <= m.largest[i - 1].bytes);
+  exe.set("x", std::vector<float>(256 * 128, 0.01f));
+  exe.set("w", std::vector<float>(512 * 128, 0.01f));
   exe.run();
   CHECK(exe.measured_bytes() <= m.peak());
   CHECK(exe.measured_bytes() >= m.persistent + m.arena);

@@ -134,13 +134,13 @@ TEST_CASE("random numbers are those of the oracle, fused or not, and differ from
   agree(g, wanted, {.lo = 1, .hi = 9});
 
   Executable exe = compile(g, {{"u", u}});
-  exe.set<int64_t>("rng", {int64_t{7} << 32});
+  exe.set("rng", int64_t{7} << 32);
   exe.run();
   std::vector<float> first = exe.get<float>("u");
   exe.run();
   CHECK(exe.get<int64_t>("rng")[0] == (int64_t{7} << 32) + 2);
   CHECK(exe.get<float>("u") != first);
-  exe.set<int64_t>("rng", {int64_t{7} << 32});
+  exe.set("rng", int64_t{7} << 32);
   exe.run();
   CHECK(exe.get<float>("u") == first);
 }

@@ -91,6 +91,8 @@ TEST_CASE("validate needs its option, and a plan of the same graph") {
   options.validate = true;
   options.plan_text = plan_of(other, more);
   Executable wrong = compile(g, outputs, options);
+  wrong.set("x", std::vector<float>(48, 0.5f));
+  wrong.set("w", std::vector<float>(64, 0.5f));
   CHECK_THROWS_WITH_AS(wrong.validate(), doctest::Contains("the plan of this graph"), Error);
 }
 

@@ -325,7 +325,7 @@ TEST_CASE("verify refuses broken kernels, naming the rule") {
 
 TEST_CASE("what makes a buffer, commit steps and guards read back") {
   Plan p = parse_plan(
-      "plan \"g\" { arena 0 of 0\n"
+      "plan \"g\" version 2 { arena 0 of 0\n"
       "buffers { b0 : parameter \"p\" f32[] made by \"parameter (a.cpp:1)\" }\n"
       "steps {\n"
       "0 : call guard (b0) { type \"f32\" }\n"

@@ -8,6 +8,7 @@
 #include "fusec/ops/loss.h"
 #include "fusec/ops/moe.h"
 #include "fusec/ops/ops.h"
+#include "fusec/ops/optim.h"
 #include "fusec/ops/random.h"
 #include "fusec/ops/reductions.h"
 #include "fusec/ops/views.h"

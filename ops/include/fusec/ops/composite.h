@@ -83,13 +83,14 @@ inline Tensor rope(At x, const Tensor& cos_table, const Tensor& sin_table,
 inline Tensor naive_attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o = {},
                               const Tensor& bias = {}) {
   CallSite here(q);
-  if (q.tensor.rank() != 4 || k.rank() != 4 || o.cu_seqlens.defined())
-    fail_user(
-        "naive_attention: expected q [B, T, H, d], k and v [B, S, KV, d], no cu_seqlens; found " +
-            q.tensor.type().str() + ", " + k.type().str(),
-        q.loc);
+  if (q.tensor.rank() != 4 || k.rank() != 4 || v.shape() != k.shape() || o.cu_seqlens.defined() ||
+      k.size(2) == 0 || q.tensor.size(2) % k.size(2) != 0)
+    fail_user("naive_attention: expected q [B, T, H, d], k and v [B, S, KV, d], H a multiple of KV, "
+              "no cu_seqlens; found " +
+                  q.tensor.type().str() + ", " + k.type().str() + ", " + v.type().str(),
+              q.loc);
   int64_t b = q.tensor.size(0), t = q.tensor.size(1), h = q.tensor.size(2), d = q.tensor.size(3);
-  int64_t s = k.size(1), kv = k.size(2), group = kv > 0 ? h / kv : 0;
+  int64_t s = k.size(1), kv = k.size(2), group = h / kv;
   double scale = o.scale != 0 ? o.scale : 1 / std::sqrt(static_cast<double>(d));
   Tensor grouped = reshape(q, {b, t, kv, group, d});
   Tensor scores = einsum("btgrd,bsgd->bgrts", grouped, k) * scale;
@@ -139,6 +140,12 @@ inline Tensor mean_pool(At x, const Tensor& mask = {}) {
   if (!mask.defined()) return mean(x, {1});
   Tensor weight = unsqueeze(cast(mask, x.tensor.dtype()), -1);
   return sum(x.tensor * weight, {1}) / maximum(sum(weight, {1}), 1.0);
+}
+
+// x / |x| over `axis`, the norm at least eps.
+inline Tensor normalize(At x, int64_t axis = -1, double eps = 1e-8) {
+  CallSite here(x);
+  return x.tensor * rsqrt(maximum(sum(square(x), {axis}, true), eps * eps));
 }
 
 // a . b / (|a| |b|) over `axis`, each norm at least eps, so that zero vectors give 0 and a finite

@@ -36,12 +36,14 @@ class FUSEC_API Tensor {
   Tensor(Graph* graph, Value value) : graph_(graph), value_(value) {}
 
   bool defined() const { return graph_ != nullptr; }
-  Graph& graph() const { return *graph_; }
+  Graph& graph() const;
   Value value() const { return value_; }
   const TensorType& type() const;
   const Shape& shape() const { return type().shape; }
   DType dtype() const { return type().dtype; }
   int64_t rank() const { return static_cast<int64_t>(shape().size()); }
+  // Name of an input, parameter or state; a user Error for any other tensor.
+  const std::string& name() const;
   // Size of dimension `i`; negative counts from the end.
   int64_t size(int64_t i) const;
 
@@ -50,12 +52,17 @@ class FUSEC_API Tensor {
   Value value_;
 };
 
+// The place to record for an op written at `loc`: that of the innermost CallSite of this thread, if
+// there is one. Errors that know no better (an undefined Tensor) report the last one asked for.
+FUSEC_API SourceLoc user_place(SourceLoc loc);
+
 // An operand together with the place where the user wrote it. Every op takes At first, so that
 // `a + b` and `silu(x)` both carry the caller's file:line with no macro.
 struct At {
   Tensor tensor;
   SourceLoc loc;
-  At(const Tensor& t, const std::source_location& s = std::source_location::current());  // NOLINT
+  At(const Tensor& t, const std::source_location& s = std::source_location::current())  // NOLINT
+      : tensor(t), loc(user_place(s)) {}
   At(const Tensor& t, SourceLoc l) : tensor(t), loc(l) {}
 };
 
@@ -193,8 +200,6 @@ class FUSEC_API Graph {
   // All parameters in the order of their creation.
   std::vector<Tensor> parameters();
 
-  // The place to record for an op written at `loc`: that of the innermost CallSite, if there is one.
-  SourceLoc place(SourceLoc loc) const;
   // A number that no earlier call on this graph returned: separates streams of random numbers.
   int64_t fresh_stream();
 
@@ -209,16 +214,12 @@ class FUSEC_API Graph {
   std::string scoped(std::string_view name) const;
 
  private:
-  friend class CallSite;
   struct Impl;
   std::unique_ptr<Impl> impl_;
   Tensor append_typed(OpKind kind, Attr attr, std::vector<Value> inputs,
                       std::vector<TensorType> results, SourceLoc loc);
   Tensor leaf(OpKind kind, std::string name, Shape shape, DType dtype, SourceLoc loc);
 };
-
-inline At::At(const Tensor& t, const std::source_location& s)
-    : tensor(t), loc(t.defined() ? t.graph().place(s) : SourceLoc(s)) {}
 
 // For its lifetime, every op is recorded (and every error reported) at the place of `x`: a function
 // composed of ops opens one, and its user sees the line that called it.
@@ -230,7 +231,6 @@ class FUSEC_API CallSite {
   CallSite& operator=(const CallSite&) = delete;
 
  private:
-  Graph* graph_;
   SourceLoc before_;
 };
 

@@ -11,29 +11,33 @@
 
 namespace fusec {
 
-// A tensor or a plain number on the right-hand side of an op.
+// A tensor or a plain number. A number takes the type of the tensor beside it, and must be one that
+// the type can hold: 0.5 beside an i32 is a user error.
 struct Operand {
   Tensor tensor;
   double number = 0;
-  Operand(const Tensor& t) : tensor(t) {}  // NOLINT
-  Operand(double v) : number(v) {}         // NOLINT
+  bool is_number = false;
+  Operand(const Tensor& t) : tensor(t) {}                    // NOLINT
+  Operand(double v) : number(v), is_number(true) {}          // NOLINT
 };
 
 // Pointwise op `op` on broadcast operands; the named functions below all call it.
 FUSEC_API Tensor pointwise(Pointwise op, std::vector<Tensor> operands, SourceLoc loc);
 FUSEC_API Tensor pointwise(Pointwise op, const At& a, const Operand& b);
 FUSEC_API Tensor pointwise(Pointwise op, double a, const At& b);
+FUSEC_API Tensor pointwise(Pointwise op, const At& a, const Operand& b, const Operand& c);
 
 // One function for each row of pointwise.def: silu(x), maximum(a, b), select(cond, a, b), ...
 #define FUSEC_UNARY(name, ...) \
   inline Tensor name(At x) { return pointwise(Pointwise::name, {x.tensor}, x.loc); }
 #define FUSEC_BINARY(name, ...) \
-  inline Tensor name(At a, const Operand& b) { return pointwise(Pointwise::name, a, b); }
+  inline Tensor name(At a, const Operand& b) { return pointwise(Pointwise::name, a, b); } \
+  inline Tensor name(double a, At b) { return pointwise(Pointwise::name, a, b); }
 #define FUSEC_COMPARE(name, ...) FUSEC_BINARY(name)
 #define FUSEC_BITS(name, ...) FUSEC_BINARY(name)
 #define FUSEC_TERNARY(name, ...)                                                     \
-  inline Tensor name(At a, const Tensor& b, const Tensor& c) {                       \
-    return pointwise(Pointwise::name, {a.tensor, b, c}, a.loc);                      \
+  inline Tensor name(At a, const Operand& b, const Operand& c) {                     \
+    return pointwise(Pointwise::name, a, b, c);                                      \
   }
 #include "fusec/ops/pointwise.def"
 
@@ -50,6 +54,10 @@ inline Tensor operator<(At a, const Operand& b) { return pointwise(Pointwise::lt
 inline Tensor operator<=(At a, const Operand& b) { return pointwise(Pointwise::le, a, b); }
 inline Tensor operator>(At a, const Operand& b) { return pointwise(Pointwise::gt, a, b); }
 inline Tensor operator>=(At a, const Operand& b) { return pointwise(Pointwise::ge, a, b); }
+inline Tensor operator<(double a, At b) { return pointwise(Pointwise::lt, a, b); }
+inline Tensor operator<=(double a, At b) { return pointwise(Pointwise::le, a, b); }
+inline Tensor operator>(double a, At b) { return pointwise(Pointwise::gt, a, b); }
+inline Tensor operator>=(double a, At b) { return pointwise(Pointwise::ge, a, b); }
 inline Tensor operator==(At a, const Operand& b) { return pointwise(Pointwise::eq, a, b); }
 inline Tensor operator!=(At a, const Operand& b) { return pointwise(Pointwise::ne, a, b); }
 
@@ -80,7 +88,11 @@ FUSEC_API Tensor sum(At x, std::vector<int64_t> axes, bool keep_dims = false);
 FUSEC_API Tensor max(At x, std::vector<int64_t> axes, bool keep_dims = false);
 FUSEC_API Tensor min(At x, std::vector<int64_t> axes, bool keep_dims = false);
 FUSEC_API Tensor mean(At x, std::vector<int64_t> axes, bool keep_dims = false);
-FUSEC_API Tensor sum(At x);  // over all axes, a scalar
+// Over all axes, a scalar.
+FUSEC_API Tensor sum(At x);
+FUSEC_API Tensor max(At x);
+FUSEC_API Tensor min(At x);
+FUSEC_API Tensor mean(At x);
 
 // Einsum of two operands: einsum("mk,nk->mn", a, b). No label may repeat within one operand.
 FUSEC_API Tensor einsum(std::string_view labels, At a, const Tensor& b);
@@ -100,7 +112,7 @@ FUSEC_API Tensor scatter_add(At base, const Tensor& index, const Tensor& updates
 
 // The row-major number, in a tensor of `shape`, of the element that each entry of index (i32 or i64)
 // picks along `axis`; index has the size of `shape` along all other axes. i32 where that suffices,
-// else i64; a negative entry gives -1.
+// else i64; a negative entry gives -1, one past the end the number of all elements: no element.
 FUSEC_API Tensor flat_index(At index, const Shape& shape, int64_t axis);
 
 // Running sums of x (float, i32, i64) along `axis`: element i is the sum of 0 .. i, or of i .. n - 1

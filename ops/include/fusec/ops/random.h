@@ -12,7 +12,7 @@
 namespace fusec {
 
 // A key that differs from step to step: the i64 state `name`, which counts up by one each step. Set
-// it once to start a stream: exe.set<int64_t>(name, {seed << 32}).
+// it once to start a stream: exe.set(name, int64_t{seed} << 32).
 inline Tensor step_key(Graph& graph, const std::string& name = "rng",
                        const std::source_location& loc = std::source_location::current()) {
   Tensor key = graph.state(name, {}, DType::i64, loc);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,12 @@ namespace fusec {
 class PersistentStore {
  public:
   virtual ~PersistentStore() = default;
+  // Parameters that hold a value: written by the host, or assigned by a run.
+  bool is_set(const std::string& name) const { return set_.count(name) > 0; }
+  void mark_set(const std::string& name) { set_.insert(name); }
+
+ private:
+  std::set<std::string> set_;
 };
 
 // Time of one step of the plan, in seconds, from a profiled run.

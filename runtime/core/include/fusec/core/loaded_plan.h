@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "fusec/base/error.h"
@@ -54,24 +55,41 @@ class FUSEC_API LoadedPlan {
   void write(std::string_view name, const void* data, size_t bytes);
   void read(std::string_view name, void* data, size_t bytes) const;
 
-  // Typed forms; sizeof(T) must match the dtype (f32: float, i32: int32_t, bf16: uint16_t, ...).
+  // Typed forms: float for f32, double for f64, and integers of the dtype's size for all others (bf16
+  // and f16: uint16_t, their bits; b8: uint8_t). Another T is a user Error.
   template <class T>
   void set(std::string_view name, std::span<const T> v) {
+    check_host_type(name, sizeof(T), std::is_floating_point_v<T>);
     write(name, v.data(), v.size_bytes());
   }
   template <class T>
   void set(std::string_view name, const std::vector<T>& v) {
-    write(name, v.data(), v.size() * sizeof(T));
+    set(name, std::span<const T>(v));
+  }
+  // A scalar.
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  void set(std::string_view name, T v) {
+    set(name, std::span<const T>(&v, 1));
+  }
+  template <class T>
+  T item(std::string_view name) const {
+    check_host_type(name, sizeof(T), std::is_floating_point_v<T>);
+    T v;
+    read(name, &v, sizeof v);
+    return v;
   }
   template <class T>
   std::vector<T> get(std::string_view name) const {
+    check_host_type(name, sizeof(T), std::is_floating_point_v<T>);
     std::vector<T> out(numel(type(name).shape));
     read(name, out.data(), out.size() * sizeof(T));
     return out;
   }
   const TensorType& type(std::string_view name) const;
 
-  // Runs the plan once. Blocking.
+  // Runs the plan once. Blocking. An input or parameter that it reads and that nobody has set is a
+  // user Error; states start at zero.
   RunResult run();
 
   // After a run() that was not finite, and before inputs or parameters are written: the first
@@ -93,12 +111,23 @@ class FUSEC_API LoadedPlan {
   // object that holds no plan.
   std::shared_ptr<PersistentStore> store() const;
 
+  // For those who step through the plan themselves (Executable::validate).
+ protected:
+  void check_ready();
+  void note_run() { ran_ = true; }
+
  private:
+  const Plan& held() const;
+  Program& program() const;
+  void check_host_type(std::string_view name, size_t size, bool floating) const;
   int sized(std::string_view name, size_t bytes) const;
 
   std::shared_ptr<const Plan> plan_;
   std::unique_ptr<Program> program_;
   Sentry sentry_ = Sentry::guard;
+  std::vector<bool> set_;             // by buffer: inputs the host has written
+  bool ready_ = false;                // all that a run needs has been set
+  bool ran_ = false;
   bool finite_ = true;                // the last run
   std::optional<NonFinite> culprit_;  // of the last run, once known
 };

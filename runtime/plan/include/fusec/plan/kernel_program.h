@@ -37,6 +37,7 @@ enum class Prim : uint8_t {
 #define FUSEC_PRIM(name, arity, doc) name,
 #include "fusec/plan/scalar.def"
 };
+inline constexpr Prim kLastPrim = Prim::philox;  // of scalar.def, for readers
 FUSEC_API std::string_view name_of(Prim p);
 
 enum class ReduceKind : uint8_t { sum, max, min };
