@@ -1,5 +1,6 @@
 // Compile times: graph to the end of the first step of vision-gpt:tiny, without the cache of
-// compiled code (cold) and with plan and kernels in it (warm); vision-gpt:d20 to the scheduled stage.
+// compiled code (cold) and with plan and kernels in it (warm); vision-gpt:d20 to the scheduled
+// stage.
 //   bench_compile [rounds]
 #include <algorithm>
 #include <cstdio>

@@ -1,5 +1,5 @@
-// Memory-bound patterns of a training step on tensors of 64 MB, fused, beside one kernel an op and a
-// copy by as many threads, timed alternately.
+// Memory-bound patterns of a training step on tensors of 64 MB, fused, beside one kernel an op and
+// a copy by as many threads, timed alternately.
 //   bench_patterns [rounds] [name part]
 #include <algorithm>
 #include <cstdio>

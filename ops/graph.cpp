@@ -40,9 +40,10 @@ CallSite::~CallSite() { call_site = before_; }
 
 Graph& Tensor::graph() const {
   if (!graph_)
-    fail_user("use of an undefined Tensor: it was never assigned a value (in the op of this line, or "
-              "right after it)",
-              last_place);
+    fail_user(
+        "use of an undefined Tensor: it was never assigned a value (in the op of this line, or "
+        "right after it)",
+        last_place);
   return *graph_;
 }
 

@@ -59,8 +59,9 @@ Types infer_map(Pointwise op, const Types& in, SourceLoc loc) {
       bad(name, "operands of one dtype (use cast())", all(in), loc);
   if (op == Pointwise::philox && in[0].dtype != DType::i64)
     bad(name, "an i64 key and counter", all(in), loc);
-  bool integer_ok = op != Pointwise::pow && (rule.compare || op == Pointwise::select || rule.arity == 2 ||
-                    op == Pointwise::neg || op == Pointwise::abs || op == Pointwise::square);
+  bool integer_ok = op != Pointwise::pow &&
+                    (rule.compare || op == Pointwise::select || rule.arity == 2 ||
+                     op == Pointwise::neg || op == Pointwise::abs || op == Pointwise::square);
   DType t = in[first].dtype;
   if (!is_float(t) && !(integer_ok && t != DType::b8) &&
       !(t == DType::b8 && (first || rule.compare)))

@@ -1,6 +1,6 @@
 // Splits large reductions in two, so that they run in parallel and yet give the same bits for any
-// number of workers: those of a whole tensor, and those over leading axes (columns: the gradients of
-// biases and norm weights).
+// number of workers: those of a whole tensor, and those over leading axes (columns: the gradients
+// of biases and norm weights).
 //
 //   %s = reduce sum(%x) axes [0, 1] : 4096x512 to []
 //   ->  %r = view reshape(%x) : to 2097152
@@ -12,8 +12,8 @@
 //       %p = reduce sum(%r) axes [1] : to 64x1024
 //       %s = reduce sum(%p) axes [0] : to 1024
 //
-// 16-bit floats are summed in f32 from end to end, so the parts are f32. Leaves alone: reductions of
-// rows, which are parallel already, and small tensors.
+// 16-bit floats are summed in f32 from end to end, so the parts are f32. Leaves alone: reductions
+// of rows, which are parallel already, and small tensors.
 #include <mlir/IR/Builders.h>
 
 #include "fusec/passes/pass.h"
@@ -49,7 +49,9 @@ class Splitter {
   }
 
  private:
-  RankedTensorType tensor(ArrayRef<int64_t> shape) { return RankedTensorType::get(shape, sum_type_); }
+  RankedTensorType tensor(ArrayRef<int64_t> shape) {
+    return RankedTensorType::get(shape, sum_type_);
+  }
 
   mlir::Value wide(mlir::Value v) {
     auto t = cast<RankedTensorType>(v.getType());

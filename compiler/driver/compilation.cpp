@@ -102,7 +102,7 @@ void Compilation::from_graph(Graph& graph, const std::vector<Output>& outputs,
     values.push_back({label, o.tensor.value()});
   }
   ir_ = std::make_unique<Ir>();
-  ir_->module = ir::import_graph(*ir_->context, graph, values, name);
+  ir_->module = ir::import_graph(*ir_->context, graph, values, name, options_.compile.assigns);
 }
 
 void Compilation::from_text(std::string_view text, const std::string& name) {

@@ -8,12 +8,14 @@ using namespace mlir;
 namespace fusec::ir {
 namespace {
 
-std::vector<bool> needed_nodes(const Graph& graph, const std::vector<NamedValue>& outputs) {
+std::vector<bool> needed_nodes(const Graph& graph, const std::vector<NamedValue>& outputs,
+                               bool assigns) {
   const std::vector<Node>& nodes = graph.nodes();
   std::vector<bool> needed(nodes.size(), false);
   for (const NamedValue& o : outputs) needed[o.value.node] = true;
   for (size_t i = nodes.size(); i-- > 0;) {
-    if (nodes[i].kind == OpKind::assign || nodes[i].kind == OpKind::guard) needed[i] = true;
+    bool effect = nodes[i].kind == OpKind::assign || nodes[i].kind == OpKind::guard;
+    if (effect && assigns) needed[i] = true;
     if (!needed[i]) continue;
     for (fusec::Value v : nodes[i].inputs) needed[v.node] = true;
   }
@@ -128,14 +130,14 @@ class Importer {
 
 OwningOpRef<ModuleOp> import_graph(MLIRContext& context, const Graph& graph,
                                    const std::vector<NamedValue>& outputs,
-                                   const std::string& name) {
+                                   const std::string& name, bool assigns) {
   OpBuilder b(&context);
   OwningOpRef<ModuleOp> module = ModuleOp::create(b, b.getUnknownLoc());
   b.setInsertionPointToStart(module->getBody());
   auto top = GraphOp::create(b, b.getUnknownLoc(), name);
   b.setInsertionPointToStart(&top.getBody().emplaceBlock());
   Importer importer(graph, b);
-  std::vector<bool> needed = needed_nodes(graph, outputs);
+  std::vector<bool> needed = needed_nodes(graph, outputs, assigns);
   for (size_t i = 0; i < needed.size(); ++i)
     if (needed[i]) importer.node(i);
   for (const NamedValue& o : outputs)

@@ -55,8 +55,8 @@ int lanes_for(int64_t extent, int most) {
 constexpr int64_t kEnoughUnits = 16;
 
 // A load that walks memory along another dimension than the rows do (a transpose) touches a cache
-// line for every element, and comes back to it only rows later. So the rows are cut: rows of `kTile`
-// elements, numbered so that those that share lines follow each other.
+// line for every element, and comes back to it only rows later. So the rows are cut: rows of
+// `kTile` elements, numbered so that those that share lines follow each other.
 //   for i: for j in [0, n): y[i, j] = x[j, i]
 //   ->  for jt: for i: for j in [0, kTile): y[i, jt * kTile + j] = x[jt * kTile + j, i]
 constexpr int64_t kTile = 64, kLeastTile = 16;
@@ -162,7 +162,8 @@ std::string layout_kernel(KernelProgram& p, const std::vector<bool>& reduced, in
     int64_t outer = 1;
     for (int d = 0; d < p.row_dims; ++d) outer *= p.extents[d];
     int lanes = lanes_for(p.extents.back(), 1024);
-    while (lanes > 64 && outer * ((p.extents.back() + lanes - 1) / lanes) < kEnoughUnits) lanes /= 2;
+    while (lanes > 64 && outer * ((p.extents.back() + lanes - 1) / lanes) < kEnoughUnits)
+      lanes /= 2;
     p.schedule = {ScheduleKind::columns, lanes, 0, 1};
     int64_t reduced_count = 1;
     for (size_t d = 0; d < group.size(); ++d)

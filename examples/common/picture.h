@@ -26,8 +26,8 @@ struct Curve {
   std::vector<std::pair<double, double>> points;  // (step, loss), steps ascending
 };
 
-// One chart with a legend of the last values. Points that are not finite are left out (a gap in the line). At least
-// one curve must have a finite point, else a user Error.
+// One chart with a legend of the last values. Points that are not finite are left out (a gap in the
+// line). At least one curve must have a finite point, else a user Error.
 void write_loss_curve(const std::string& path, const std::vector<Curve>& curves);
 
 }  // namespace fusec::examples

@@ -110,8 +110,8 @@ class Loop {
     bar_.update(progress());
   }
 
-  // A step that is not finite updated nothing and is not counted. Now and then is bearable, a row of
-  // them is not.
+  // A step that is not finite updated nothing and is not counted. Now and then is bearable, a row
+  // of them is not.
   void skipped_step() {
     const std::string what =
         fmt::format("step {}: loss {}, gradient norm {}", state_.step, last_.loss, last_.grad_norm);

@@ -58,9 +58,9 @@ struct Rows {
 };
 
 // Rows [token, token + count) of head `head` of batch item `item` of a [b, length, heads, d]
-// tensor. f32 is used in place, bf16 and f16 converted into scratch (count * padded d floats). Products
-// may read up to padded d floats a row: buffers are padded (kernel_program.h), and what is read
-// beyond d reaches only padding columns of the results.
+// tensor. f32 is used in place, bf16 and f16 converted into scratch (count * padded d floats).
+// Products may read up to padded d floats a row: buffers are padded (kernel_program.h), and what is
+// read beyond d reaches only padding columns of the results.
 struct HeadTensor {
   void* data;
   int64_t length, heads;

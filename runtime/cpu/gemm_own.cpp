@@ -1,7 +1,7 @@
 // The own GEMM: packs A and B into panels of f32 in the order in which the register-blocked
 // micro-kernel reads them, k by blocks, and sums in an f32 tile. Packing absorbs transposes and
-// the 16-bit types. (The structure is that of Goto and van de Geijn, "Anatomy of high-performance matrix
-// multiplication", 2008.)
+// the 16-bit types. (The structure is that of Goto and van de Geijn, "Anatomy of high-performance
+// matrix multiplication", 2008.)
 #include <algorithm>
 #include <cstring>
 

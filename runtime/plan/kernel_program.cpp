@@ -156,8 +156,8 @@ class Verifier {
       need(k_.ops[op.args[i]].type == t, "operands of a prim have one type");
     bool arithmetic = t == DType::f32 || t == DType::f64 || t == DType::i32 || t == DType::i64;
     bool truth = t == DType::b8 && (op.prim == Prim::add || op.prim == Prim::mul);
-    need(arithmetic || truth || op.prim == Prim::select, std::string(name_of(op.prim)) + " does not run on " +
-                                  std::string(name_of(t)));
+    need(arithmetic || truth || op.prim == Prim::select,
+         std::string(name_of(op.prim)) + " does not run on " + std::string(name_of(t)));
     if (op.prim == Prim::philox) need(t == DType::i64, "philox runs on i64");
     if (is_float_only(op.prim)) need(is_float(t), std::string(name_of(op.prim)) + " is float only");
     need(op.type == (is_comparison(op.prim) ? DType::b8 : t), "a prim's result has its type");

@@ -72,6 +72,22 @@ TEST_CASE("what a run reads must have a value; an output has one after a run") {
   CHECK(contains(message_of([&] { other.run(); }), "ww is f32[2]"));
 }
 
+TEST_CASE("without assigns a run of a training graph changes nothing") {
+  Graph g;
+  Tensor x = g.input("x", {3}), w = g.parameter("w", {3});
+  Tensor loss = sum(square(x * w));
+  g.assign(w, w - grad(loss, {w})[0] * 0.1);
+  Executable train = compile(g, {{"loss", loss}});
+  Executable look = compile(g, {{"loss", loss}}, {.assigns = false, .share = &train});
+  train.set("w", std::vector<float>{1, 2, 3});
+  for (Executable* e : {&train, &look}) e->set("x", std::vector<float>{1, 1, 1});
+  look.run();
+  CHECK(look.item<float>("loss") == 14);
+  CHECK(train.get<float>("w") == std::vector<float>{1, 2, 3});
+  train.run();
+  CHECK(train.get<float>("w") != std::vector<float>{1, 2, 3});
+}
+
 TEST_CASE("host values have the tensor's type") {
   Graph g;
   Tensor x = g.input("x", {4}), i = g.input("i", {4}, i32), h = g.input("h", {4}, bf16);

@@ -55,8 +55,8 @@ TEST_CASE("the whole tiny step: fused equals unfused") {
   CHECK(compared > 100);
 }
 
-// The plan decides the order of every sum, so the bits of a result do not depend on the threads only
-// if the plan does not.
+// The plan decides the order of every sum, so the bits of a result do not depend on the threads
+// only if the plan does not.
 TEST_CASE("the plan of the tiny step does not depend on the number of threads") {
   std::string first;
   for (int threads : {1, 2, 16}) {

@@ -143,8 +143,8 @@ Plan sample() {
   columns.segments = {{{{0, 0}, {5, 0}}, 0}};
   call.call = {"gemm", {{0, 0}, {5, 0}, {6, 16}},
                {{"alpha", 1.0}, {"beta", 0.0}, {"m", int64_t{4}}, {"tiny", 1e-300}}};
-  for (const char* key : {"n", "k", "batch", "lda", "ldb", "ldc", "stride_a", "stride_b", "stride_c",
-                          "trans_a", "trans_b"})
+  for (const char* key : {"n", "k", "batch", "lda", "ldb", "ldc", "stride_a", "stride_b",
+                          "stride_c", "trans_a", "trans_b"})
     call.call.attrs[key] = int64_t{1};
   for (const char* key : {"type_a", "type_b", "type_c"}) call.call.attrs[key] = std::string("f32");
   p.steps = {rows, flat, reduce, columns, call};
@@ -281,7 +281,8 @@ TEST_CASE("truncated and mutated text never crashes the reader") {
     read_garbage(mutated);
   }
   read_garbage(std::string(1000, '\0'));
-  read_garbage("plan \"\" version 2 { arena 1 of 1 buffers { b0 : input \"a\" f32[" + std::string(9999, '9'));
+  read_garbage("plan \"\" version 2 { arena 1 of 1 buffers { b0 : input \"a\" f32[" +
+               std::string(9999, '9'));
 }
 
 TEST_CASE("verify refuses broken plans, naming the rule") {
@@ -296,7 +297,8 @@ TEST_CASE("verify refuses broken plans, naming the rule") {
   expect_broken(p, [](Plan& q) { q.steps[1].segments[0].args.pop_back(); }, "one argument a param");
   expect_broken(p, [](Plan& q) { q.steps[1].segments[0].n = 24; }, "accesses stay inside");
   expect_broken(p, [](Plan& q) { q.steps[1].segments[0].args[2].buffer = 99; }, "names a buffer");
-  expect_broken(p, [](Plan& q) { q.buffers[2].first = 2; }, "live in steps that use it");
+  expect_broken(
+      p, [](Plan& q) { q.buffers[2].first = 2; }, "live in steps that use it");
   expect_broken(p, [](Plan& q) { q.steps[4].call.args.pop_back(); }, "expected 3 arguments, found 2");
   expect_broken(p, [](Plan& q) { q.steps[4].call.attrs.erase("lda"); }, "attribute \"lda\"");
   expect_broken(p, [](Plan& q) { q.steps[4].call.name = "gem"; }, "did you mean \"gemm\"?");

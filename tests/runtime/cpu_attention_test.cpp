@@ -48,7 +48,8 @@ struct Result {
 };
 
 // Everything whole and in double. Gradients are the chain rule written out per score.
-Result naive(const Case& c, const Values& q, const Values& k, const Values& v, const Values& d_out) {
+Result naive(const Case& c, const Values& q, const Values& k, const Values& v,
+             const Values& d_out) {
   Result r{Values(c.q_size()), Values(c.b * c.h * c.t), Values(c.q_size()), Values(c.k_size()),
            Values(c.k_size())};
   for (int64_t b = 0; b < c.b; ++b)

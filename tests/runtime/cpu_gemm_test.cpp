@@ -33,7 +33,8 @@ struct Problem {
   Values b() const { return random_values(batch * stride_b(), 2); }
   Values c() const {
     // With beta 0, C must not be read.
-    return beta == 0 ? Values(batch * stride_c(), std::nan("")) : random_values(batch * stride_c(), 3);
+    return beta == 0 ? Values(batch * stride_c(), std::nan(""))
+                     : random_values(batch * stride_c(), 3);
   }
 };
 
@@ -94,8 +95,9 @@ void check_own(const Problem& p, const cpu::VectorKernels& v) {
   cpu::TileGrid grid = cpu::tile_grid(g);
   for (int64_t i = 0; i < p.m; i += grid.tile_rows)
     for (int64_t j = 0; j < p.n; j += grid.tile_cols)
-      cpu::own_gemm_tile(v, g, a.data(), b.data(), c.data(),
-                         {i, std::min(grid.tile_rows, p.m - i), j, std::min(grid.tile_cols, p.n - j)});
+      cpu::own_gemm_tile(
+          v, g, a.data(), b.data(), c.data(),
+          {i, std::min(grid.tile_rows, p.m - i), j, std::min(grid.tile_cols, p.n - j)});
   Values got(p.stride_c());
   for (size_t i = 0; i < got.size(); ++i) got[i] = load_as_double(c.data(), p.type_c, i);
   check(p, got);

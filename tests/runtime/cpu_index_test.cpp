@@ -23,7 +23,8 @@ TEST_CASE("gather: picks rows, zeros for negative indices") {
   const int64_t rows = 50, count = 400, width = 37;
   Values table, index;
   for (int64_t i = 0; i < rows * width; ++i) table.push_back(static_cast<double>(i % 101));
-  for (int64_t i = 0; i < count; ++i) index.push_back(static_cast<double>((i * 7) % (rows + 3) - 3));
+  for (int64_t i = 0; i < count; ++i)
+    index.push_back(static_cast<double>((i * 7) % (rows + 3) - 3));
   for (DType type : {f32, bf16, i64, u8})
     for (DType index_type : {i32, i64}) {
       CpuCall call = rows_call("gather", rows, count, width, type, index_type);

@@ -160,8 +160,8 @@ TEST_CASE("program: wrong sizes and failing steps say what and where") {
   b.plan.steps.push_back(step);
   auto program = b.load();
   float few[3] = {};
-  CHECK_THROWS_WITH_AS(program->write(table, few, sizeof few), doctest::Contains("\"table\" is f32[8]"),
-                       Error);
+  CHECK_THROWS_WITH_AS(program->write(table, few, sizeof few),
+                       doctest::Contains("\"table\" is f32[8]"), Error);
   int64_t bad = 9;
   program->write(index, &bad, 8);
   CHECK_THROWS_WITH_AS(program->run(), doctest::Contains("step 0 (gather, embedding)"), Error);

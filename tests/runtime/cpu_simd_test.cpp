@@ -39,7 +39,8 @@ TEST_CASE("simd: online softmax over two tiles equals softmax over all keys") {
       for (int64_t diagonal : {int64_t{100}, int64_t{-3}}) {
         CAPTURE(v->name); CAPTURE(cap); CAPTURE(diagonal);
         // The second tile's scores reach far above and below the first's.
-        std::vector<float> raw[2] = {random_floats(keys * ld, 1, 3), random_floats(keys * ld, 2, 60)};
+        std::vector<float> raw[2] = {random_floats(keys * ld, 1, 3),
+                                     random_floats(keys * ld, 2, 60)};
         std::vector<float> p[2] = {raw[0], raw[1]}, factor(ld), first_factor(ld);
         std::vector<float> max(ld, -std::numeric_limits<float>::infinity()), sum(ld, 0.0f);
         ScoreTile tile[2];

@@ -152,8 +152,8 @@ void Emitter::store(int op, Value packed, const Point& p) {
   }
 }
 
-// Whether a store of whole vectors may go past the caches: every one of them is aligned. A vector of
-// a work unit starts at a multiple of its own length, so the rest of the address decides.
+// Whether a store of whole vectors may go past the caches: every one of them is aligned. A vector
+// of a work unit starts at a multiple of its own length, so the rest of the address decides.
 bool Emitter::streams(int op, Value packed) const {
   if (!kernel_.schedule.stream) return false;
   auto type = mlir::cast<mlir::VectorType>(packed.getType());

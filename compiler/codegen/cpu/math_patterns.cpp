@@ -2,8 +2,8 @@
 //   %y = math.exp %x : vector<64xf32>   ->   clamp, n = round(x / ln 2), p(x - n ln 2) * 2^n
 // Ours rather than MLIR's: exp needs no float-to-integer conversion (which is undefined for NaN),
 // and sin, cos reduce their argument in three parts, exact to about |x| < 1e5, where RoPE lives.
-// tanh, erf, log and log1p come from MLIR (lower.cpp). Refuses other element types: left as they are.
-// Coefficients: S. Moshier, Cephes Mathematical Library (expf, sinf, cosf).
+// tanh, erf, log and log1p come from MLIR (lower.cpp). Refuses other element types: left as they
+// are. Coefficients: S. Moshier, Cephes Mathematical Library (expf, sinf, cosf).
 #include "lower.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"

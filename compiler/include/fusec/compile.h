@@ -25,6 +25,9 @@ struct CompileOptions {
   std::string device = "auto";  // "cpu" or "auto"
   bool fuse = true;             // false: one kernel an op, the baseline for tests and benches
   Precision precision = Precision::f32;
+  // false: leave out the graph's assigns, so that a run changes nothing (the loss of a training
+  // graph on other data).
+  bool assigns = true;
   int threads = 0;  // worker threads; 0: all cores
   // Parameters and states of the same name (and type) are shared with this executable instead of
   // being allocated: a training step, its evaluation and its generation graph see one model.

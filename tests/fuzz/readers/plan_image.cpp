@@ -1,5 +1,5 @@
-// A saved plan (.fsc) behind its checksum, which no mutation would get past: whatever reads is a plan
-// that verifies, with an image for each kernel, and is written as the same bytes again.
+// A saved plan (.fsc) behind its checksum, which no mutation would get past: whatever reads is a
+// plan that verifies, with an image for each kernel, and is written as the same bytes again.
 #include "fusec/plan/plan_image.h"
 
 #include "plan_seeds.h"

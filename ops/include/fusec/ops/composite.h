@@ -55,8 +55,9 @@ inline Tensor softcap(At x, double cap) {
 enum class Rope : uint8_t { half, interleaved };
 
 // Rotary position embedding of x [B, T, H, d] (Su et al. 2021): each pair (a, b) becomes
-// (a cos - b sin, b cos + a sin). cos and sin are [T, d/2] or [B, T, d/2], of the type of x. Turning
-// is a flip of two halves, a view, so the whole op (and its gradient) is one pointwise chain.
+// (a cos - b sin, b cos + a sin). cos and sin are [T, d/2] or [B, T, d/2], of the type of x.
+// Turning is a flip of two halves, a view, so the whole op (and its gradient) is one pointwise
+// chain.
 inline Tensor rope(At x, const Tensor& cos_table, const Tensor& sin_table,
                    Rope style = Rope::half) {
   CallSite here(x);

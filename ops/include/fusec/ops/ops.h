@@ -75,8 +75,8 @@ FUSEC_API Tensor transpose(At x, int64_t a, int64_t b);
 FUSEC_API Tensor broadcast_to(At x, Shape shape);
 // Inserts an axis of size 1 before `axis`.
 FUSEC_API Tensor unsqueeze(At x, int64_t axis);
-// Elements start, start + step, ... (`count` of them) along `axis`; a negative start counts from the
-// end, a negative step goes backwards.
+// Elements start, start + step, ... (`count` of them) along `axis`; a negative start counts from
+// the end, a negative step goes backwards.
 FUSEC_API Tensor slice(At x, int64_t axis, int64_t start, int64_t count, int64_t step = 1);
 FUSEC_API Tensor flip(At x, int64_t axis);
 FUSEC_API Tensor concat(std::vector<Tensor> parts, int64_t axis,
@@ -110,9 +110,10 @@ FUSEC_API Tensor scatter(At base, const Tensor& index, const Tensor& updates);
 // As scatter, but adds; an index may repeat. The order of addition is fixed (deterministic).
 FUSEC_API Tensor scatter_add(At base, const Tensor& index, const Tensor& updates);
 
-// The row-major number, in a tensor of `shape`, of the element that each entry of index (i32 or i64)
-// picks along `axis`; index has the size of `shape` along all other axes. i32 where that suffices,
-// else i64; a negative entry gives -1, one past the end the number of all elements: no element.
+// The row-major number, in a tensor of `shape`, of the element that each entry of index (i32 or
+// i64) picks along `axis`; index has the size of `shape` along all other axes. i32 where that
+// suffices, else i64; a negative entry gives -1, one past the end the number of all elements: no
+// element.
 FUSEC_API Tensor flat_index(At index, const Shape& shape, int64_t axis);
 
 // Running sums of x (float, i32, i64) along `axis`: element i is the sum of 0 .. i, or of i .. n - 1

@@ -12,7 +12,9 @@
 namespace fusec {
 
 // A key that differs from step to step: the i64 state `name`, which counts up by one each step. Set
-// it once to start a stream: exe.set(name, int64_t{seed} << 32).
+// it once to start a stream: exe.set(name, int64_t{seed} << 32), the seed in the upper half because
+// the lower one counts the steps. Graphs that share states share it, too: give each a name of its
+// own, or the steps of one advance the draws of the other.
 inline Tensor step_key(Graph& graph, const std::string& name = "rng",
                        const std::source_location& loc = std::source_location::current()) {
   Tensor key = graph.state(name, {}, DType::i64, loc);

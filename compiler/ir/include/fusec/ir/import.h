@@ -13,9 +13,10 @@ struct NamedValue {
 };
 
 // One op a node, in order, with the user's locations; only nodes that an output or an assign needs
-// (inputs and parameters that nothing needs are dropped too).
+// (inputs and parameters that nothing needs are dropped too). Without `assigns`, the graph's
+// assigns and guards are dropped.
 mlir::OwningOpRef<mlir::ModuleOp> import_graph(mlir::MLIRContext& context, const Graph& graph,
                                                const std::vector<NamedValue>& outputs,
-                                               const std::string& name);
+                                               const std::string& name, bool assigns = true);
 
 }  // namespace fusec::ir

@@ -55,8 +55,8 @@ class FUSEC_API LoadedPlan {
   void write(std::string_view name, const void* data, size_t bytes);
   void read(std::string_view name, void* data, size_t bytes) const;
 
-  // Typed forms: float for f32, double for f64, and integers of the dtype's size for all others (bf16
-  // and f16: uint16_t, their bits; b8: uint8_t). Another T is a user Error.
+  // Typed forms: float for f32, double for f64, and integers of the dtype's size for all others
+  // (bf16 and f16: uint16_t, their bits; b8: uint8_t). Another T is a user Error.
   template <class T>
   void set(std::string_view name, std::span<const T> v) {
     check_host_type(name, sizeof(T), std::is_floating_point_v<T>);

@@ -69,7 +69,8 @@ struct KernelOp {
     index,     // access with param -1: an integer of `type`
     prim,      // prim(args)
     cast,      // args[0] as `type`: float -> integer truncates, anything -> b8 is != 0
-    reduce,    // reduce(args[0]) over the reduced dimensions; f32, f64 (bf16 is cast before), i32, i64
+    reduce,    // reduce(args[0]) over the reduced dimensions; f32, f64 (bf16 is cast before), i32,
+               // i64
     store,     // args[0] to access; type = stored dtype
   };
   Kind kind = Kind::constant;

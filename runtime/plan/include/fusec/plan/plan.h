@@ -74,9 +74,11 @@ struct Segment {
 //  scatter            (out, index, updates): out already holds the base. attrs rows, count, width,
 //                     type, index_type, mode ("add" or "set"); index < 0 is skipped; additions to
 //                     one row happen in index order
-//  cumsum             (in, out): in and out [outer, n, inner]; attrs outer, n, inner, reverse (0/1),
+//  cumsum             (in, out): in and out [outer, n, inner]; attrs outer, n, inner, reverse
+//  (0/1),
 //                     type: running sums along n, in f32 for f32, bf16 and f16
-//  top_k              (in, values, indices): in [rows, n], values and indices (i32) [rows, k]; attrs
+//  top_k              (in, values, indices): in [rows, n], values and indices (i32) [rows, k];
+//  attrs
 //                     rows, n, k, type: the largest first, NaN before all, equal ones by index
 //  copy               (src, dst): attrs bytes
 //  fill               (dst): attrs bytes; zero-fills

@@ -1,5 +1,6 @@
-// What a pass may know about the device it plans for: limits, never a vendor. Nothing here depends on
-// how many threads a run uses: that would change what is fused, and with it the bits of the result.
+// What a pass may know about the device it plans for: limits, never a vendor. Nothing here depends
+// on how many threads a run uses: that would change what is fused, and with it the bits of the
+// result.
 #pragma once
 
 #include <cstdint>
