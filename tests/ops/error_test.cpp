@@ -34,6 +34,7 @@ void expect_error(F f, uint32_t line, std::vector<std::string> words) {
 TEST_CASE("undefined tensors, other graphs and numbers that do not fit, at the user's line") {
   Graph g, h;
   Tensor x = g.input("x", {2, 3}), n = g.input("n", {4}, i32), w = g.parameter("w", {2, 3}), u;
+  Tensor bytes = g.input("bytes", {4}, u8);
   auto refused = [](uint32_t line, const std::string& part, const std::function<void()>& f) {
     try {
       f();
@@ -43,6 +44,8 @@ TEST_CASE("undefined tensors, other graphs and numbers that do not fit, at the u
       CHECK(e.where().line == line);
     }
   };
+  // Each on one line: its number is compared.
+  // clang-format off
   refused(__LINE__, "add: the right operand is an undefined Tensor", [&] { (void)(x + u); });
   refused(__LINE__, "the left operand is an undefined Tensor", [&] { (void)(u * x); });
   refused(__LINE__, "undefined Tensor", [&] { (void)(linear(x, u)); });
@@ -53,12 +56,13 @@ TEST_CASE("undefined tensors, other graphs and numbers that do not fit, at the u
   refused(__LINE__, "belong to the graph", [&] { g.assign(w, h.input("y", {2, 3})); });
   refused(__LINE__, "mul: the number 0.5 is no i32", [&] { (void)(n * 0.5); });
   refused(__LINE__, "lt: the number 3.5 is no i32", [&] { (void)(n < 3.5); });
-  refused(__LINE__, "the number 300 is no u8", [&] { (void)(h.input("b", {4}, u8) + 300.0); });
+  refused(__LINE__, "the number 300 is no u8", [&] { (void)(bytes + 300.0); });
   refused(__LINE__, "axis 1 of a tensor of rank 2 is named twice", [&] {
     (void)(sum(x, {1, -1}));
   });
   refused(__LINE__, "f32[2, 3] and f32[2, 3] differ", [&] { (void)(matmul(x, w)); });
   refused(__LINE__, "mean: expected float", [&] { (void)(mean(n)); });
+  // clang-format on
 }
 
 TEST_CASE("shape and type errors name the user's line, what was found and what was expected") {
