@@ -13,6 +13,7 @@
 #include <mlir/IR/IRMapping.h>
 
 #include "fusec/base/hash.h"
+#include "fusec/ir/export.h"
 #include "kernels.h"
 
 using namespace mlir;
@@ -37,6 +38,11 @@ llvm::DenseMap<Operation*, int> distances(Block& body) {
 
 bool is_candidate(KernelOp kernel) {
   if (kernel.getSegments() != 1) return false;
+  // The length of each segment of a reduction is that of its tensors: one must have it.
+  if (int64_t n = reduced_length(kernel))
+    if (llvm::none_of(kernel.getArgs(),
+                      [&](mlir::Value v) { return numel(type_of(v).shape) == n; }))
+      return false;
   for (mlir::Value r : kernel.getOuts())
     for (Operation* user : r.getUsers())
       if (!isa<AssignOp>(user) && bytes_of(r) > kSmall) return false;

@@ -100,10 +100,13 @@ class Validator {
     const ir::RecordedKernel& own = references_[kernel];
     const KernelProgram& k = plan_.kernels[kernel];
     if (!any_length(k)) return own;
-    const std::vector<Tensor>& longest =
-        k.schedule.kind == ScheduleKind::flat ? own.outputs : own.inputs;
     int64_t length = 0;
-    for (const Tensor& t : longest) length = std::max(length, numel(t.shape()));
+    if (k.schedule.kind == ScheduleKind::flat) {
+      for (const Tensor& t : own.outputs) length = std::max(length, numel(t.shape()));
+    } else {  // what is reduced may be wider than all that is loaded
+      for (const Node& node : own.graph->nodes())
+        if (node.kind == OpKind::reduce) length = numel(own.graph->type(node.inputs[0]).shape);
+    }
     if (length == n) return own;
     auto [it, fresh] = other_lengths_.try_emplace({kernel, n});
     if (fresh) it->second = of_length(own, k, n);

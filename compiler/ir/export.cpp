@@ -209,11 +209,12 @@ class Exporter {
     int64_t traffic = 0;
     for (int64_t s = 0; s < segments; ++s) {
       Segment segment;
+      if (kind == ScheduleKind::flat_reduce && segments == 1) segment.n = reduced_length(k);
       for (size_t i = 0; i < ins; ++i) {
         mlir::Value v = k.getArgs()[s * ins + i];
         segment.args.push_back(refs_.lookup(v));
         traffic += bytes(v);
-        if (kind == ScheduleKind::flat_reduce)
+        if (kind == ScheduleKind::flat_reduce && segments > 1)  // tensors of the reduced length
           segment.n = std::max(segment.n, numel(type_of(v).shape));
       }
       for (size_t i = 0; i < outs; ++i) {
@@ -342,6 +343,12 @@ class Exporter {
 };
 
 }  // namespace
+
+int64_t reduced_length(KernelOp kernel) {
+  for (ReduceOp r : kernel.getBody().front().getOps<ReduceOp>())
+    return numel(type_of(r.getArg()).shape);
+  return 0;
+}
 
 int64_t flops_of(Operation* op) {
   if (auto kernel = dyn_cast<KernelOp>(op)) {

@@ -14,7 +14,9 @@ namespace {
 // Tiles of about 20 us of one core until there are a few, then of about 150 us: enough to pay for
 // waking a core, and for packing operands once more a tile.
 constexpr double kFlopsPerSmallTile = 2.5e6, kFewTiles = 4;
-constexpr double kFlopsPerTile = 1.6e7, kMostTiles = 128;
+constexpr double kFlopsPerTile = 1.6e7, kManyTiles = 16;
+// Large products: then only as many as to keep each worth its packing.
+constexpr double kFlopsPerLargeTile = 1.2e9, kMostTiles = 128;
 // Narrower tiles lose more to packing than they win (measured on Zen 4 with oneDNN 2.6).
 constexpr int64_t kLeastRows = 128, kLeastRowsLongK = 32, kLongK = 512, kLeastCols = 128;
 constexpr int64_t kLeastRowsTransposedB = 256;  // transposing B while packing it costs most
@@ -84,7 +86,8 @@ Gemm read_gemm(const CheckedCall& c) {
 TileGrid tile_grid(const Gemm& g) {
   double flops = 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) *
                  static_cast<double>(g.k) * static_cast<double>(g.batch);
-  double tiles = std::max(std::min(flops / kFlopsPerSmallTile, kFewTiles), flops / kFlopsPerTile);
+  double tiles = std::max({std::min(flops / kFlopsPerSmallTile, kFewTiles),
+                           std::min(flops / kFlopsPerTile, kManyTiles), flops / kFlopsPerLargeTile});
   int64_t wanted = ceil_div(static_cast<int64_t>(std::clamp(tiles, 1.0, kMostTiles)), g.batch);
 
   TileGrid grid{part(g.m, ceil_div(g.m, kMaxTile)), part(g.n, ceil_div(g.n, kMaxTile)), 1, 1};

@@ -85,6 +85,13 @@ TEST_CASE("casts") {
     }
 }
 
+TEST_CASE("large sums of what no kernel loads: constants, indices, stretched scalars") {
+  Graph g;
+  Tensor two = g.constant(-2, {137, 120}), s = g.input("s", {});
+  agree(g, {sum(two), sum(cast(g.iota({30000}, 0), f32)), sum(broadcast_to(s, {40000})),
+            max(broadcast_to(s, {40000}) + g.constant(1, {40000})), sum(g.constant(3, {20000}))});
+}
+
 TEST_CASE("reductions over every set of axes") {
   for (const std::vector<int64_t>& axes :
        {std::vector<int64_t>{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 2}, {0, 1, 2}}) {

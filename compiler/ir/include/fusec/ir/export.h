@@ -13,4 +13,7 @@ Plan export_plan(GraphOp graph, std::vector<KernelOp>* sources = nullptr);
 // Scalar operations of one run of a kernel or library op; 0 for others.
 int64_t flops_of(mlir::Operation* op);
 
+// Elements that the reductions of a kernel run over, 0 if it has none.
+int64_t reduced_length(KernelOp kernel);
+
 }  // namespace fusec::ir
