@@ -54,7 +54,6 @@ class Emitter {
   void emit_looped_row(Scope& row, const Values& index);
   Values row_pass(Scope& row, const Values& index, int pass, const std::vector<int>& reduces,
                   const std::vector<int>& stores);
-  void prefetch_next_row(const Point& p);
   void emit_columns();
   void emit_column_block(Scope& unit, Values index, mlir::Value base);
   void emit_wide_columns(Values index, mlir::Value base, mlir::Value end, const Values& buffers);

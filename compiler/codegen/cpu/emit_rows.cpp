@@ -6,7 +6,6 @@
 
 #include "emit.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 namespace fusec::codegen_cpu {
 
@@ -92,25 +91,6 @@ void Emitter::emit_looped_row(Scope& row, const Values& index) {
   }
 }
 
-// Asks for the part of the next row that lies below `p`: later passes work in the cache, and memory
-// would idle until the next row's first.
-void Emitter::prefetch_next_row(const Point& p) {
-  if (!kernel_.schedule.stream || kernel_.row_dims < 1) return;
-  for (size_t i = 0; i < kernel_.ops.size(); ++i) {
-    const KernelOp& op = kernel_.ops[i];
-    const OpFacts& f = facts_.ops[i];
-    if (op.kind != KernelOp::Kind::load || !f.live || !f.varies || last_stride(f) != 1) continue;
-    int64_t pitch = f.strides[kernel_.row_dims - 1];
-    if (pitch == 0) continue;
-    mlir::Type element = storage_type(op.type);
-    int64_t size = size_of(op.type), line = 64 / size;
-    locate("next_row");
-    Value next = gep(address(static_cast<int>(i), p), element, pitch);
-    for (int64_t lane = 0; lane < p.width; lane += line)
-      mlir::LLVM::Prefetch::create(b_, loc_, gep(next, element, lane), 0, 3, 1);
-  }
-}
-
 // One walk over the row; returns the accumulators of `reduces`.
 Emitter::Values Emitter::row_pass(Scope& row, const Values& index, int pass,
                                   const std::vector<int>& reduces,
@@ -138,7 +118,6 @@ Emitter::Values Emitter::row_pass(Scope& row, const Values& index, int pass,
         write_row_buffer(static_cast<int>(op), p);
       }
     }
-    if (pass > 0 && pass == facts_.stages) prefetch_next_row(p);
     store_all(stores, stored_values(stores, p), p);
     return next;
   };
