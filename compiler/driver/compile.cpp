@@ -28,8 +28,14 @@ Executable::~Executable() = default;
 Executable::Executable(Executable&&) noexcept = default;
 Executable& Executable::operator=(Executable&&) noexcept = default;
 
-MemoryReport Executable::memory() const { return impl_ ? impl_->memory : MemoryReport{}; }
-const std::vector<std::string>& Executable::warnings() const { return impl_->warnings; }
+MemoryReport Executable::memory() const {
+  plan();
+  return impl_->memory;
+}
+const std::vector<std::string>& Executable::warnings() const {
+  plan();  // an empty executable is an error there
+  return impl_->warnings;
+}
 
 ValidateReport Executable::validate() {
   if (!impl_ || !impl_->validates)
@@ -41,10 +47,14 @@ ValidateReport Executable::validate() {
   return report;
 }
 
-const CompileTimes& Executable::times() const { return impl_->times; }
+const CompileTimes& Executable::times() const {
+  plan();
+  return impl_->times;
+}
 
 void Executable::save(const std::string& path) const {
-  io::write_file(path, plan_image_bytes(plan(), impl_->machine, impl_->images));
+  const Plan& saved = plan();
+  io::write_file(path, plan_image_bytes(saved, impl_->machine, impl_->images));
 }
 
 namespace {

@@ -101,6 +101,10 @@ TEST_CASE("host values have the tensor's type") {
   Executable moved = std::move(exe);
   for (const Executable* e : {&exe})
     CHECK(contains(message_of([&] { e->type("x"); }), "this executable is empty"));
+  const Executable empty;
+  for (auto use : {+[](const Executable& e) { e.times(); }, +[](const Executable& e) { e.memory(); },
+                   +[](const Executable& e) { e.save("nowhere.fsc"); }})
+    CHECK(contains(message_of([&] { use(empty); }), "this executable is empty"));
   CHECK(contains(message_of([&] { Executable().run(); }), "this executable is empty"));
 }
 
