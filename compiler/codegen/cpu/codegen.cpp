@@ -1,11 +1,13 @@
 // The public functions: kernels in, texts or code out. Splits kernels among threads, each with its
 // own MLIR and LLVM contexts, and makes one module of each kernel, so that its code does not depend
-// on its neighbours.
+// on its neighbours. Contexts and the machine description are kept for the next call: making them
+// costs more than a small kernel.
 #include "fusec/codegen_cpu/codegen.h"
 
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <mutex>
 #include <numeric>
 #include <thread>
 
@@ -52,14 +54,16 @@ std::string heading(const KernelProgram& kernel, const std::string& mark) {
 // What one thread works with. The order of members is the order of their lives.
 struct Workshop {
   explicit Workshop(const CpuTarget& t) : target(t), machine(make_machine(t)) {}
-  const CpuTarget& target;
+  const CpuTarget target;
   std::unique_ptr<mlir::MLIRContext> mlir = make_context();
   llvm::LLVMContext llvm;
   std::unique_ptr<llvm::TargetMachine> machine;
+  int kernels = 0;  // made so far: contexts only grow, so a shop is not kept for ever
 
   mlir::OwningOpRef<mlir::ModuleOp> emit(const KernelProgram& kernel) {
     mlir::OwningOpRef<mlir::ModuleOp> module =
         mlir::ModuleOp::create(mlir::UnknownLoc::get(mlir.get()));
+    ++kernels;
     try {
       Emitter(*module, kernel, target, symbol_of(kernel.name)).emit();
     } catch (Error& e) {
@@ -76,6 +80,50 @@ struct Workshop {
   std::string object(llvm::Module& module) {
     return generate_object(module, *machine)->getBuffer().str();
   }
+};
+
+// A shop of this thread's own until the loan ends; after an exception it is not used again.
+class Loan {
+ public:
+  explicit Loan(const CpuTarget& target) : exceptions_(std::uncaught_exceptions()) {
+    shop_ = take_idle(target);
+    if (!shop_) shop_ = std::make_unique<Workshop>(target);
+  }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+  ~Loan() {
+    if (std::uncaught_exceptions() > exceptions_ || shop_->kernels > kMostKernels) return;
+    Shelf& s = shelf();
+    std::lock_guard lock(s.mutex);
+    if (s.idle.size() < kMostIdle) s.idle.push_back(std::move(shop_));
+  }
+  Workshop* operator->() { return shop_.get(); }
+  Workshop& operator*() { return *shop_; }
+
+ private:
+  static constexpr int kMostKernels = 500;
+  static constexpr size_t kMostIdle = 4;
+  struct Shelf {
+    std::mutex mutex;
+    std::vector<std::unique_ptr<Workshop>> idle;
+  };
+  static Shelf& shelf() {
+    static Shelf& kept = *new Shelf;  // never destroyed: LLVM's own statics may go first
+    return kept;
+  }
+  static std::unique_ptr<Workshop> take_idle(const CpuTarget& target) {
+    Shelf& s = shelf();
+    std::lock_guard lock(s.mutex);
+    auto fits = std::find_if(s.idle.begin(), s.idle.end(),
+                             [&](const auto& shop) { return shop->target == target; });
+    if (fits == s.idle.end()) return nullptr;
+    std::unique_ptr<Workshop> shop = std::move(*fits);
+    s.idle.erase(fits);
+    return shop;
+  }
+
+  std::unique_ptr<Workshop> shop_;
+  int exceptions_;
 };
 
 // Runs work(t) on `threads` threads, the caller being one; rethrows the first exception.
@@ -123,12 +171,12 @@ CompiledKernels compile_kernels(const std::vector<const KernelProgram*>& kernels
   result.images.resize(kernels.size());
   std::vector<double> source_seconds(n, 0);
   on_threads(n, [&](size_t t) {
-    Workshop shop(target);
+    Loan shop(target);
     for (size_t k : shares[t]) {
       const auto begun = Clock::now();
-      std::unique_ptr<llvm::Module> module = shop.lowered(*shop.emit(*kernels[k]));
+      std::unique_ptr<llvm::Module> module = shop->lowered(*shop->emit(*kernels[k]));
       source_seconds[t] += seconds_since(begun);
-      result.images[k] = flatten(shop.object(*module), symbol_of(kernels[k]->name));
+      result.images[k] = flatten(shop->object(*module), symbol_of(kernels[k]->name));
     }
   });
   if (n > 0) {
@@ -139,8 +187,8 @@ CompiledKernels compile_kernels(const std::vector<const KernelProgram*>& kernels
 }
 
 std::string emit_vector_ir(const KernelProgram& kernel, const CpuTarget& target) {
-  Workshop shop(target);
-  mlir::OwningOpRef<mlir::ModuleOp> module = shop.emit(kernel);
+  Loan shop(target);
+  mlir::OwningOpRef<mlir::ModuleOp> module = shop->emit(kernel);
   verify_module(*module);
   std::string text = heading(kernel, "//");
   llvm::raw_string_ostream stream(text);
@@ -149,10 +197,10 @@ std::string emit_vector_ir(const KernelProgram& kernel, const CpuTarget& target)
 }
 
 std::string emit_llvm_ir(const KernelProgram& kernel, const CpuTarget& target) {
-  Workshop shop(target);
-  mlir::OwningOpRef<mlir::ModuleOp> module = shop.emit(kernel);
+  Loan shop(target);
+  mlir::OwningOpRef<mlir::ModuleOp> module = shop->emit(kernel);
   verify_module(*module);
-  return heading(kernel, ";") + print_module(*shop.lowered(*module));
+  return heading(kernel, ";") + print_module(*shop->lowered(*module));
 }
 
 CompiledKernels compile_llvm_ir(const std::vector<std::string>& texts,
@@ -162,23 +210,23 @@ CompiledKernels compile_llvm_ir(const std::vector<std::string>& texts,
                   std::to_string(names.size()) + " names");
   }
   const auto start = Clock::now();
-  Workshop shop(target);
+  Loan shop(target);
   CompiledKernels result;
   for (size_t i = 0; i < texts.size(); ++i) {
     const std::string symbol = symbol_of(names[i]);
-    auto module = parse_module(texts[i], symbol, shop.llvm);
-    set_target(*module, *shop.machine, target);
-    result.images.push_back(flatten(shop.object(*module), symbol));
+    auto module = parse_module(texts[i], symbol, shop->llvm);
+    set_target(*module, *shop->machine, target);
+    result.images.push_back(flatten(shop->object(*module), symbol));
   }
   result.binary_seconds = seconds_since(start);
   return result;
 }
 
 std::vector<char> object_code(const KernelProgram& kernel, const CpuTarget& target) {
-  Workshop shop(target);
-  mlir::OwningOpRef<mlir::ModuleOp> module = shop.emit(kernel);
+  Loan shop(target);
+  mlir::OwningOpRef<mlir::ModuleOp> module = shop->emit(kernel);
   verify_module(*module);
-  std::string object = shop.object(*shop.lowered(*module));
+  std::string object = shop->object(*shop->lowered(*module));
   return std::vector<char>(object.begin(), object.end());
 }
 

@@ -65,7 +65,9 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target) {
   return machine;
 }
 
-CpuTarget host_target() {
+namespace {
+
+CpuTarget ask_host() {
   CpuTarget t;
   t.cpu = llvm::sys::getHostCPUName().str();
   auto features = llvm::sys::getHostCPUFeatures();
@@ -82,6 +84,14 @@ CpuTarget host_target() {
     t.vector_bits = 256;
   }
   return t;
+}
+
+}  // namespace
+
+CpuTarget host_target() {
+  // Once: every cpuid leaves a virtual machine.
+  static const CpuTarget target = ask_host();
+  return target;
 }
 
 Machine machine_of(const CpuTarget& target) {

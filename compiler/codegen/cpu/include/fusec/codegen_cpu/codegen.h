@@ -24,6 +24,7 @@ namespace fusec::codegen_cpu {
 struct CpuTarget {
   std::string cpu, features;
   int vector_bits = 128;  // 512, 256 or 128
+  bool operator==(const CpuTarget&) const = default;
 };
 
 // The processor that this process runs on, with those of its features that x86_features.def lists.
