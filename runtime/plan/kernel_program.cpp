@@ -74,12 +74,25 @@ class Verifier {
     fail_internal("kernel " + k_.name + where + ": broken rule: " + rule);
   }
 
+  void check_blocks(const KernelSchedule& s) const {
+    if (s.block == 0 && s.team == 0) return;
+    need(s.block >= 32 && s.block <= 1024 && s.block % 32 == 0,
+         "block is a multiple of 32 up to 1024, found " + std::to_string(s.block));
+    bool whole = s.team == s.block;
+    need(whole || (s.team >= 1 && std::has_single_bit(static_cast<unsigned>(s.team)) &&
+                   s.block % s.team == 0),
+         "team is block or a power of two that divides it, found " + std::to_string(s.team));
+    if (s.kind == ScheduleKind::flat) need(s.team == 1, "flat has teams of one thread");
+    if (s.kind == ScheduleKind::flat_reduce) need(whole, "flat_reduce has one team a block");
+  }
+
   void check_domain() const {
     const KernelSchedule& s = k_.schedule;
     int rank = static_cast<int>(k_.extents.size());
     need(rank >= 1 && rank <= 63, "a domain has 1 to 63 dimensions, found " + std::to_string(rank));
     need(s.vector >= 1 && std::has_single_bit(static_cast<unsigned>(s.vector)),
          "vector is a power of two, found " + std::to_string(s.vector));
+    check_blocks(s);
     need(s.grain >= 1, "grain is at least 1, found " + std::to_string(s.grain));
     for (int64_t e : k_.extents) need(e >= 0, "extents are not negative, found " + str(k_.extents));
     switch (s.kind) {
@@ -251,6 +264,24 @@ int64_t KernelProgram::units(int64_t n) const {
   return 0;
 }
 
+int64_t KernelProgram::blocks(int64_t n) const {
+  auto ceil = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
+  const KernelSchedule& s = schedule;
+  if (s.block == 0) fail_internal("kernel " + name + " has no schedule for blocks of threads");
+  int64_t teams = s.block / s.team;
+  switch (s.kind) {
+    case ScheduleKind::flat: return ceil(n, int64_t{s.block} * s.vector);
+    case ScheduleKind::rows: return ceil(units(n), teams);
+    case ScheduleKind::columns: {
+      int64_t outer = 1;
+      for (int d = 0; d < row_dims; ++d) outer *= extents[d];
+      return outer * ceil(ceil(extents.back(), s.vector), teams);
+    }
+    case ScheduleKind::flat_reduce: return units(n);
+  }
+  return 0;
+}
+
 // The length of these is `n` of the launch, not part of the code.
 static bool sized_at_launch(const KernelProgram& k) {
   return k.schedule.kind == ScheduleKind::flat || k.schedule.kind == ScheduleKind::flat_reduce;
@@ -261,7 +292,7 @@ static bool sized_at_launch(const KernelProgram& k) {
 template <class Put>
 static void each_structural_number(const KernelProgram& k, Put put) {
   const auto& [name, origins, params, extents, row_dims, schedule, ops] = k;
-  const auto& [kind, vector, chunk, grain, stream] = schedule;
+  const auto& [kind, vector, chunk, grain, stream, block, team] = schedule;
   auto list = [&](const auto& values) {
     put(values.size());
     for (auto v : values) put(v);
@@ -273,6 +304,7 @@ static void each_structural_number(const KernelProgram& k, Put put) {
   else
     list(extents);
   put(row_dims), put(kind), put(vector), put(chunk), put(grain), put(stream);
+  put(block), put(team);
   put(ops.size());
   for (const auto& [op, type, prim, reduce, imm, args, access] : ops) {
     const auto& [param, offset, strides] = access;

@@ -94,6 +94,12 @@ struct KernelSchedule {
   // Whole vectors are stored past the caches: what the kernel touches does not fit there, so reading
   // a line only to overwrite it would waste a third of the traffic. Arguments are 64-byte aligned.
   bool stream = false;
+  // Devices that run blocks of threads; 0 on others. A block holds block / team teams, and a team
+  // shares one work unit: it walks the inner (rows: all inner; columns: reduced) dimensions with its
+  // threads side by side and joins their partial results. flat has teams of 1 and `vector` elements
+  // a thread; flat_reduce one team a block.
+  int block = 0;  // threads, a multiple of 32 up to 1024
+  int team = 0;   // threads, a power of two that divides block, or block itself
   bool operator==(const KernelSchedule&) const = default;
 };
 
@@ -108,6 +114,15 @@ struct KernelProgram {
 
   // Work units of one launch (flat, flat_reduce: from n).
   FUSEC_API int64_t units(int64_t n) const;
+  // Thread blocks of one launch, on a device that has them (schedule.block > 0). Block b holds, in
+  // order:
+  //   flat         elements [b * block * vector, ...), thread t from t * vector on
+  //   rows         rows [b * block / team, ...), thread t in team t / team
+  //   columns      units [c * block / team, ...) of outer index o, with b = o * (blocks an outer
+  //                index) + c; thread t serves unit t % (block / team) as member t / (block / team),
+  //                so that neighbours touch neighbouring memory
+  //   flat_reduce  unit b
+  FUSEC_API int64_t blocks(int64_t n) const;
 };
 
 // Hash of everything that shapes the code: not name, origins or parameter names.

@@ -1,0 +1,38 @@
+// KernelProgram -> readable CUDA C++ for NVRTC. Text in, text out: no vendor header, no device.
+//
+// One `extern "C" __global__` function a kernel, in one of two forms:
+//
+//   single   name(P0* p0, P1* p1, ..., long long n, const unsigned* skip)
+//            a launch of blocks(n) blocks for one segment
+//   table    name(const unsigned long long* table, int segments, const unsigned* skip)
+//            a launch for many segments. Row s of the table has 2 + P words: the first block of
+//            segment s, its n, its P addresses; rows ascend by first block.
+//
+// A launch whose `skip` is not null and points to a number other than 0 does nothing (a step that a
+// guard has stopped). Element types in memory: float, double, long long, int, unsigned char (u8, b8)
+// and unsigned short (bf16, f16: their bits). Launch shape: KernelProgram::blocks() and
+// schedule.block; shared memory is static, at most 48 KB, unless dynamic_shared() says otherwise.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "fusec/plan/kernel_program.h"
+
+namespace fusec::codegen_cuda {
+
+enum class LaunchForm : uint8_t { single, table };
+
+// The kernel's entry: its name without the number that the plan gave it, so that equal kernels of
+// different plans have equal text.
+FUSEC_API std::string entry_of(const KernelProgram& kernel);
+
+// The whole translation unit. With `comments`, it opens with the user lines that it came from and
+// each statement names its op; without, the text depends on nothing but the code (a cache key).
+// Needs schedule.block > 0 (internal Error).
+FUSEC_API std::string emit(const KernelProgram& kernel, LaunchForm form, bool comments);
+
+// Bytes of dynamic shared memory that a launch of the kernel needs, beyond static; usually 0.
+FUSEC_API int64_t dynamic_shared(const KernelProgram& kernel);
+
+}  // namespace fusec::codegen_cuda

@@ -1,0 +1,64 @@
+// A library call of plan.h (all but gemm, which is cuBLASLt's) as plain data: the kernels to launch,
+// their texts for NVRTC and where each argument comes from. The program compiles the texts together
+// with those of the plan, equal ones once.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fusec/plan/plan.h"
+
+namespace fusec::cuda {
+
+// At the start of the program's status block on the device, zeroed before each run. Kernels and
+// calls of commit steps do nothing while skip != 0.
+struct Status {
+  uint32_t skip = 0;   // set by a guard
+  uint32_t error = 0;  // 1: an index out of range; the first one wins (atomicCAS)
+  int64_t step = 0;    // of the plan, where the error was found
+  int64_t index = 0;   // the index, and the number of rows it had to be below
+  int64_t bound = 0;
+};
+
+struct LaunchArg {
+  enum class Kind : uint8_t {
+    argument,   // address of the call's argument `value`
+    workspace,  // address of byte `value` of the call's workspace (256-byte aligned at 0)
+    status,     // Status*
+    skip,       // const unsigned*: &status->skip in a commit step, else null
+    step,       // int: number of the step
+    i64,        // long long `value`
+    i32,        // int `value`
+    f32,        // float `real`
+  };
+  Kind kind = Kind::argument;
+  int64_t value = 0;
+  float real = 0;
+};
+
+struct CallLaunch {
+  std::string text;   // translation unit; depends on types and shapes, never on addresses
+  std::string entry;  // extern "C" name
+  std::array<unsigned, 3> grid = {1, 1, 1}, block = {1, 1, 1};
+  int64_t dynamic_shared = 0;
+  std::vector<LaunchArg> args;
+};
+
+// What a call may know of the GPU.
+struct CallTarget {
+  int major = 9, minor = 0;
+  int sm_count = 132;
+  int64_t shared_per_block = 232448;
+  bool deterministic = false;
+};
+
+// The launches of a well-formed call, in order; none for empty tensors. An Error of kind
+// unsupported says what this device cannot do.
+std::vector<CallLaunch> launches_of(const LibraryCall& call, const CallTarget& target);
+
+// Bytes of workspace that launches_of() refers to.
+int64_t call_workspace(const LibraryCall& call, const CallTarget& target);
+
+}  // namespace fusec::cuda
