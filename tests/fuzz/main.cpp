@@ -26,6 +26,7 @@ namespace {
 
 constexpr unsigned kSecondsAGraph = 120;  // then a graph counts as hung
 constexpr int kMostFailures = 20;         // of one worker
+constexpr int kDeviceLost = 3;            // exit status: the failure is written, start afresh
 
 struct Settings {
   uint64_t seed = 1;
@@ -34,6 +35,7 @@ struct Settings {
   int jobs = 1;
   std::string out = "failures";
   std::string tool = "build/bin/fusec";
+  std::string device = "cpu";
 };
 
 // What a worker has done, in memory that outlives it.
@@ -67,6 +69,7 @@ void write_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample& s
   std::string path = s.out + "/failure-" + std::to_string(seed) + ".mlir";
   std::string command = s.tool + " check " + path + " --seed " + std::to_string(seed);
   if (mode.bf16) command += " --precision bf16";
+  if (mode.device != "cpu") command += " --device " + mode.device;
   if (mode.threads != 1) command += " --threads " + std::to_string(mode.threads);
   std::string text = write_graph(*sample.graph, sample.outputs, "failure");
   bool replays = crash;
@@ -90,6 +93,12 @@ void write_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample& s
   std::fflush(stdout);
 }
 
+Mode settled_mode(const Settings& s, uint64_t seed) {
+  Mode mode = mode_of(seed);
+  mode.device = s.device;
+  return mode;
+}
+
 void shrink_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample sample) {
   Sample small =
       shrink(std::move(sample), [&](Sample& x) { return judge(x, seed, mode).failed(); });
@@ -98,7 +107,7 @@ void shrink_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample s
 }
 
 void shrink_crash(const Settings& s, uint64_t seed, int signal) {
-  Mode mode = mode_of(seed);
+  Mode mode = settled_mode(s, seed);
   auto crashes = [&](Sample& x) {
     return !survives([&] {
       judge(x, seed, mode);
@@ -119,7 +128,7 @@ void work(const Settings& s, int worker, double end, Progress& p) {
   while (p.next < s.graphs && now() < end && p.failures < kMostFailures) {
     uint64_t seed = s.seed + static_cast<uint64_t>(p.next);
     alarm(kSecondsAGraph);
-    Mode mode = mode_of(seed);
+    Mode mode = settled_mode(s, seed);
     Sample sample = generate(seed);
     double start = now();
     Verdict v = judge(sample, seed, mode);
@@ -132,6 +141,12 @@ void work(const Settings& s, int worker, double end, Progress& p) {
     p.refused += v.refused;
     if (v.failed()) {
       ++p.failures;
+      if (v.lost) {
+        write_failure(s, seed, mode, sample, v.what, true);
+        p.next += s.jobs;
+        std::fflush(stdout);
+        _exit(kDeviceLost);
+      }
       alarm(20 * kSecondsAGraph);
       shrink_failure(s, seed, mode, std::move(sample));
     }
@@ -169,6 +184,10 @@ int run(const Settings& s) {
     workers.erase(child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
     Progress& p = progress[w];
+    if (WIFEXITED(status) && WEXITSTATUS(status) == kDeviceLost) {
+      if (p.failures < kMostFailures) launch(w);
+      continue;
+    }
     ++p.failures;
     ++p.graphs;
     shrink_crash(s, s.seed + static_cast<uint64_t>(p.next),
@@ -206,7 +225,7 @@ int main_of(int argc, char** argv) {
     if (flag == "--help" || i + 1 >= argc) {
       std::printf(
           "graph_fuzz [--graphs N] [--seed S] [--seconds T] [--jobs N] [--out FOLDER] "
-          "[--tool PATH-OF-FUSEC]\n");
+          "[--tool PATH-OF-FUSEC] [--device cpu|cuda]\n");
       return flag == "--help" ? 0 : 2;
     }
     std::string value = argv[++i];
@@ -220,6 +239,8 @@ int main_of(int argc, char** argv) {
       s.jobs = std::max(1, std::atoi(value.c_str()));
     else if (flag == "--out")
       s.out = value;
+    else if (flag == "--device")
+      s.device = value;
     else if (flag == "--tool")
       s.tool = value;
     else {
