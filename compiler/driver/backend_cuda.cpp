@@ -37,6 +37,7 @@ class CudaBackend final : public Backend {
     t.name = "cuda " + arch_;
     t.cores = looks_only_ ? 132 : device_.sm_count;
     t.cache_bytes = looks_only_ ? 50 << 20 : device_.l2;
+    t.operations_a_byte = 10;
     t.reduce_chunk = 16384;
     return t;
   }
