@@ -62,6 +62,38 @@ bool survives(const std::function<bool()>& work) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+// Why `device` cannot be used here; empty if it can. Asked in a child: a process that has opened a
+// GPU must not start workers.
+std::string missing(const std::string& device) {
+  if (device == "cpu") return "";
+  int ends[2];
+  if (pipe(ends) != 0) fail_device("graph_fuzz: no pipe");
+  pid_t child = fork();
+  if (child == 0) {
+    std::string why;
+    try {
+      Graph g;
+      CompileOptions options;
+      options.device = device;
+      compile(g, {g.input("x", {4}) + 1.0}, options);
+    } catch (const std::exception& e) {
+      why = e.what();
+    }
+    bool told = write(ends[1], why.data(), why.size()) == static_cast<ssize_t>(why.size());
+    _exit(told ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string why;
+  char buffer[512];
+  for (ssize_t n; (n = read(ends[0], buffer, sizeof buffer)) > 0;)
+    why.append(buffer, static_cast<size_t>(n));
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (why.empty() && status != 0) why = "the process that tried it died";
+  return why;
+}
+
 // The exact command that replays a failure, and whether it does so from the file alone.
 void write_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample& sample,
                    const std::string& what, bool crash) {
@@ -156,6 +188,10 @@ void work(const Settings& s, int worker, double end, Progress& p) {
 }
 
 int run(const Settings& s) {
+  if (std::string why = missing(s.device); !why.empty()) {
+    std::printf("[SKIP] no graph was checked on %s: %s\n", s.device.c_str(), why.c_str());
+    return 0;
+  }
   double start = now(), end = start + s.seconds;
   void* memory = mmap(nullptr, sizeof(Progress) * s.jobs, PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
