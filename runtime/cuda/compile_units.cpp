@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "fusec/core/disk_cache.h"
-#include "nvrtc.h"
+#include "vendor/nvrtc.h"
 
 namespace fusec::cuda {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "fusec/base/error.h"
 #include "fusec/cuda/cuda.h"
-#include "nvrtc.h"
+#include "vendor/nvrtc.h"
 
 using namespace fusec;
 using namespace fusec::cuda;

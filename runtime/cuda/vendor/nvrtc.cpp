@@ -1,6 +1,6 @@
 // CUDA C++ text -> machine code of one architecture (a cubin, never PTX: the driver then has nothing
 // left to compile). Generated text includes nothing, so no header of the toolkit is looked for.
-#include "nvrtc.h"
+#include "vendor/nvrtc.h"
 
 #include <dlfcn.h>
 
@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "fusec/base/error.h"
-#include "library_search.h"
+#include "vendor/library_search.h"
 
 namespace fusec::cuda {
 namespace {

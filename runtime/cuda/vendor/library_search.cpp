@@ -1,4 +1,4 @@
-#include "library_search.h"
+#include "vendor/library_search.h"
 
 #include <dlfcn.h>
 
