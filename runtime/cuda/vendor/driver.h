@@ -123,4 +123,15 @@ class Current {
   Current(const Current&) = delete;
 };
 
+// For destructors: calls f(driver) in the GPU's context. Where even that fails, which is where the
+// process ends or the GPU is lost, there is nothing left to release.
+template <class F>
+void release_on(const Gpu& g, F f) noexcept {
+  const Driver& d = driver();
+  if (d.cuCtxPushCurrent(g.context) != 0) return;
+  f(d);
+  CuContext ignored = nullptr;
+  d.cuCtxPopCurrent(&ignored);
+}
+
 }  // namespace fusec::cuda

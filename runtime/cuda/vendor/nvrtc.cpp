@@ -23,9 +23,9 @@ Nvrtc open() {
   n.library = library.name;
   n.problem = library.problem;
   if (!library.handle) return n;
-#define FUSEC_BIND(name, ...)                                                       \
-  n.name = reinterpret_cast<decltype(n.name)>(dlsym(library.handle, #name));        \
-  if (!n.name && n.problem.empty()) n.problem = n.library + " exports no " #name;
+#define FUSEC_BIND(symbol, ...)                                                        \
+  n.symbol = reinterpret_cast<decltype(n.symbol)>(dlsym(library.handle, #symbol));     \
+  if (!n.symbol && n.problem.empty()) n.problem = library.name + " exports no " #symbol;
   FUSEC_NVRTC_SYMBOLS(FUSEC_BIND)
 #undef FUSEC_BIND
   if (!n.problem.empty()) return n;
