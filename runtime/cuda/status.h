@@ -8,7 +8,7 @@
 
 namespace fusec::cuda {
 
-// Throws the user Error of an index out of range, if the run met one. `look` returns the bytes of a
+// Throws the user Error of what a library call reported, if one did. `look` returns the bytes of a
 // plan buffer as they are now.
 void check_status(const Plan& plan, const Status& status,
                   const std::function<const std::byte*(int buffer)>& look);
