@@ -36,16 +36,15 @@ void set_random(Executable& exe, const std::string& name) {
   }
 }
 
-double median_seconds(Executable& exe, int runs) {
-  std::vector<double> times;
+double fastest(Executable& exe, int runs) {
+  double best = 0;
   exe.run();
   for (int i = 0; i < std::max(1, runs); ++i) {
     double seconds = 0;
     for (const StepProfile& s : exe.profile()) seconds += s.seconds;
-    times.push_back(seconds);
+    if (i == 0 || seconds < best) best = seconds;
   }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
+  return best;
 }
 
 CompileOptions plain(const CompileOptions& options) {
@@ -60,7 +59,7 @@ double copy_seconds(const CompileOptions& options, DType type, int64_t bytes, in
   Tensor x = g.input("x", {bytes / size_of(type)}, type);
   Executable exe = compile(g, {{"y", -x}}, plain(options));
   set_random(exe, "x");
-  return median_seconds(exe, runs);
+  return fastest(exe, runs);
 }
 
 double matmul_seconds(const CompileOptions& options, DType type, int64_t side, int runs) {
@@ -69,7 +68,7 @@ double matmul_seconds(const CompileOptions& options, DType type, int64_t side, i
   Executable exe = compile(g, {{"c", matmul(a, b)}}, plain(options));
   set_random(exe, "a");
   set_random(exe, "b");
-  return median_seconds(exe, runs);
+  return fastest(exe, runs);
 }
 
 // work / seconds at the size given, or else at the small one unless it is over too quickly; 0 where

@@ -61,7 +61,7 @@ std::string share_of(double rate, double ceiling) {
 
 void table_row(std::string& out, const ProfileReport& r, const ProfileRow& row,
                std::string_view group) {
-  append(out, "%-44.44s %-9.9s %8d %9.3f %6.1f%% %9.1f %8.1f %7s %8.2f %7s\n", row.name.c_str(),
+  append(out, "%-44.44s %-9.9s %8d %9.3f %6.1f%% %9.1f %8.1f %7s %8.3f %7s\n", row.name.c_str(),
          std::string(group).c_str(), row.launches, 1e3 * row.seconds, 100 * r.share(row.seconds),
          1e-6 * static_cast<double>(row.bytes), 1e-9 * row.byte_rate(),
          share_of(row.byte_rate(), r.ceilings.copy_rate).c_str(), 1e-12 * row.flop_rate(),
@@ -111,7 +111,7 @@ std::string ProfileReport::table(size_t most) const {
   if (ceilings.copy_rate > 0)
     append(out, "measured here: copy %.1f GB/s", 1e-9 * ceilings.copy_rate);
   if (ceilings.matmul_rate > 0)
-    append(out, "%s matrix product %.2f TFLOP/s (%s)",
+    append(out, "%s matrix product %.3f TFLOP/s (%s)",
            ceilings.copy_rate > 0 ? "," : "measured here:", 1e-12 * ceilings.matmul_rate,
            ceilings.precision.c_str());
   if (ceilings.copy_rate > 0 || ceilings.matmul_rate > 0) out += '\n';

@@ -14,8 +14,8 @@ struct CeilingSizes {
 };
 
 // Compiles and times a kernel that reads one tensor and writes one, and a square matrix product of
-// options.precision on random numbers, on options.device; medians. What does not fit the device's
-// memory is left 0. Of the options, device, precision and threads count.
+// options.precision on random numbers, on options.device; the fastest of `runs`. What does not fit
+// the device's memory is left 0. Of the options, device, precision and threads count.
 FUSEC_API DeviceCeilings measure_ceilings(const CompileOptions& options, CeilingSizes sizes = {});
 
 }  // namespace fusec
