@@ -109,11 +109,12 @@ class CpuProgram final : public Program {
     using Clock = std::chrono::steady_clock;
     std::vector<StepTime> times;
     finite_ = true;
+    const Clock::time_point begin = Clock::now();
     for (size_t i = 0; i < actions_.size(); ++i) {
-      Clock::time_point start = Clock::now();
+      const Clock::time_point start = Clock::now();
       act(i);
-      std::chrono::duration<double> spent = Clock::now() - start;
-      times.push_back({static_cast<int>(i), spent.count()});
+      const std::chrono::duration<double> spent = Clock::now() - start, before = start - begin;
+      times.push_back({static_cast<int>(i), spent.count(), before.count()});
     }
     return times;
   }
