@@ -66,8 +66,9 @@ OpenLibrary open_toolkit_library(const std::vector<std::string>& sonames) {
         std::filesystem::exists(name, ignored))
       refused = why;
   }
-  result.problem = sonames.front() + " was not found; tried " + join(names);
-  if (!refused.empty()) result.problem += " (" + refused + ")";
+  result.problem = sonames.front() +
+                   (refused.empty() ? " was not found" : " cannot be opened: " + refused) +
+                   "; tried " + join(names);
   result.problem += asked.empty()
                         ? "; install the CUDA toolkit, or set FUSEC_CUDA_PATH to its folder"
                         : "; FUSEC_CUDA_PATH is \"" + asked + "\", the only place searched";
