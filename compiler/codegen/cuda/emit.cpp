@@ -69,15 +69,15 @@ void Emitter::segment_of_block() {
   out_.line("if (table[(long long)middle * " + width + "] <= blockIdx.x) segment = middle;");
   out_.line("else end = middle;");
   out_.close();
-  out_.line("const unsigned long long* row = table + (long long)segment * " + width + ";");
-  out_.line("const long long block = blockIdx.x - (long long)row[0];");
+  out_.line("const unsigned long long* entry = table + (long long)segment * " + width + ";");
+  out_.line("[[maybe_unused]] const long long block = blockIdx.x - (long long)entry[0];");
   const ScheduleKind kind = k_.schedule.kind;
   if (kind == ScheduleKind::flat || kind == ScheduleKind::flat_reduce)
-    out_.line("const long long n = (long long)row[1];");
+    out_.line("const long long n = (long long)entry[1];");
   for (size_t i = 0; i < k_.params.size(); ++i) {
     const KernelParam& p = k_.params[i];
     std::string type = std::string(p.written ? "" : "const ") + storage_name(p.dtype) + "*";
-    out_.line(type + " p" + std::to_string(i) + " = (" + type + ")row[" + std::to_string(2 + i) +
+    out_.line(type + " p" + std::to_string(i) + " = (" + type + ")entry[" + std::to_string(2 + i) +
               "];");
   }
 }

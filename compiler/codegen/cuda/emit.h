@@ -58,7 +58,6 @@ class Emitter {
   void turn_loop(const std::string& name, int64_t count, const Body& body);
   void row_step(Point p, const std::string& turn, bool spare,
                 const std::function<void(Point&)>& body);
-  bool mentions_index(const Text& work) const;
   void row_loads(const Ops& loads, const Point& unit, const std::string& turn,
                  const std::string& slot, bool spare);
   void row_compute(const Point& unit, int pass, const std::string& turn, bool spare);

@@ -106,7 +106,7 @@ void Emitter::column_pass(const Point& unit, int pass) {
   p.scope = &scope;
   int words = 1;
   for (int load : loads) words += words_of(k_.ops[load].type, a_.lanes);
-  const int64_t group = std::max<int64_t>(1, std::min<int64_t>({a_.turns, 8, 40 / words}));
+  const int64_t group = std::max<int64_t>(1, std::min<int64_t>({a_.turns, 8, words_in_flight(block()) / words}));
   for (int load : fixed) {
     declare_words(load, "");
     p.words[load] = "x" + std::to_string(load);
@@ -135,8 +135,7 @@ void Emitter::column_pass(const Point& unit, int pass) {
     body(at);
     Text work = out_;
     out_ = outside;
-    if (mentions_index(work)) out_.append(numbers);
-    out_.append(work);
+    out_.append_needed(numbers, work);
   };
   out_.no_unroll();
   out_.open("for (" + index_type_ + " first = 0; first < " + num(a_.turns) +

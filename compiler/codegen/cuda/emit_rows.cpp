@@ -114,10 +114,11 @@ void Emitter::row_step(Point p, const std::string& turn, bool spare,
   const std::string lanes = a_.lanes == 1 ? "" : " * " + std::to_string(a_.lanes);
   Text outside = out_;
   out_ = outside.inner();
+  out_.line("const " + index_type_ + " step = " +
+            (team() == 1 ? turn : "member" + (turn == "0" ? "" : " + " + turn + " * " + T)) + ";");
   p.index[rank - 1] = a_line > 1 ? last : "0";
   if (a_.lines > 1 && inner > 0) {
     std::string line = a_line > 1 ? "step / " + num(a_line) : "step";
-    Scope scope{p.scope};
     delinearise(index_type_ == "int" ? "(unsigned)step" + line.substr(4) : line, k_.row_dims, inner,
                 p);
   }
@@ -126,25 +127,14 @@ void Emitter::row_step(Point p, const std::string& turn, bool spare,
               (a_.lines > 1 ? "(int)((unsigned)step % " + std::to_string(a_line) + "u)" : "step") +
               lanes + ";");
   Text numbers = out_;
+  out_ = outside.inner();
   const bool guard = a_.steps % team() != 0 || spare;
-  out_ = outside.inner(guard);
+  if (guard) out_.open("if (step < " + num(a_.steps) + ")");
   body(p);
+  if (guard) out_.close();
   Text work = out_;
   out_ = outside;
-  const bool indices = mentions_index(work);
-  if (guard || indices)
-    out_.line("const " + index_type_ + " step = " +
-              (team() == 1 ? turn : "member" + (turn == "0" ? "" : " + " + turn + " * " + T)) + ";");
-  if (indices) out_.append(numbers);
-  if (guard) out_.open("if (step < " + num(a_.steps) + ")");
-  out_.append(work);
-  if (guard) out_.close();
-}
-
-bool Emitter::mentions_index(const Text& work) const {
-  for (size_t d = k_.row_dims; d < k_.extents.size(); ++d)
-    if (work.mentions("i" + std::to_string(d))) return true;
-  return false;
+  out_.append_needed(numbers, work);
 }
 
 void Emitter::row_loads(const Ops& loads, const Point& unit, const std::string& turn,

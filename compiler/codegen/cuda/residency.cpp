@@ -13,7 +13,6 @@ using Kind = KernelOp::Kind;
 
 constexpr int kCostly = 20;          // instructions; recomputing less beats a register
 constexpr int64_t kMaxCode = 12000;  // operations of straight-line code
-constexpr int kInFlight = 32;        // words a thread waits for at once
 
 // Registers for what is kept: half of what a thread has in a block of this size.
 int budget(int block) { return block > 512 ? 28 : 64; }
@@ -153,7 +152,8 @@ Residency choose_residency(const KernelProgram& k, const Analysis& a) {
         words += words_of(k.ops[i].type, a.lanes);
     fetched = std::max(fetched, words);
   }
-  int64_t group = std::max<int64_t>(1, kInFlight / std::max<int64_t>(fetched, 1));
+  int64_t group = std::max<int64_t>(
+      1, words_in_flight(k.schedule.block) / std::max<int64_t>(fetched, 1));
   r.group = static_cast<int>(std::max<int64_t>(1, std::min({group, a.turns, int64_t{8}})));
   return r;
 }

@@ -39,7 +39,22 @@ class Text {
     }
     return false;
   }
-  bool empty() const { return out_.empty(); }
+  // Those lines "const T name = ...;" of `numbers` that `work` or a later one needs, then `work`.
+  void append_needed(const Text& numbers, const Text& work) {
+    Text needed = work;
+    std::string lines = numbers.out_;
+    while (!lines.empty()) {
+      size_t start = lines.rfind('\n', lines.size() - 2);
+      start = start == std::string::npos ? 0 : start + 1;
+      const std::string line = lines.substr(start);
+      lines.resize(start);
+      size_t end = line.find(" = "), name = line.rfind(' ', end - 1) + 1;
+      if (!needed.mentions(line.substr(name, end - name))) continue;
+      needed.out_ = line + needed.out_;
+      needed.code_ = line + needed.code_;
+    }
+    append(needed);
+  }
   const std::string& str() const { return out_; }
 
  private:
