@@ -34,8 +34,9 @@ struct Net {
     outputs = {{"loss", loss}};
   }
 
-  Inspection planned(int64_t budget) {
+  Inspection planned(int64_t budget, Precision precision = Precision::f32) {
     InspectOptions o;
+    o.compile.precision = precision;
     o.compile.device = "cpu";  // what is kept depends on the device's balance
     o.compile.memory_budget = budget;
     o.compile.threads = 2;
@@ -96,7 +97,7 @@ TEST_CASE("the same bits with any budget") {
     Net net(4);
     std::vector<double> expected;
     size_t steps = 0;
-    for (int64_t budget : {int64_t{0}, net.planned(0).memory.peak() * 4 / 5, int64_t{1}}) {
+    for (int64_t budget : {int64_t{0}, net.planned(0, precision).memory.peak() * 4 / 5, int64_t{1}}) {
       Executable exe = compile(net.g, net.outputs,
                                {.precision = precision, .threads = 2, .memory_budget = budget});
       feed(exe);
