@@ -122,8 +122,8 @@ Kernel attention_kernel(int64_t b, int64_t t, int64_t h, int64_t kv, int64_t d, 
             AttentionOptions options;
             options.causal = causal;
             Tensor o = attention(q, k, v, options);
-            const double flops =
-                4.0 * static_cast<double>(b * h * t) * static_cast<double>(t * d) / (causal ? 2 : 1);
+            const double pairs = static_cast<double>(b * h * t) * static_cast<double>(t);
+            const double flops = 4 * pairs * static_cast<double>(d) / (causal ? 2 : 1);
             if (!backward) return {{{"o", o}}, 0, flops, "attention"};
             Tensor loss = sum(wide(o) * wide(g.input("do", {b, t, h, d}, bf16)));
             std::vector<Tensor> grads = grad(loss, {q, k, v});

@@ -2,9 +2,9 @@
 // device's peak (MFU), memory, the time from the start of the process to the end of step 1, and
 // where the step's time goes.
 //   bench_train --model gpt:d20 --device cuda --precision bf16 --batch 8 [--profile] [--json FILE]
-// Flops are those of the trunk's and the head's matrix products, forward and backward, and of causal
-// attention counted as half: 6 n + 6 layers * width * sequence a token; an encoder counts nothing,
-// so that a model with pictures shows what they cost.
+// Flops are those of the trunk's and the head's matrix products, forward and backward, and of
+// causal attention counted as half: 6 n + 6 layers * width * sequence a token; an encoder counts
+// nothing, so that a model with pictures shows what they cost.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -36,7 +36,7 @@ std::optional<Options> parse(int argc, char** argv) {
   app.add_option("--model", o.model, "vision-gpt:PRESET or gpt:PRESET (text only)");
   app.add_option("--batch", o.batch, "Rows a step; 0: as the model comes");
   app.add_option("--seq", o.sequence, "Tokens a row; 0: as the model comes");
-  app.add_option("--train", o.train, "What learns, as vision_pretrain --train; as it comes if empty");
+  app.add_option("--train", o.train, "What learns, as vision_pretrain --train; empty: as it comes");
   app.add_option("--device", o.compile.device, "As compile() takes it: auto, cpu, cuda, cuda:N");
   app.add_option("--precision", o.precision, "f32 or bf16, of matrix products and attention");
   app.add_option("--threads", o.compile.threads, "CPU: worker threads; 0: all cores");
