@@ -27,7 +27,8 @@ CaptionBatch empty_batch(int64_t items, int64_t rows, const WordTokenizer& token
               " items");
   }
   CaptionBatch batch;
-  batch.images.assign(rows * 3 * config.vision.image * config.vision.image, 0.0f);
+  if (!config.text_only())
+    batch.images.assign(rows * 3 * config.vision.image * config.vision.image, 0.0f);
   batch.tokens.assign(rows * config.sequence, tokenizer.pad());
   batch.targets.assign(rows * config.sequence, -1);
   batch.slots.assign(rows * config.resampler.queries, -1);
@@ -38,7 +39,7 @@ CaptionBatch empty_batch(int64_t items, int64_t rows, const WordTokenizer& token
 int64_t write_prompt(CaptionBatch& batch, int64_t row, const io::Image& image,
                      const WordTokenizer& tokenizer, const VisionGptConfig& config) {
   int64_t side = config.vision.image, count = config.resampler.queries;
-  write_pixels(image, side, batch.images.data() + row * 3 * side * side);
+  if (count > 0) write_pixels(image, side, batch.images.data() + row * 3 * side * side);
   int64_t base = row * config.sequence;
   batch.tokens[base] = tokenizer.bos();
   for (int64_t i = 0; i < count; ++i) {

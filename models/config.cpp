@@ -81,7 +81,7 @@ void VisionGptConfig::check() const {
   require_positive("vision width", vision.width);
   require_positive("vision layers", vision.layers);
   require_positive("vision heads", vision.heads);
-  require_positive("resampler queries", resampler.queries);
+  if (!text_only()) require_positive("resampler queries", resampler.queries);
   require_positive("resampler layers", resampler.layers);
   require_positive("resampler heads", resampler.heads);
   require_positive("projector hidden width", projector_hidden);

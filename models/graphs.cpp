@@ -20,14 +20,20 @@ Tensor image_input(Graph& graph, const VisionGptConfig& c, int64_t rows) {
 // Everything from inputs to the summed loss, as training and evaluation share it.
 LossSum record_loss(Graph& graph, const VisionGptConfig& config, int64_t rows, double smoothing) {
   config.check();
-  Tensor images = image_input(graph, config, rows);
+  Tensor images = config.text_only() ? Tensor() : image_input(graph, config, rows);
   Tensor tokens = graph.input("tokens", {rows, config.sequence}, i32);
   Tensor targets = graph.input("targets", {rows, config.sequence}, i32);
+  auto loss = [&](const TextTrunk& trunk, const Tensor& hidden) {
+    return token_loss(trunk.logits(hidden), reshape(targets, {rows * config.sequence}), smoothing);
+  };
+  if (config.text_only()) {
+    TextTrunk trunk(graph, config);
+    return loss(trunk, trunk.hidden(tokens));
+  }
   Tensor slots = graph.input("slots", {rows * config.resampler.queries}, i32);
   ImageTower tower(graph, config);
   TextTrunk trunk(graph, config);
-  Tensor logits = trunk.logits(trunk.hidden(tokens, slots, tower(images)));
-  return token_loss(logits, reshape(targets, {rows * config.sequence}), smoothing);
+  return loss(trunk, trunk.hidden(tokens, slots, tower(images)));
 }
 
 // K of "last:K".
@@ -115,6 +121,7 @@ RecordedGraph record_evaluation(const VisionGptConfig& config, int64_t rows) {
 
 RecordedGraph record_encoder(const VisionGptConfig& config, int64_t rows) {
   config.check();
+  if (config.text_only()) fail_internal("a model of text alone has no encoder to record");
   auto graph = std::make_unique<Graph>();
   ImageTower tower(*graph, config);
   Tensor image_rows = tower(image_input(*graph, config, rows));
@@ -126,11 +133,16 @@ RecordedGraph record_decoder(const VisionGptConfig& config, int64_t rows) {
   auto graph = std::make_unique<Graph>();
   int64_t slot_count = rows * config.resampler.queries;
   Tensor tokens = graph->input("tokens", {rows, config.sequence}, i32);
-  Tensor slots = graph->input("slots", {slot_count}, i32);
-  Tensor image_rows = graph->input("image_rows", {slot_count, config.width});
   Tensor last = graph->input("last", {rows}, i32);
+  Tensor slots, image_rows;
+  if (!config.text_only()) {
+    slots = graph->input("slots", {slot_count}, i32);
+    image_rows = graph->input("image_rows", {slot_count, config.width});
+  }
   TextTrunk trunk(*graph, config);
-  Tensor newest = gather(trunk.hidden(tokens, slots, image_rows), last);
+  Tensor hidden =
+      config.text_only() ? trunk.hidden(tokens) : trunk.hidden(tokens, slots, image_rows);
+  Tensor newest = gather(hidden, last);
   return {std::move(graph), {{"logits", trunk.logits(newest)}}};
 }
 

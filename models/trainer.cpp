@@ -12,6 +12,15 @@ namespace {
 
 double scalar(const Executable& exe, const char* name) { return exe.get<float>(name).at(0); }
 
+void set_batch(Executable& exe, const CaptionBatch& batch, const VisionGptConfig& model) {
+  if (!model.text_only()) {
+    exe.set("images", batch.images);
+    exe.set("slots", batch.slots);
+  }
+  exe.set("tokens", batch.tokens);
+  exe.set("targets", batch.targets);
+}
+
 }  // namespace
 
 CaptionTrainer::CaptionTrainer(TrainerOptions options, WordTokenizer tokenizer)
@@ -88,10 +97,7 @@ Executable& CaptionTrainer::compiled(std::optional<Executable>& slot,
 
 StepResult CaptionTrainer::step(const CaptionedItems& items, double lr) {
   CaptionBatch batch = pack_captions(items, options_.rows, tokenizer_, options_.model);
-  training_.set("images", batch.images);
-  training_.set("tokens", batch.tokens);
-  training_.set("targets", batch.targets);
-  training_.set("slots", batch.slots);
+  set_batch(training_, batch, options_.model);
   set_adamw_inputs(training_, options_.optimizer, lr, ++steps_);
   bool finite = training_.run().finite;
   StepResult result{scalar(training_, "loss"),
@@ -115,10 +121,7 @@ double CaptionTrainer::evaluate(const CaptionedItems& items) {
     size_t end = std::min(items.size(), begin + options_.rows);
     CaptionBatch batch = pack_captions({items.begin() + begin, items.begin() + end}, options_.rows,
                                        tokenizer_, options_.model);
-    exe.set("images", batch.images);
-    exe.set("tokens", batch.tokens);
-    exe.set("targets", batch.targets);
-    exe.set("slots", batch.slots);
+    set_batch(exe, batch, options_.model);
     exe.run();
     sum += scalar(exe, "loss_sum");
     count += scalar(exe, "count");
@@ -138,13 +141,15 @@ std::vector<std::string> CaptionTrainer::caption(const std::vector<const io::Ima
 void CaptionTrainer::caption_batch(const std::vector<const io::Image*>& images,
                                    std::vector<std::string>& captions) {
   const VisionGptConfig& model = options_.model;
-  Executable& encoder = compiled(encoder_, record_encoder);
   Executable& decoder = compiled(decoder_, record_decoder);
   CaptionBatch batch = pack_prompts(images, options_.rows, tokenizer_, model);
-  encoder.set("images", batch.images);
-  encoder.run();
-  decoder.set("image_rows", encoder.get<float>("image_rows"));
-  decoder.set("slots", batch.slots);
+  if (!model.text_only()) {
+    Executable& encoder = compiled(encoder_, record_encoder);
+    encoder.set("images", batch.images);
+    encoder.run();
+    decoder.set("image_rows", encoder.get<float>("image_rows"));
+    decoder.set("slots", batch.slots);
+  }
 
   std::vector<std::vector<int32_t>> words(images.size());
   std::vector<bool> ended(images.size(), false);

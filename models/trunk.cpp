@@ -43,19 +43,35 @@ Tensor TextTrunk::attend(const Block& block, const Tensor& x, const Tensor& cosi
   return block.out(reshape(mixed, {x.size(0), x.size(1), config_.heads * config_.head_dim}));
 }
 
+Tensor TextTrunk::embed(const Tensor& tokens) const {
+  return embedding_(reshape(tokens, {tokens.size(0) * tokens.size(1)}));
+}
+
 Tensor TextTrunk::hidden(const Tensor& tokens, const Tensor& slots,
                          const Tensor& image_rows) const {
-  Graph& graph = tokens.graph();
-  int64_t rows = tokens.size(0), length = tokens.size(1), width = config_.width;
   Tensor x;
   {
-    ScopeGuard scope(graph, "embedding");
-    Tensor words = embedding_(reshape(tokens, {rows * length}));
+    ScopeGuard scope(tokens.graph(), "embedding");
     // The norm comes after the scatter, so that words and picture rows enter at one scale.
-    x = rms_norm(scatter(words, slots, image_rows), config_.norm_eps);
-    x = reshape(x, {rows, length, width});
+    x = rms_norm(scatter(embed(tokens), slots, image_rows), config_.norm_eps);
   }
+  return run_blocks(tokens, x);
+}
+
+Tensor TextTrunk::hidden(const Tensor& tokens) const {
+  Tensor x;
+  {
+    ScopeGuard scope(tokens.graph(), "embedding");
+    x = rms_norm(embed(tokens), config_.norm_eps);
+  }
+  return run_blocks(tokens, x);
+}
+
+Tensor TextTrunk::run_blocks(const Tensor& tokens, const Tensor& embedded) const {
+  Graph& graph = tokens.graph();
+  int64_t rows = tokens.size(0), length = tokens.size(1), width = config_.width;
   ScopeGuard scope(graph, "trunk");
+  Tensor x = reshape(embedded, {rows, length, width});
   auto [cosines, sines] = rope_tables(graph, length, config_.head_dim, config_.rope_theta);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     ScopeGuard layer(graph, std::to_string(i));

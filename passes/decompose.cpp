@@ -25,7 +25,8 @@ namespace {
 
 using namespace ir;
 
-constexpr int64_t kManyElements = 1 << 20;  // of a column reduction worth two kernels
+// Elements of a column reduction worth two kernels: one a core is enough for a few cores.
+constexpr int64_t kManyElements = 1 << 20, kManyForBlocks = 1 << 16;
 constexpr int64_t kMostParts = 64, kLeastParts = 8, kLeastRows = 32, kLeastColumns = 16;
 
 // Builds the ops in front of one reduction.
@@ -100,7 +101,7 @@ void decompose(GraphOp graph, PassContext& context) {
     for (auto [i, axis] : llvm::enumerate(reduce.getAxes()))
       leading = leading && axis == static_cast<int64_t>(i);
     int64_t columns = reduce.getType().getNumElements();
-    if (!leading || n < kManyElements || columns < kLeastColumns) continue;
+    if (!leading || n < (context.target.cores > 0 ? kManyForBlocks : kManyElements) || columns < kLeastColumns) continue;
     if (int64_t parts = parts_of(n / columns)) Splitter(reduce).columns(n / columns, columns, parts);
   }
 }

@@ -17,13 +17,30 @@ using namespace ir;
 // The largest shared operands first; small ones are not worth a merge.
 constexpr int64_t kSiblingBytes = 16384;
 
+// A table that every layer reads (rotary positions) has users all over the step, and only those close
+// by can become one kernel: without a bound, a model of twice the layers takes four times as long.
+constexpr size_t kNearest = 8;
+
+// Kernels before `kernel` that read `v`: the kNearest last ones, in the order of their uses.
+SmallVector<KernelOp> siblings(mlir::Value v, KernelOp kernel) {
+  SmallVector<KernelOp> found;
+  for (Operation* user : v.getUsers()) {
+    auto other = dyn_cast<KernelOp>(user);
+    if (other && other != kernel && other.getSegments() == 1 && other->isBeforeInBlock(kernel))
+      found.push_back(other);
+  }
+  if (found.size() <= kNearest) return found;
+  SmallVector<KernelOp> order = found;
+  llvm::sort(order, [](KernelOp a, KernelOp b) { return b->isBeforeInBlock(a); });
+  KernelOp last = order[kNearest - 1];
+  llvm::erase_if(found, [&](KernelOp k) { return k->isBeforeInBlock(last); });
+  return found;
+}
+
 KernelOp merge_sibling(KernelMerger& merger, KernelOp kernel) {
   for (mlir::Value v : kernel.getArgs()) {
     if (bytes_of(v) < kSiblingBytes) continue;
-    for (Operation* user : v.getUsers()) {
-      auto other = dyn_cast<KernelOp>(user);
-      if (!other || other == kernel || other.getSegments() != 1 || !other->isBeforeInBlock(kernel))
-        continue;
+    for (KernelOp other : siblings(v, kernel)) {
       KernelAnswers::Answer a = merger.answer(other), b = merger.answer(kernel);
       if (a.kind != b.kind || a.elements != b.elements || a.kind == ScheduleKind::flat) continue;
       if (KernelOp merged = merger.try_merge(other, kernel)) return merged;

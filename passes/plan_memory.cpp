@@ -29,11 +29,13 @@ std::vector<Uses> collect(Plan& plan) {
   return uses;
 }
 
-void rename(Plan& plan, int from, int to) {
-  for (PlanStep& step : plan.steps)
-    each_argument(plan, step, [&](BufferRef& r, bool, bool) {
-      if (r.buffer == from) r.buffer = to;
-    });
+// `uses`: of `from`.
+void rename(Plan& plan, const Uses& uses, int from, int to) {
+  for (const std::vector<int>* steps : {&uses.writes, &uses.reads})
+    for (int s : *steps)
+      each_argument(plan, plan.steps[s], [&](BufferRef& r, bool, bool) {
+        if (r.buffer == from) r.buffer = to;
+      });
 }
 
 // True if every load of buffer `in` in segment `s` uses the index at which `out` is stored, so that
@@ -127,7 +129,8 @@ void write_in_place(Plan& plan, bool guarded) {
   if (guarded) keep_skippable(plan, uses, direct);
   for (const auto& [copy, producer] : direct) {
     const std::vector<BufferRef>& args = plan.steps[copy].call.args;
-    rename(plan, args[0].buffer, args[1].buffer);
+    const int value = args[0].buffer, target = args[1].buffer;
+    rename(plan, uses[value], value, target);
   }
   std::vector<PlanStep> kept;
   for (size_t s = 0; s < plan.steps.size(); ++s)
@@ -170,7 +173,7 @@ void reuse_operands(Plan& plan) {
             uses[in].writes.empty() ||  // an empty tensor that nothing fills
             uses[in].writes.back() >= static_cast<int>(s) || !same_index(k, segment, in, out))
           continue;
-        rename(plan, out, in);
+        rename(plan, uses[out], out, in);
         uses[in].writes.insert(uses[in].writes.end(), uses[out].writes.begin(),
                                uses[out].writes.end());
         uses[in].reads.insert(uses[in].reads.end(), uses[out].reads.begin(), uses[out].reads.end());

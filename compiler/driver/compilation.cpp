@@ -7,11 +7,11 @@
 
 #include "fusec/base/nearest.h"
 #include "fusec/base/options.h"
-#include "fusec/cpu/cpu.h"
 #include "fusec/ir/export.h"
 #include "fusec/ir/import.h"
 #include "fusec/passes/pass.h"
 #include "fusec/passes/plan_memory.h"
+#include "fusec/passes/schedule_blocks.h"
 #include "stage_text.h"
 
 namespace fusec {
@@ -32,6 +32,7 @@ std::vector<PassInfo> pass_list() {
   std::vector<PassInfo> out;
   for (const passes::Pass& p : passes::pipeline())
     out.push_back({std::string(p.name), std::string(p.stage), std::string(p.why_here)});
+  out.push_back({"schedule_blocks", "plan", "needs final loops; only for devices with blocks"});
   out.push_back({"plan_memory", "plan", "needs the order of steps and who reads what"});
   return out;
 }
@@ -61,13 +62,8 @@ struct Compilation::Ir {
 
 Compilation::Compilation(const InspectOptions& options)
     : options_(options),
-      target_(codegen_cpu::host_target()),
-      threads_(cpu::thread_count(options.compile.threads)) {
+      backend_(make_backend(options.compile)) {
   if (env("FUSEC_SENTRY") == "1") options_.compile.sentry = Sentry::check;
-  const std::string& device = options.compile.device;
-  if (device != "cpu" && device != "auto")
-    fail_device("device \"" + device +
-                "\" is not available in this build; expected \"cpu\" or \"auto\"");
   if (std::string dump = env("FUSEC_DUMP"); !dump.empty()) {
     size_t colon = dump.find(':');
     options_.compile.dump_dir = dump.substr(0, colon);
@@ -118,8 +114,9 @@ void Compilation::from_text(std::string_view text, const std::string& name) {
       e.add_note("while reading " + name + " as the text of stage plan");
       throw;
     }
+    passes::schedule_blocks(result_.plan, backend_->target());
     verify(result_.plan);
-    result_.memory = memory_report(result_.plan, cpu::workspace_bytes(result_.plan, threads_));
+    result_.memory = memory_report(result_.plan, backend_->workspace_bytes(result_.plan));
     source_ = std::move(parts.kernels);
     if (start_ > Stage::plan && source_.size() != result_.plan.kernels.size())
       fail_user(name + ": expected one section for each of the plan's " +
@@ -131,22 +128,23 @@ void Compilation::from_text(std::string_view text, const std::string& name) {
 
 void Compilation::link_binary() {
   Timer timer(result_.times.binary);
-  std::vector<std::vector<char>> objects;
-  std::vector<std::string> names;
-  for (const KernelProgram& k : result_.plan.kernels) {
-    objects.push_back(bytes_of_hex(source_[objects.size()]));
-    names.push_back(k.name);
+  std::vector<std::string> codes;
+  for (const std::string& digits : source_) {
+    std::vector<char> bytes = bytes_of_hex(digits);
+    codes.emplace_back(bytes.begin(), bytes.end());
   }
-  kernels_ = codegen_cpu::link_object_code(objects, names);
+  CompileTimes ignored;
+  backend_->link(result_.plan, codes, ignored);
 }
 
 void Compilation::run() {
   if (start_ > Stage::plan) emit(Stage::plan);  // it is part of the text
   if (ir_) {
+    ir_->passes.target = backend_->target();
     ir_->passes.fuse = options_.compile.fuse;
     ir_->passes.guarded = options_.compile.sentry == Sentry::check || ir::has_guard(*ir_->module);
     ir_->passes.memory_budget = options_.compile.memory_budget;
-    ir_->passes.workspace = [this](const Plan& p) { return cpu::workspace_bytes(p, threads_); };
+    ir_->passes.workspace = [this](const Plan& p) { return backend_->workspace_bytes(p); };
     ir_->passes.bf16 = options_.compile.precision == Precision::bf16;
     if (options_.compile.verify_each) ir::verify(*ir_->module, "import");
   }
@@ -163,8 +161,7 @@ void Compilation::run() {
   if (options_.image) {
     if (options_.until < Stage::binary)
       fail_user("a saved plan holds code: expected the compile to go on to stage binary");
-    result_.image =
-        plan_image_bytes(result_.plan, codegen_cpu::machine_of(target_), kernels_.images);
+    result_.image = backend_->image(result_.plan);
   }
 }
 
@@ -196,7 +193,7 @@ bool Compilation::take_kept_plan(const Digest& key) {
   std::optional<Plan> plan = cache_.plan(key);
   if (!plan) return false;
   result_.plan = std::move(*plan);
-  result_.memory = memory_report(result_.plan, cpu::workspace_bytes(result_.plan, threads_));
+  result_.memory = memory_report(result_.plan, backend_->workspace_bytes(result_.plan));
   result_.times.plan_cached = true;
   return true;
 }
@@ -213,35 +210,21 @@ void Compilation::reach(Stage stage) {
       return make_plan();
     }
     case Stage::source: return;  // made together with binary unless its text is wanted
-    case Stage::binary: {
-      if (!source_.empty()) {
-        Timer timer(t.binary);
-        std::vector<std::string> names;
-        for (const KernelProgram& k : result_.plan.kernels) names.push_back(k.name);
-        kernels_ = codegen_cpu::compile_llvm_ir(source_, names, target_);
-        t.cache_misses = static_cast<int>(names.size());
-        return;
-      }
-      double total = 0;
-      {
-        Timer timer(total);
-        kernels_ = cache_.kernels(result_.plan, threads_, target_, options_.compile.reuse_kernels,
-                                  &t.cache_hits, &t.cache_misses);
-      }
-      t.source += kernels_.source_seconds;
-      t.binary += total - kernels_.source_seconds;
-      return;
-    }
+    case Stage::binary:
+      if (source_.empty())
+        return backend_->compile(result_.plan, options_.compile.reuse_kernels, t);
+      return backend_->compile_sources(result_.plan, source_, t);
   }
 }
 
 void Compilation::make_plan() {
   std::vector<ir::KernelOp> sources;
   result_.plan = ir::export_plan(ir::graph_of(*ir_->module), &sources);
+  passes::schedule_blocks(result_.plan, ir_->passes.target);
   passes::plan_memory(result_.plan, ir_->passes.guarded);
   if (!options_.compile.plan_text.empty()) result_.plan = parse_plan(options_.compile.plan_text);
   verify(result_.plan);
-  result_.memory = memory_report(result_.plan, cpu::workspace_bytes(result_.plan, threads_));
+  result_.memory = memory_report(result_.plan, backend_->workspace_bytes(result_.plan));
   if (options_.compile.validate)
     for (ir::KernelOp k : sources)
       references_.push_back(k ? ir::to_graph(k) : ir::RecordedKernel{});
@@ -303,13 +286,12 @@ std::string Compilation::text_of(Stage stage) {
   if (stage == Stage::plan) return print(result_.plan);
   std::vector<std::string> bodies;
   for (size_t i = 0; i < result_.plan.kernels.size(); ++i) {
-    const KernelProgram& k = result_.plan.kernels[i];
     if (stage == Stage::source)
-      bodies.push_back(source_.empty() ? codegen_cpu::emit_llvm_ir(k, target_) : source_[i]);
+      bodies.push_back(source_.empty() ? backend_->source(result_.plan, i) : source_[i]);
     else if (start_ == Stage::binary)
       bodies.push_back(source_[i]);
     else
-      bodies.push_back(hex_text(codegen_cpu::object_code(k, target_)));
+      bodies.push_back(hex_text(backend_->binary(result_.plan, i)));
   }
   return join_stage_text(stage, result_.plan, bodies);
 }

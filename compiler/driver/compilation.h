@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "backend.h"
 #include "compile_cache.h"
-#include "fusec/codegen_cpu/codegen.h"
 #include "fusec/inspect.h"
 #include "validate.h"
 
@@ -32,9 +32,8 @@ class Compilation {
 
   Inspection& result() { return result_; }
   Sentry sentry() const { return options_.compile.sentry; }
-  // After stage binary.
-  codegen_cpu::CompiledKernels& kernels() { return kernels_; }
-  const codegen_cpu::CpuTarget& target() const { return target_; }
+  // From stage binary on it holds the code.
+  std::unique_ptr<Backend>& backend() { return backend_; }
   // After stage plan, with options.compile.validate.
   KernelReferences& references() { return references_; }
 
@@ -52,14 +51,12 @@ class Compilation {
   bool dumped(Stage stage) const;
 
   InspectOptions options_;
-  codegen_cpu::CpuTarget target_;
-  int threads_;
+  std::unique_ptr<Backend> backend_;
   CompileCache cache_;
   bool keep_plans_ = false;
   std::unique_ptr<Ir> ir_;
   Stage start_ = Stage::graph, at_ = Stage::graph;
   std::vector<std::string> source_;  // a section a kernel, when read from stage source or binary
-  codegen_cpu::CompiledKernels kernels_;
   KernelReferences references_;
   Inspection result_;
 };

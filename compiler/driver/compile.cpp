@@ -5,7 +5,6 @@
 
 #include "compilation.h"
 #include "fusec/base/options.h"
-#include "fusec/cpu/cpu.h"
 #include "fusec/inspect.h"
 #include "fusec/io/file.h"
 #include "memory_check.h"
@@ -16,8 +15,7 @@ struct Executable::Impl {
   CompileTimes times;
   MemoryReport memory;
   std::vector<std::string> warnings;
-  Machine machine;
-  std::vector<CodeImage> images;
+  std::unique_ptr<driver::Backend> backend;  // holds the code
   driver::KernelReferences references;  // with CompileOptions::validate
   bool validates = false;
   Program* program = nullptr;  // LoadedPlan's
@@ -54,7 +52,7 @@ const CompileTimes& Executable::times() const {
 
 void Executable::save(const std::string& path) const {
   const Plan& saved = plan();
-  io::write_file(path, plan_image_bytes(saved, impl_->machine, impl_->images));
+  io::write_file(path, impl_->backend->image(saved));
 }
 
 namespace {
@@ -89,7 +87,7 @@ Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions opt
     return inspect(graph, outputs, "graph", least).memory.peak();
   };
   driver::check_fits(c.result().memory, shared_bytes(c.result().plan, options.share), options,
-                     smallest);
+                     *c.backend(), smallest);
   c.run_until(Stage::binary);
 
   Executable out;
@@ -99,15 +97,13 @@ Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions opt
   e.times = c.result().times;
   e.memory = c.result().memory;
   e.warnings = c.result().warnings;
-  e.machine = codegen_cpu::machine_of(c.target());
-  e.images = std::move(c.kernels().images);
+  e.backend = std::move(c.backend());
   e.references = std::move(c.references());
   e.validates = options.validate;
   for (const std::string& w : e.warnings) std::fprintf(stderr, "fusec: warning: %s\n", w.c_str());
   try {
-    std::unique_ptr<Program> program = cpu::load(
-        plan, cpu::map_kernels(e.images), options.share ? options.share->store() : nullptr,
-        cpu::thread_count(options.threads));
+    std::unique_ptr<Program> program =
+        e.backend->load(plan, options.share ? options.share->store() : nullptr);
     e.program = program.get();
     static_cast<LoadedPlan&>(out) = LoadedPlan(plan, std::move(program), c.sentry());
   } catch (const OutOfMemory& error) {

@@ -3,7 +3,6 @@
 
 #include "fusec/base/bytes.h"
 #include "fusec/base/options.h"
-#include "fusec/cpu/cpu.h"
 
 namespace fusec::driver {
 
@@ -27,12 +26,12 @@ std::string memory_paragraph(const MemoryReport& m, const std::string& limit,
 }
 
 void check_fits(const MemoryReport& memory, int64_t shared, const CompileOptions& options,
-                const std::function<int64_t()>& smallest) {
-  cpu::MemoryLimit limit{options.memory_limit, "CompileOptions::memory_limit"};
+                const Backend& backend, const std::function<int64_t()>& smallest) {
+  DeviceMemory limit{options.memory_limit, "CompileOptions::memory_limit"};
   if (limit.bytes <= 0)
     if (std::string text = env("FUSEC_MEMORY_LIMIT"); !text.empty())
       limit = {parse_bytes(text, "FUSEC_MEMORY_LIMIT"), "FUSEC_MEMORY_LIMIT"};
-  if (limit.bytes <= 0) limit = cpu::memory_limit();
+  if (limit.bytes <= 0) limit = backend.memory();
   if (memory.peak() - shared <= limit.bytes) return;
   std::string sharing = shared > 0 ? " (" + size_text(shared) + " of it shared already)" : "";
   fail_device(

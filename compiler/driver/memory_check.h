@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "fusec/compile.h"
+#include "backend.h"
 
 namespace fusec::driver {
 
@@ -14,8 +14,8 @@ std::string memory_paragraph(const MemoryReport& memory, const std::string& limi
                              const std::function<int64_t()>& smallest);
 
 // A device Error with that paragraph if `needed` (the peak, less what is already shared) exceeds
-// the limit of the options, the environment or the machine.
+// the limit of the options, the environment or the device.
 void check_fits(const MemoryReport& memory, int64_t shared, const CompileOptions& options,
-                const std::function<int64_t()>& smallest);
+                const Backend& backend, const std::function<int64_t()>& smallest);
 
 }  // namespace fusec::driver

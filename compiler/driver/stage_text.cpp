@@ -56,7 +56,7 @@ StageText split_stage_text(std::string_view text, const std::string& name) {
   return out;
 }
 
-std::string hex_text(const std::vector<char>& bytes) {
+std::string hex_text(std::string_view bytes) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string out;
   for (size_t i = 0; i < bytes.size(); ++i) {

@@ -29,7 +29,7 @@ struct StageText {
 StageText split_stage_text(std::string_view text, const std::string& name);
 
 // Bytes as lines of hexadecimal digits, and back; a user Error for anything else.
-std::string hex_text(const std::vector<char>& bytes);
+std::string hex_text(std::string_view bytes);
 std::vector<char> bytes_of_hex(std::string_view text);
 
 }  // namespace fusec::driver

@@ -174,8 +174,6 @@ class Exporter {
     };
     s.vector = static_cast<int>(number("vector", s.vector));
     s.grain = number("grain", s.grain);
-    s.block = static_cast<int>(number("block", 0));
-    s.team = static_cast<int>(number("team", 0));
     auto stream = a.getAs<BoolAttr>("stream");
     s.stream = stream && stream.getValue();
     if (auto kind = a.getAs<StringAttr>("kind"); !kind || kind.getValue().str() != name_of(s.kind))

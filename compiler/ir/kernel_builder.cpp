@@ -21,6 +21,22 @@ bool is_free(Operation* op) {
 
 bool is_fusable(Operation* op) { return isa<MapOp, CastOp, ReduceOp>(op) || is_free(op); }
 
+int64_t cost_of(Operation* op) {
+    auto map = dyn_cast<MapOp>(op);
+    if (!map) return isa<ReduceOp>(op) ? 64 : 1;
+    switch (std::get<MapAttr>(info_of(op).attr).op) {
+// clang-format off
+#define FUSEC_UNARY(name, doc, value, gx, cost, ...) case Pointwise::name: return cost;
+#define FUSEC_BINARY(name, doc, value, ga, gb, cost, ...) case Pointwise::name: return cost;
+#define FUSEC_COMPARE(name, doc, value, cost, ...) case Pointwise::name: return cost;
+#define FUSEC_BITS(name, doc, value, cost) case Pointwise::name: return cost;
+#define FUSEC_TERNARY(name, doc, value, ga, gb, gc, cost, ...) case Pointwise::name: return cost;
+// clang-format on
+#include "fusec/ops/pointwise.def"
+    }
+    return 1;
+  }
+
 KernelRegion region_of(KernelOp kernel) {
   KernelRegion region;
   Block& body = kernel.getBody().front();
@@ -196,28 +212,12 @@ class Builder {
       k.access = {-1, e.offset, e.coef};
       return cast(emit(k), t);
     }
-    if (evaluated_.count(op)) duplicated_ += cost(op);
+    if (evaluated_.count(op)) duplicated_ += cost_of(op);
     evaluated_.insert(op);
     if (auto o = dyn_cast<CastOp>(op)) return cast(eval(o.getArg(), index), type_of(v).dtype);
     if (auto o = dyn_cast<MapOp>(op)) return map(o, index);
     if (auto o = dyn_cast<ReduceOp>(op)) return reduce(o, index);
     refuse("an op that is not part of kernels: " + describe(op));
-  }
-
-  static int64_t cost(Operation* op) {
-    auto map = dyn_cast<MapOp>(op);
-    if (!map) return isa<ReduceOp>(op) ? 64 : 1;
-    switch (std::get<MapAttr>(info_of(op).attr).op) {
-// clang-format off
-#define FUSEC_UNARY(name, doc, value, gx, cost, ...) case Pointwise::name: return cost;
-#define FUSEC_BINARY(name, doc, value, ga, gb, cost, ...) case Pointwise::name: return cost;
-#define FUSEC_COMPARE(name, doc, value, cost, ...) case Pointwise::name: return cost;
-#define FUSEC_BITS(name, doc, value, cost) case Pointwise::name: return cost;
-#define FUSEC_TERNARY(name, doc, value, ga, gb, gc, cost, ...) case Pointwise::name: return cost;
-// clang-format on
-#include "fusec/ops/pointwise.def"
-    }
-    return 1;
   }
 
   int splat(ConstantOp o) {

@@ -1,6 +1,7 @@
 // vision_pretrain: a folder of captioned pictures -> a vision-GPT that captions new ones.
 // Reading order: options (flags), dataset, models/trainer.h (the model), start (new or resumed),
 // training (the loop), report (what is left behind).
+#include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>
 
@@ -19,7 +20,9 @@ constexpr int kInterrupted = 130;  // as a shell reports a program that Ctrl-C e
 
 int run(RunOptions options) {
   Dataset data = load_dataset(options);
-  options.trainer.model.vocab = data.tokenizer.vocab_size();
+  const bool tiny = options.trainer.model.name == "tiny";
+  int64_t& vocab = options.trainer.model.vocab;
+  vocab = tiny ? data.tokenizer.vocab_size() : std::max<int64_t>(vocab, data.tokenizer.vocab_size());
   options.trainer.model.sequence = data.sequence;
   options.fixed["data set (--data)"] = fmt::format("{:016x}", hash(data));
   const std::string checkpoint = find_start(options);
@@ -41,6 +44,7 @@ int run(RunOptions options) {
     return kInterrupted;
   }
   write_report(trainer, data, log, options, metrics);
+  if (options.profiled) write_profile(trainer, options);
   return 0;
 }
 

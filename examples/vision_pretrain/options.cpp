@@ -42,6 +42,21 @@ CLI::Validator one_of(std::vector<std::string> names) {
   return CLI::Validator(check, list, "one_of");
 }
 
+// What compile() takes for a device; whether the machine has it is found there.
+CLI::Validator device() {
+  auto check = [](std::string& text) -> std::string {
+    const std::string number = text.starts_with("cuda:") ? text.substr(5) : "0";
+    const bool digits =
+        !number.empty() && number.find_first_not_of("0123456789") == std::string::npos;
+    if (digits && (text == "auto" || text == "cpu" || text.starts_with("cuda"))) {
+      if (text.size() <= 4 || text.starts_with("cuda:")) return "";
+    }
+    return fmt::format("unknown value \"{}\"{}", text,
+                       suggest(text, {"auto", "cpu", "cuda", "cuda:0"}));
+  };
+  return CLI::Validator(check, "auto|cpu|cuda|cuda:N", "device");
+}
+
 void add_data_flags(CLI::App& app, RunOptions& o) {
   app.option_defaults()->group("Data");
   app.add_option("--data", o.data, "Folder with train.jsonl, val_tones.jsonl, val_unseen.jsonl");
@@ -52,9 +67,16 @@ void add_data_flags(CLI::App& app, RunOptions& o) {
   app.add_flag("--blank", o.blank, "Train and validate on white pictures: the control");
 }
 
-void add_model_flags(CLI::App& app, RunOptions& o) {
+void add_model_flags(CLI::App& app, RunOptions& o, std::string& preset, bool& text_only) {
   models::VisionGptConfig& m = o.trainer.model;
   app.option_defaults()->group("Model");
+  app.add_option("--preset", preset,
+                 "Sizes to start from, which the flags below change. A large one keeps its "
+                 "vocabulary where the captions need fewer words")
+      ->check(one_of(models::VisionGptConfig::preset_names()));
+  app.add_flag("--text-only", text_only,
+               "The trunk alone, without pictures: no image slots, whatever --queries says, no "
+               "encoder, resampler and projector");
   auto size = [&](const char* flag, int64_t& value, const char* help, double high) {
     app.add_option(flag, value, help)->check(between(1, high));
   };
@@ -130,7 +152,7 @@ void add_run_flags(CLI::App& app, RunOptions& o, std::string& precision, bool& n
       ->check(between(1, kMany));
   app.add_option("--samples", o.samples, "Held-out captions to print of each set")
       ->check(between(0, kMany));
-  app.add_option("--device", c.device, "Where to run")->check(one_of({"auto", "cpu"}));
+  app.add_option("--device", c.device, "Where to run: auto, cpu, cuda or cuda:N")->check(device());
   app.add_option("--threads", c.threads, "Worker threads; 0: all cores")->check(between(0, 4096));
   app.add_option("--precision", precision, "Of matrix products and attention")
       ->check(one_of({"f32", "bf16"}));
@@ -138,6 +160,11 @@ void add_run_flags(CLI::App& app, RunOptions& o, std::string& precision, bool& n
                  "Bytes that a step may hold, as 64M; recomputes values to meet it. 0: no bound")
       ->transform(CLI::AsSizeValue(false));
   app.add_flag("--no-fuse", no_fuse, "One kernel an op: the baseline");
+  app.add_option("--profile", o.profile,
+                 "At the end, show where a step's time goes, and write the table and a trace for "
+                 "ui.perfetto.dev to this folder, or to OUT/profile if none is given")
+      ->expected(0, 1)
+      ->configurable(false);
   app.add_option("--dump-dir", c.dump_dir, "Write every compiler stage of the step to this folder");
 }
 
@@ -230,18 +257,22 @@ std::string resume_command(int argc, char** argv, const std::string& resume) {
   return command + "--resume";
 }
 
-}  // namespace
-
-std::optional<RunOptions> parse_command_line(int argc, char** argv) {
+// The command line over the defaults of one preset.
+struct Parsed {
+  std::optional<RunOptions> options;  // none after --help
+  std::string preset;
+};
+Parsed parse_over(const std::string& base, int argc, char** argv) {
   RunOptions o;
+  o.trainer.model = models::VisionGptConfig::preset(base);
   // Each emoji is seen some twenty times: without smoothing the model grows so sure of what it
   // learnt by heart that its loss on whole emoji it never saw reaches that of a model that sees
   // nothing (4.39 after 2,000 steps, the blank control 4.37 after 700; with smoothing, 2,400 steps
   // each, 3.25 against 3.55).
   o.trainer.model.label_smoothing = 0.1;
   o.trainer.compile.device = "auto";
-  std::string schedule = "cosine", precision = "f32", resume;
-  bool no_fuse = false;
+  std::string schedule = "cosine", precision = "f32", resume, preset = base;
+  bool no_fuse = false, text_only = false;
   CLI::App app(
       "Trains a small vision-GPT to caption pictures, from nothing, and shows what it learned: "
       "held-out captions, loss curves, metrics and weights, under --out.");
@@ -250,7 +281,7 @@ std::optional<RunOptions> parse_command_line(int argc, char** argv) {
   app.allow_config_extras(CLI::config_extras_mode::capture);
   app.allow_extras();
   add_data_flags(app, o);
-  add_model_flags(app, o);
+  add_model_flags(app, o, preset, text_only);
   add_training_flags(app, o, schedule);
   add_checkpoint_flags(app, o, resume);
   add_run_flags(app, o, precision, no_fuse);
@@ -258,12 +289,14 @@ std::optional<RunOptions> parse_command_line(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
     app.exit(help);
-    return std::nullopt;
+    return {};
   } catch (const CLI::ParseError& error) {
     fail_user(error.what());
   }
   const CLI::Option* config = app.get_config_ptr();
   refuse_unknown(app, config->count() > 0 ? config->results().back() : "");
+  if (preset != base) return {o, preset};
+  if (text_only) o.trainer.model.resampler.queries = 0;
   models::check_selection(o.trainer.model, o.trainer.train);
   o.schedule.kind = models::Schedule::parse_kind(schedule);
   o.trainer.compile.precision = precision == "bf16" ? Precision::bf16 : Precision::f32;
@@ -272,10 +305,22 @@ std::optional<RunOptions> parse_command_line(int argc, char** argv) {
   if (o.minutes > 0 && steps->count() == 0) steps->default_val(0);
   if (o.steps == 0 && o.minutes == 0) fail_user("--steps 0 has no end: give --minutes as well");
   if (app.get_option("--resume")->count() > 0) o.resume = resume;
+  o.profiled = app.get_option("--profile")->count() > 0;
+  if (o.profiled && o.profile.empty()) o.profile = o.out + "/profile";
   o.fixed = fixed_settings(app, o);
   o.resume_command = resume_command(argc, argv, resume);
   o.config_text = app.config_to_str(true, false);
-  return o;
+  return {o, preset};
+}
+
+}  // namespace
+
+// Flags, or a config file, may name a preset; its sizes are then the defaults that flags change and
+// the written config shows, so the line is read once more over it.
+std::optional<RunOptions> parse_command_line(int argc, char** argv) {
+  const Parsed first = parse_over("tiny", argc, argv);
+  if (!first.options || first.preset == "tiny") return first.options;
+  return parse_over(first.preset, argc, argv).options;
 }
 
 }  // namespace fusec::examples

@@ -16,8 +16,8 @@ struct RunOptions {
   int min_count = 1;                // a word seen less often is spelled in bytes
   bool blank = false;               // white pictures: the control
 
-  // Model and training. `trainer.model.vocab` and `.sequence` are set from the data; sequence
-  // keeps a value given on the command line.
+  // Model and training. `trainer.model.vocab` (of "tiny") and `.sequence` are set from the data;
+  // sequence keeps a value given on the command line.
   models::TrainerOptions trainer;
   models::Schedule schedule;
   double lr = 1e-3;
@@ -34,6 +34,9 @@ struct RunOptions {
   // added when it has been read.
   std::map<std::string, std::string> fixed;
   std::string resume_command;  // what to type to go on
+
+  bool profiled = false;
+  std::string profile;  // folder for the profile's files
 
   // Output.
   std::string out = "runs/emoji";

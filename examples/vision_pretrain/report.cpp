@@ -2,10 +2,12 @@
 #include "report.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fmt/format.h>
 
 #include "fusec/io/file.h"
 #include "fusec/models/checkpoint.h"
+#include "fusec/profile.h"
 #include "score.h"
 
 namespace fusec::examples {
@@ -64,6 +66,20 @@ void write_report(models::CaptionTrainer& trainer, const Dataset& data, const Tr
       "captions.png, loss.png, weights.safetensors, tokenizer.json, config.toml\n",
       log.steps, log.seconds, 1000 * log.seconds_in_steps / std::max<int64_t>(1, log.steps),
       options.out);
+}
+
+void write_profile(models::CaptionTrainer& trainer, const RunOptions& options) {
+  const models::TrainerOptions& o = trainer.options();
+  const ProfileReport report = profile_report(
+      trainer.training(),
+      {.title = fmt::format("{}, {} rows of {} tokens", o.model.name, o.rows, o.model.sequence),
+       .ceilings = measure_ceilings(o.compile)});
+  std::error_code error;
+  std::filesystem::create_directories(options.profile, error);
+  if (error) fail_user(options.profile + ": cannot be created: " + error.message());
+  io::write_file(options.profile + "/profile.json", report.json());
+  io::write_file(options.profile + "/trace.json", report.trace());
+  fmt::print("\n{}\nwritten to {}: profile.json, trace.json\n", report.table(), options.profile);
 }
 
 }  // namespace fusec::examples

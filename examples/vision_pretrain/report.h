@@ -13,4 +13,9 @@ namespace fusec::examples {
 void write_report(models::CaptionTrainer& trainer, const Dataset& data, const TrainingLog& log,
                   const RunOptions& options, Metrics& metrics);
 
+// Runs the training step some twenty times more and prints where its time goes; writes profile.json
+// and trace.json into the folder of --profile. The weights have been written before: what these
+// steps learn is lost.
+void write_profile(models::CaptionTrainer& trainer, const RunOptions& options);
+
 }  // namespace fusec::examples

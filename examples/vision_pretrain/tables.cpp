@@ -51,10 +51,14 @@ void print_model_table(const models::CaptionTrainer& trainer) {
   const models::TrainerOptions& o = trainer.options();
   const models::VisionGptConfig& m = o.model;
   fmt::print("model\n");
-  row("encoder",
-      fmt::format("{0} x {0} px, patch {1}, {2} patches, width {3}, {4} blocks", m.vision.image,
-                  m.vision.patch, m.vision.patches(), m.vision.width, m.vision.layers));
-  row("resampler", fmt::format("{} queries, {} blocks", m.resampler.queries, m.resampler.layers));
+  if (m.text_only()) {
+    row("encoder", "none: text only");
+  } else {
+    row("encoder",
+        fmt::format("{0} x {0} px, patch {1}, {2} patches, width {3}, {4} blocks", m.vision.image,
+                    m.vision.patch, m.vision.patches(), m.vision.width, m.vision.layers));
+    row("resampler", fmt::format("{} queries, {} blocks", m.resampler.queries, m.resampler.layers));
+  }
   row("trunk", fmt::format("width {}, {} blocks, {} heads ({} kv) of {}, MLP {}", m.width, m.layers,
                            m.heads, m.kv_heads, m.head_dim, m.intermediate));
   row("batch", fmt::format("{} rows of {} tokens", o.rows, m.sequence));

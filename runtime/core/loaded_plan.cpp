@@ -147,10 +147,21 @@ std::vector<StepProfile> LoadedPlan::profile() {
   Program& p = program();
   check_ready();
   std::vector<StepProfile> out;
+  double end = 0;  // of the step before
   for (const StepTime& t : p.run_profiled()) {
     const PlanStep& step = plan_->steps[t.step];
-    const std::string& name = step.kernel >= 0 ? plan_->kernels[step.kernel].name : step.call.name;
-    out.push_back({name, step.scope, t.seconds, step.bytes, step.flops});
+    StepProfile s;
+    s.name = step.kernel >= 0 ? plan_->kernels[step.kernel].name : step.call.name;
+    s.scope = step.scope;
+    s.seconds = t.seconds;
+    s.bytes = step.bytes, s.flops = step.flops;
+    s.step = t.step;
+    s.start = t.start >= 0 ? t.start : end;
+    s.call = step.kernel < 0;
+    s.shape = shape_of(step);
+    s.group = group_of(*plan_, step);
+    end = s.start + s.seconds;
+    out.push_back(std::move(s));
   }
   ran_ = true;
   return out;

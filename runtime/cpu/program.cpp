@@ -6,9 +6,9 @@
 #include <cstring>
 #include <map>
 
+#include "fusec/core/checked_run.h"
 #include "library.h"
 #include "memory.h"
-#include "sentry.h"
 #include "simd.h"
 
 namespace fusec::cpu {
@@ -87,9 +87,14 @@ class CpuProgram final : public Program {
   }
 
   CheckedRun run_checked(bool commit) override {
-    CheckedRun result = checked_pass(commit, false);
-    // Only infinities that may be meant: name the first of them after all.
-    if (!result.finite && !result.first) result.first = checked_pass(false, true).first;
+    CheckedSteps steps{
+        [this](int step) { run_step(step); }, [this] { return !finite_; },
+        [this](int buffer) -> const std::byte* { return addresses_[buffer]; },
+        [this](int buffer, const std::byte* bytes) {
+          std::memcpy(addresses_[buffer], bytes, plan_->buffers[buffer].type.bytes());
+        }};
+    CheckedRun result = fusec::run_checked(*plan_, steps, commit);
+    finite_ = result.finite;
     return result;
   }
 
@@ -104,11 +109,12 @@ class CpuProgram final : public Program {
     using Clock = std::chrono::steady_clock;
     std::vector<StepTime> times;
     finite_ = true;
+    const Clock::time_point begin = Clock::now();
     for (size_t i = 0; i < actions_.size(); ++i) {
-      Clock::time_point start = Clock::now();
+      const Clock::time_point start = Clock::now();
       act(i);
-      std::chrono::duration<double> spent = Clock::now() - start;
-      times.push_back({static_cast<int>(i), spent.count()});
+      const std::chrono::duration<double> spent = Clock::now() - start, before = start - begin;
+      times.push_back({static_cast<int>(i), spent.count(), before.count()});
     }
     return times;
   }
@@ -237,30 +243,6 @@ class CpuProgram final : public Program {
     if (kernel.schedule.kind == ScheduleKind::flat)
       result = (result + kFlatMultiple - 1) / kFlatMultiple * kFlatMultiple;
     return result;
-  }
-
-  // One run of the steps under the sentry; see run_checked().
-  CheckedRun checked_pass(bool commit, bool strict) {
-    finite_ = true;
-    Sentry sentry(*plan_, addresses_, strict);
-    size_t i = 0;
-    for (; i < actions_.size() && !plan_->steps[i].commit; ++i) {
-      act(i);
-      sentry.after(static_cast<int>(i));
-    }
-    if (sentry.found()) finite_ = false;
-    if (commit && finite_) {
-      PersistentBackup backup(*plan_, addresses_);
-      for (; i < actions_.size(); ++i) {
-        act(i);
-        sentry.after(static_cast<int>(i));
-      }
-      if (sentry.found()) {
-        finite_ = false;
-        backup.restore();
-      }
-    }
-    return {finite_, sentry.found()};
   }
 
   void act(size_t i) {

@@ -15,7 +15,7 @@ namespace fusec::cuda {
 // At the start of the program's status block on the device, zeroed before each run. Kernels and
 // calls of commit steps do nothing while skip != 0.
 struct Status {
-  uint32_t skip = 0;   // set by a guard
+  uint32_t skip = 0;   // set by a guard, and with every error
   // The first one wins (atomicCAS). 1: an index out of range. 2: cu_seqlens that do not start at 0,
   // fall, or exceed the tokens.
   uint32_t error = 0;

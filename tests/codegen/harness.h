@@ -4,32 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "buffer.h"
 #include "fusec/codegen_cpu/codegen.h"
 #include "fusec/plan/kernel_program.h"
 
 namespace fusec::test {
-
-// Memory of one parameter: `guard` elements of known bytes, `count` elements, 64 elements of
-// padding, `guard` elements again.
-class Buffer {
- public:
-  Buffer(DType type, int64_t count);
-  // Element values in [lo, hi], from a fixed sequence; integers for integer types, 0 or 1 for b8.
-  void fill(double lo, double hi, uint64_t seed);
-  void set(int64_t i, double v);
-  double get(int64_t i) const;
-  void* data() { return bytes_.data() + first_; }
-  DType type() const { return type_; }
-  int64_t count() const { return count_; }
-  // True if no byte outside the elements changed; `padding`: the 64 elements after them may.
-  bool intact(bool padding) const;
-
- private:
-  DType type_;
-  int64_t count_;
-  size_t first_;
-  std::vector<char> bytes_;
-};
 
 struct Check {
   double lo = -2, hi = 2;       // range of inputs

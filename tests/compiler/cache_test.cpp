@@ -42,7 +42,8 @@ struct OwnCache {
   }
 };
 
-// A few kernels of every schedule, without a GEMM: libraries' threads do not survive fork().
+// A few kernels of every schedule, without a GEMM: libraries' threads do not survive fork(), nor
+// does a GPU's context, and what is saved is code for the CPU.
 struct Model {
   Graph g;
   std::vector<Output> outputs;
@@ -51,7 +52,10 @@ struct Model {
     Tensor y = rms_norm(silu(x) * factor) * w;
     outputs = {{"y", y}, {"loss", sum(square(y), {0, 1})}, {"columns", sum(x * x, {0})}};
   }
-  Executable compiled(CompileOptions options = {}) { return compile(g, outputs, options); }
+  Executable compiled(CompileOptions options = {}) {
+    options.device = "cpu";
+    return compile(g, outputs, options);
+  }
 };
 
 std::vector<float> results(LoadedPlan& f) {

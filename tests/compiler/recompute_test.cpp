@@ -36,6 +36,7 @@ struct Net {
 
   Inspection planned(int64_t budget) {
     InspectOptions o;
+    o.compile.device = "cpu";  // what is kept depends on the device's balance
     o.compile.memory_budget = budget;
     o.compile.threads = 2;
     return inspect(g, outputs, "net", o);

@@ -36,6 +36,7 @@ struct Mode {
   bool bf16 = false;  // the bf16 policy, kernel by kernel (it rounds what the graph does not say)
   bool kernels = false;  // validate each kernel too
   int threads = 1;
+  std::string device = "cpu";
 };
 Mode mode_of(uint64_t seed);
 
@@ -44,6 +45,7 @@ struct Verdict {
   CheckReport report;
   std::string what;  // first mismatch, or the Error
   bool refused = false;
+  bool lost = false;  // the device refused or broke: this process may not be able to use it again
   bool failed() const { return !what.empty(); }
 };
 Verdict judge(Sample& sample, uint64_t seed, const Mode& mode);

@@ -26,6 +26,7 @@ namespace {
 
 constexpr unsigned kSecondsAGraph = 120;  // then a graph counts as hung
 constexpr int kMostFailures = 20;         // of one worker
+constexpr int kDeviceLost = 3;            // exit status: the failure is written, start afresh
 
 struct Settings {
   uint64_t seed = 1;
@@ -34,6 +35,7 @@ struct Settings {
   int jobs = 1;
   std::string out = "failures";
   std::string tool = "build/bin/fusec";
+  std::string device = "cpu";
 };
 
 // What a worker has done, in memory that outlives it.
@@ -60,6 +62,38 @@ bool survives(const std::function<bool()>& work) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+// Why `device` cannot be used here; empty if it can. Asked in a child: a process that has opened a
+// GPU must not start workers.
+std::string missing(const std::string& device) {
+  if (device == "cpu") return "";
+  int ends[2];
+  if (pipe(ends) != 0) fail_device("graph_fuzz: no pipe");
+  pid_t child = fork();
+  if (child == 0) {
+    std::string why;
+    try {
+      Graph g;
+      CompileOptions options;
+      options.device = device;
+      compile(g, {g.input("x", {4}) + 1.0}, options);
+    } catch (const std::exception& e) {
+      why = e.what();
+    }
+    bool told = write(ends[1], why.data(), why.size()) == static_cast<ssize_t>(why.size());
+    _exit(told ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string why;
+  char buffer[512];
+  for (ssize_t n; (n = read(ends[0], buffer, sizeof buffer)) > 0;)
+    why.append(buffer, static_cast<size_t>(n));
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (why.empty() && status != 0) why = "the process that tried it died";
+  return why;
+}
+
 // The exact command that replays a failure, and whether it does so from the file alone.
 void write_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample& sample,
                    const std::string& what, bool crash) {
@@ -67,6 +101,7 @@ void write_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample& s
   std::string path = s.out + "/failure-" + std::to_string(seed) + ".mlir";
   std::string command = s.tool + " check " + path + " --seed " + std::to_string(seed);
   if (mode.bf16) command += " --precision bf16";
+  if (mode.device != "cpu") command += " --device " + mode.device;
   if (mode.threads != 1) command += " --threads " + std::to_string(mode.threads);
   std::string text = write_graph(*sample.graph, sample.outputs, "failure");
   bool replays = crash;
@@ -90,6 +125,12 @@ void write_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample& s
   std::fflush(stdout);
 }
 
+Mode settled_mode(const Settings& s, uint64_t seed) {
+  Mode mode = mode_of(seed);
+  mode.device = s.device;
+  return mode;
+}
+
 void shrink_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample sample) {
   Sample small =
       shrink(std::move(sample), [&](Sample& x) { return judge(x, seed, mode).failed(); });
@@ -98,7 +139,7 @@ void shrink_failure(const Settings& s, uint64_t seed, const Mode& mode, Sample s
 }
 
 void shrink_crash(const Settings& s, uint64_t seed, int signal) {
-  Mode mode = mode_of(seed);
+  Mode mode = settled_mode(s, seed);
   auto crashes = [&](Sample& x) {
     return !survives([&] {
       judge(x, seed, mode);
@@ -119,7 +160,7 @@ void work(const Settings& s, int worker, double end, Progress& p) {
   while (p.next < s.graphs && now() < end && p.failures < kMostFailures) {
     uint64_t seed = s.seed + static_cast<uint64_t>(p.next);
     alarm(kSecondsAGraph);
-    Mode mode = mode_of(seed);
+    Mode mode = settled_mode(s, seed);
     Sample sample = generate(seed);
     double start = now();
     Verdict v = judge(sample, seed, mode);
@@ -132,6 +173,12 @@ void work(const Settings& s, int worker, double end, Progress& p) {
     p.refused += v.refused;
     if (v.failed()) {
       ++p.failures;
+      if (v.lost) {
+        write_failure(s, seed, mode, sample, v.what, true);
+        p.next += s.jobs;
+        std::fflush(stdout);
+        _exit(kDeviceLost);
+      }
       alarm(20 * kSecondsAGraph);
       shrink_failure(s, seed, mode, std::move(sample));
     }
@@ -141,6 +188,10 @@ void work(const Settings& s, int worker, double end, Progress& p) {
 }
 
 int run(const Settings& s) {
+  if (std::string why = missing(s.device); !why.empty()) {
+    std::printf("[SKIP] no graph was checked on %s: %s\n", s.device.c_str(), why.c_str());
+    return 0;
+  }
   double start = now(), end = start + s.seconds;
   void* memory = mmap(nullptr, sizeof(Progress) * s.jobs, PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -169,6 +220,10 @@ int run(const Settings& s) {
     workers.erase(child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
     Progress& p = progress[w];
+    if (WIFEXITED(status) && WEXITSTATUS(status) == kDeviceLost) {
+      if (p.failures < kMostFailures) launch(w);
+      continue;
+    }
     ++p.failures;
     ++p.graphs;
     shrink_crash(s, s.seed + static_cast<uint64_t>(p.next),
@@ -206,7 +261,7 @@ int main_of(int argc, char** argv) {
     if (flag == "--help" || i + 1 >= argc) {
       std::printf(
           "graph_fuzz [--graphs N] [--seed S] [--seconds T] [--jobs N] [--out FOLDER] "
-          "[--tool PATH-OF-FUSEC]\n");
+          "[--tool PATH-OF-FUSEC] [--device cpu|cuda]\n");
       return flag == "--help" ? 0 : 2;
     }
     std::string value = argv[++i];
@@ -220,6 +275,8 @@ int main_of(int argc, char** argv) {
       s.jobs = std::max(1, std::atoi(value.c_str()));
     else if (flag == "--out")
       s.out = value;
+    else if (flag == "--device")
+      s.device = value;
     else if (flag == "--tool")
       s.tool = value;
     else {

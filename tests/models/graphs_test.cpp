@@ -161,7 +161,9 @@ TEST_CASE("all bundled training steps record") {
     CAPTURE(name);
     RecordedGraph step = build_bundled(name);
     CHECK(step.outputs[0].tensor.shape().empty());
-    bool tiny = name == "vision-gpt:tiny";
+    bool tiny = name == "vision-gpt:tiny", text = name.starts_with("gpt:");
+    CHECK(step.graph->find("images").defined() != text);
+    CHECK(bundled(name).config.text_only() == text);
     CHECK((assigned(*step.graph).count("vision.0.attn.q.weight") == 1) == tiny);
     CHECK(assigned(*step.graph).count("trunk.0.attn.q.weight") == 1);
   }

@@ -33,9 +33,11 @@ TEST_CASE("the measured peak of the tiny step is the planned one") {
       // What oneDNN packs during a call is not held between calls: 0.7 MB a thread of the plan.
       CHECK(exe.measured_bytes() <= memory.peak());
       CHECK(exe.measured_bytes() >= memory.persistent + memory.arena);
-      if (threads <= 2)
-        CHECK(std::fabs(static_cast<double>(exe.measured_bytes()) - planned) <= 0.02 * planned);
-      CHECK(std::fabs(static_cast<double>(hooked) - planned) <= 0.02 * planned);
+      CHECK(static_cast<double>(hooked) <= 1.02 * planned);
+      // A third thread on two cores may get no GEMM, and then packs nothing.
+      double idle = threads <= 2 ? 0 : static_cast<double>(memory.workspace) / threads;
+      CHECK(static_cast<double>(exe.measured_bytes()) >= 0.98 * planned - idle);
+      CHECK(static_cast<double>(hooked) >= 0.98 * planned - idle);
     }
 }
 

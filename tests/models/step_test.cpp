@@ -59,5 +59,34 @@ TEST_CASE("a compiled training step equals the oracle's") {
   }
 }
 
+TEST_CASE("a compiled step of text alone equals the oracle's") {
+  VisionGptConfig config = small_config();
+  config.resampler.queries = 0;
+  const CaptionBatch batch = pack({picture("red box", 8, 1), picture("blue", 8, 2)}, 3, config);
+  CHECK(batch.slots.empty());
+  RecordedGraph step = record_training_step(config, 3, "all", {});
+  for (const Tensor& p : step.graph->parameters())
+    CHECK(group_of(name_of_leaf(p)) != ParamGroup::vision);
+  Oracle oracle(*step.graph);
+  feed_parameters(oracle, *step.graph, config);
+  oracle.set("tokens", widened(batch.tokens));
+  oracle.set("targets", widened(batch.targets));
+  oracle.set("lr", {0.01f});
+  oracle.set("bias1", {1 / (1 - 0.9)});
+  oracle.set("bias2", {1 / (1 - 0.95)});
+  auto expected = oracle.step({step.outputs[0].tensor, step.outputs[1].tensor});
+  CompileOptions options;
+  options.device = "cpu";
+  Executable exe = compile(*step.graph, step.outputs, options);
+  init_parameters(exe, config, 7);
+  exe.set("tokens", batch.tokens);
+  exe.set("targets", batch.targets);
+  set_adamw_inputs(exe, {}, 0.01, 1);
+  exe.run();
+  // As above.
+  CHECK(exe.get<float>("loss")[0] == doctest::Approx(expected[0][0]).epsilon(1e-5));
+  CHECK(exe.get<float>("grad_norm")[0] == doctest::Approx(expected[1][0]).epsilon(1e-4));
+}
+
 }  // namespace
 }  // namespace fusec::models

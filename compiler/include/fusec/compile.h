@@ -22,13 +22,18 @@ enum class Precision : uint8_t { f32, bf16 };
 struct ValidateReport;
 
 struct CompileOptions {
-  std::string device = "auto";  // "cpu" or "auto"
+  // "cpu", "cuda" (the first GPU), "cuda:N", or "auto": a GPU if there is one, else the CPU.
+  // inspect() also takes an architecture, such as "sm_90a": its code without a GPU.
+  std::string device = "auto";
   bool fuse = true;             // false: one kernel an op, the baseline for tests and benches
   Precision precision = Precision::f32;
   // false: leave out the graph's assigns, so that a run changes nothing (the loss of a training
   // graph on other data).
   bool assigns = true;
-  int threads = 0;  // worker threads; 0: all cores
+  int threads = 0;  // worker threads (GPU: of the compile); 0: all cores
+  bool tf32 = false;  // GPU: f32 GEMMs in tf32, a tenth of the precision for several times the speed
+  // GPU: the same bits in every run, also where a faster form exists that does not promise them.
+  bool deterministic = false;
   // Parameters and states of the same name (and type) are shared with this executable instead of
   // being allocated: a training step, its evaluation and its generation graph see one model.
   const LoadedPlan* share = nullptr;

@@ -35,6 +35,7 @@ int check_model(const CheckFlags& flags) {
   options.seed = flags.seed;
   options.steps = flags.steps;
   options.compile.threads = flags.threads;
+  options.compile.device = flags.device;
   if (flags.precision == "bf16")  // the policy rounds operands, which the graph does not say
     options.compile.precision = Precision::bf16, options.whole = false;
   else if (flags.precision != "f32")

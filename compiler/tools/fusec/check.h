@@ -9,7 +9,7 @@ namespace fusec::tool {
 struct CheckFlags {
   std::string input;  // a .mlir file of stage graph or canonical, or a bundled model
   std::string plan;   // a file with the plan to run in place of the compiled one
-  std::string precision = "f32";
+  std::string precision = "f32", device = "auto";
   uint64_t seed = 1;
   int steps = 2, threads = 0;
 };

@@ -30,7 +30,7 @@ namespace {
 using namespace fusec;
 
 struct Options {
-  std::string input, dump, print_after, stop_after, resume_from, precision = "f32", out, budget;
+  std::string input, dump, print_after, stop_after, resume_from, precision = "f32", device = "cpu", out, budget;
   std::string file;
   bool list = false, kernels = false, no_fuse = false, times = false, no_locations = false;
   bool explain = false, all = false, build = false, check = false;
@@ -164,6 +164,7 @@ void run(const Options& o) {
     fail_user("expected a .mlir file or a bundled model; --list shows them, --help the options");
   InspectOptions options;
   options.compile.fuse = !o.no_fuse;
+  options.compile.device = o.device;
   options.compile.dump_dir = o.out;
   options.locations = !o.no_locations;
   if (!o.budget.empty()) options.compile.memory_budget = parse_bytes(o.budget, "--memory-budget");
@@ -247,6 +248,9 @@ int main(int argc, char** argv) {
       ->type_name("DIR");
   app.add_option("-o", o.file, "build: the file to write")->type_name("FILE");
   app.add_option("--precision", o.precision, "f32 or bf16");
+  app.add_option("--device", o.device,
+                 "cpu (default), cuda, cuda:N, auto, or an architecture such as sm_90a to look at")
+      ->type_name("DEVICE");
   app.add_option("--memory-budget", o.budget,
                  "bytes that the step may hold, as 64M or 1.5G: recomputes values to meet it")
       ->type_name("BYTES");
@@ -309,6 +313,7 @@ int main(int argc, char** argv) {
   int status = status_of([&] {
     if (!o.check) return run(o);
     o.checking.input = o.input, o.checking.precision = o.precision;
+    o.checking.device = o.device;
     checked = tool::check_model(o.checking);
   });
   return status ? status : checked;

@@ -15,9 +15,10 @@ struct Status {
 // True in a step that a guard has stopped.
 DEV bool stopped(const unsigned* skip) { return skip && *(const volatile unsigned*)skip; }
 
-// Keeps the first error of a run.
+// Keeps the first error of a run, of which nothing is then committed.
 DEV void report(Status* status, unsigned error, int step, long long index, long long bound) {
   if (atomicCAS(&status->error, 0u, error) != 0u) return;
+  status->skip = 1;
   status->step = step;
   status->index = index;
   status->bound = bound;

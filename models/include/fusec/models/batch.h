@@ -6,7 +6,8 @@
 //
 // that is, targets are the tokens shifted by one; the model is asked for every caption token and
 // <eos>, and never for an image slot or padding. Documents are not packed: a caption is short, and
-// a row holds one. Refused: a caption that does not fit its row (tokens_in_row() tells beforehand).
+// a row holds one. A config of text alone has no image slots, and its batches no pixels. Refused: a
+// caption that does not fit its row (tokens_in_row() tells beforehand).
 #pragma once
 
 #include <cstdint>

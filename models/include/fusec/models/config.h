@@ -25,7 +25,7 @@ struct VitConfig {
 
 // Perceiver resampler (Jaegle et al. 2021; Alayrac et al. 2022), as wide as the encoder.
 struct ResamplerConfig {
-  int64_t queries = 8;  // image slots in the text sequence
+  int64_t queries = 8;  // image slots in the text sequence; 0: text only, see VisionGptConfig
   int64_t layers = 1;
   int64_t heads = 4;  // divides the encoder's width
 };
@@ -51,6 +51,9 @@ struct VisionGptConfig {
   double label_smoothing = 0;   // of the training loss; evaluation never smooths
   bool attention_bias = false;  // q, k, v biases, as in Qwen2.5
   bool weighted_norms = false;  // RMS norm weights, as in Llama and Qwen2.5
+
+  // Without image slots there is no encoder, resampler and projector, and no input for pictures.
+  bool text_only() const { return resampler.queries == 0; }
 
   // "tiny", or "d12", "d20", "d32": depth L gives width 64 L, heads ceil(width / 128) of 128, half
   // as many kv heads, intermediate floor(2.7 width), vocab 65536, sequence 2048, encoder vit-l/14.

@@ -2,7 +2,8 @@
 // share weights: train, evaluate, encode (pictures to image rows) and decode (text to next token).
 //
 // Inputs: "images" f32 [B, 3, S, S]; "tokens" i32 [B, T]; "targets" i32 [B, T], -1 where not
-// supervised; "slots" i32 [B * N], flat position b * T + t of each image row or -1.
+// supervised; "slots" i32 [B * N], flat position b * T + t of each image row or -1. A config that is
+// text_only() has no "images" and no "slots", and what is said of them below does not concern it.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,7 @@ RecordedGraph record_training_step(const VisionGptConfig& config, int64_t rows,
 // Outputs "loss_sum" and "count", f32 scalars, so that batches add up exactly.
 RecordedGraph record_evaluation(const VisionGptConfig& config, int64_t rows);
 
-// "images" -> output "image_rows" [B * N, width].
+// "images" -> output "image_rows" [B * N, width]. An internal Error for text alone.
 RecordedGraph record_encoder(const VisionGptConfig& config, int64_t rows);
 
 // "tokens", "slots", "image_rows" (as the encoder gives them) and "last" i32 [B], the flat position

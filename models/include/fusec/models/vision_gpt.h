@@ -79,6 +79,8 @@ class TextTrunk {
   // leave it out (positions must not repeat); image_rows [M, width] -> hidden [B * T, width],
   // normed and ready for the head.
   Tensor hidden(const Tensor& tokens, const Tensor& slots, const Tensor& image_rows) const;
+  // The same of text alone.
+  Tensor hidden(const Tensor& tokens) const;
 
   // hidden [R, width] -> logits [R, vocab] f32, soft-capped.
   Tensor logits(const Tensor& hidden) const;
@@ -91,6 +93,8 @@ class TextTrunk {
     RmsNorm norm2;
     Linear gate, up, down;
   };
+  Tensor embed(const Tensor& tokens) const;
+  Tensor run_blocks(const Tensor& tokens, const Tensor& embedded) const;
   Tensor attend(const Block& block, const Tensor& x, const Tensor& cosines,
                 const Tensor& sines) const;
 

@@ -31,9 +31,9 @@ struct PassContext {
   // memory budget, the workspace decides, too: such plans are not kept.
   std::string settings() const {
     const auto& [on, fuse_kernels, narrow, guard, budget, libraries, made, warned] = *this;
-    const auto& [name, cores, cache, chunk, params, ops] = on;
+    const auto& [name, cores, balance, cache, chunk, params, ops] = on;
     std::string out = name;
-    for (int64_t v : {int64_t{cores}, cache, chunk, int64_t{params}, int64_t{ops}, int64_t{fuse_kernels},
+    for (int64_t v : {int64_t{cores}, balance, cache, chunk, int64_t{params}, int64_t{ops}, int64_t{fuse_kernels},
                       int64_t{narrow}, int64_t{guard}, budget})
       out += " " + std::to_string(v);
     return out;
@@ -58,6 +58,7 @@ void select_library(ir::GraphOp graph, PassContext& context);
 void form_kernels(ir::GraphOp graph, PassContext& context);
 void fuse_pointwise(ir::GraphOp graph, PassContext& context);
 void fuse_reduction(ir::GraphOp graph, PassContext& context);
+void rematerialize(ir::GraphOp graph, PassContext& context);
 void fuse_horizontal(ir::GraphOp graph, PassContext& context);
 void schedule(ir::GraphOp graph, PassContext& context);
 void recompute(ir::GraphOp graph, PassContext& context);

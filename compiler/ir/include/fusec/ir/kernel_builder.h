@@ -42,6 +42,8 @@ KernelRegion region_of(KernelOp kernel);
 
 // Ops that cost nothing inside a kernel and are copied into each one that uses them.
 bool is_free(mlir::Operation* op);
+// Arithmetic operations an element (the op table's figure); a reduction counts as many.
+int64_t cost_of(mlir::Operation* op);
 // Ops that a kernel may contain.
 bool is_fusable(mlir::Operation* op);
 

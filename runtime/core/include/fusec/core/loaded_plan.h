@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "fusec/base/error.h"
+#include "fusec/core/work_group.h"
 #include "fusec/plan/non_finite.h"
 #include "fusec/plan/plan.h"
 
@@ -27,6 +28,11 @@ struct StepProfile {
   std::string scope;  // model part
   double seconds = 0;
   int64_t bytes = 0, flops = 0;
+  int step = 0;        // of the plan
+  double start = 0;    // seconds from the beginning of the run
+  bool call = false;   // a library call
+  std::string shape;   // of a library call: "16384x3456x1280 bf16"
+  WorkGroup group = WorkGroup::other;
 };
 
 // How closely a run looks for numbers that are not finite.

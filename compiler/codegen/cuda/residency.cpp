@@ -1,0 +1,161 @@
+// Chooses what a thread keeps of its part of a row. A row that fits is read once: packed as it lies
+// in memory, so that 64 bf16 take 32 registers. Results of costly functions that two passes need
+// are kept instead of computed twice, where there is room. What does not fit is read again in each
+// pass, mostly from L2.
+#include "residency.h"
+
+#include <algorithm>
+
+namespace fusec::codegen_cuda {
+namespace {
+
+using Kind = KernelOp::Kind;
+
+constexpr int kCostly = 20;          // instructions; recomputing less beats a register
+constexpr int64_t kMaxCode = 12000;  // operations of straight-line code
+
+// Registers for what is kept: half of what a thread has in a block of this size.
+int budget(int block) { return block > 512 ? 28 : 64; }
+
+void find_needed(const KernelProgram& k, const Analysis& a, Residency& r) {
+  r.first_pass.assign(k.ops.size(), -1);
+  r.needed.assign(a.stages + 1, std::vector<char>(k.ops.size(), 0));
+  for (int pass = 0; pass <= a.stages; ++pass) {
+    std::vector<char>& needed = r.needed[pass];
+    auto mark = [&](auto& self, int id) -> void {
+      if (a.ops[id].level != Level::inner || needed[id]) return;
+      if (r.values[id] && r.first_pass[id] >= 0 && r.first_pass[id] < pass) return;
+      needed[id] = 1;
+      if (r.first_pass[id] < 0) r.first_pass[id] = pass;
+      for (int arg : k.ops[id].args) self(self, arg);
+    };
+    for (int id : reduces_of(k, a, pass)) mark(mark, k.ops[id].args[0]);
+    if (pass < a.stages) continue;
+    for (int id : stores_at(k, a, Level::inner)) mark(mark, k.ops[id].args[0]);
+  }
+}
+
+bool is_lane_load(const KernelProgram& k, const Analysis& a, size_t i) {
+  return k.ops[i].kind == Kind::load && a.ops[i].varies && a.ops[i].level == Level::inner;
+}
+
+int passes_needing(const Residency& r, size_t op) {
+  return static_cast<int>(std::count_if(r.needed.begin(), r.needed.end(),
+                                        [&](const auto& needed) { return needed[op] != 0; }));
+}
+
+// Values that are worth a register: costly, needed by several passes.
+std::vector<char> costly_values(const KernelProgram& k, const Analysis& a, const Residency& r) {
+  std::vector<char> costly(k.ops.size(), 0);
+  for (size_t i = 0; i < k.ops.size(); ++i)
+    costly[i] = k.ops[i].kind == Kind::prim && a.ops[i].varies && a.ops[i].cost >= kCostly &&
+                passes_needing(r, i) > 1;
+  return costly;
+}
+
+// Drops values that no later pass reads: those below others that are kept.
+void keep_only_read(const KernelProgram& k, const Analysis& a, Residency& r) {
+  std::vector<char> read(k.ops.size(), 0);
+  for (int pass = 0; pass <= a.stages; ++pass) {
+    auto visit = [&](int id) {
+      if (r.values[id] && r.first_pass[id] < pass && r.first_pass[id] >= 0) read[id] = 1;
+    };
+    for (size_t i = 0; i < k.ops.size(); ++i)
+      if (r.needed[pass][i])
+        for (int arg : k.ops[i].args) visit(arg);
+    for (int id : reduces_of(k, a, pass)) visit(k.ops[id].args[0]);
+    if (pass == a.stages)
+      for (int id : stores_at(k, a, Level::inner)) visit(k.ops[id].args[0]);
+  }
+  r.values = read;
+}
+
+int64_t words_of_values(const KernelProgram& k, const Analysis& a, const Residency& r) {
+  int64_t words = 0;
+  for (size_t i = 0; i < k.ops.size(); ++i)
+    if (r.values[i]) words += a.turns * a.lanes * (size_of(compute_type(k.ops[i].type)) == 8 ? 2 : 1);
+  return words;
+}
+
+// Marks the loads that several passes need; returns their words.
+int64_t keep_shared_loads(const KernelProgram& k, const Analysis& a, Residency& r) {
+  int64_t words = 0;
+  r.loads.assign(k.ops.size(), 0);
+  for (size_t i = 0; i < k.ops.size(); ++i) {
+    if (!is_lane_load(k, a, i) || passes_needing(r, i) < 2) continue;
+    r.loads[i] = 1;
+    words += a.turns * words_of(k.ops[i].type, a.lanes);
+  }
+  return words;
+}
+
+}  // namespace
+
+int words_of(DType type, int lanes) {
+  return std::max(1, static_cast<int>(size_of(type)) * lanes / 4);
+}
+
+std::vector<int> reduces_of(const KernelProgram& k, const Analysis& a, int pass) {
+  std::vector<int> found;
+  for (size_t i = 0; i < k.ops.size(); ++i)
+    if (k.ops[i].kind == Kind::reduce && a.ops[i].live && a.ops[i].stage == pass + 1)
+      found.push_back(static_cast<int>(i));
+  return found;
+}
+
+std::vector<int> stores_at(const KernelProgram& k, const Analysis& a, Level level) {
+  std::vector<int> found;
+  for (size_t i = 0; i < k.ops.size(); ++i)
+    if (k.ops[i].kind == Kind::store && a.ops[i].level == level) found.push_back(static_cast<int>(i));
+  return found;
+}
+
+Residency choose_residency(const KernelProgram& k, const Analysis& a) {
+  Residency r;
+  const int64_t room = budget(k.schedule.block);
+  auto nothing = [&] {
+    r.values.assign(k.ops.size(), 0);
+    r.loads.assign(k.ops.size(), 0);
+    find_needed(k, a, r);
+  };
+  nothing();
+  const std::vector<char> costly = costly_values(k, a, r);
+  r.values = costly;
+  find_needed(k, a, r);
+  keep_only_read(k, a, r);
+  find_needed(k, a, r);
+  int64_t used = words_of_values(k, a, r) + keep_shared_loads(k, a, r);
+  if (used > room) {
+    nothing();
+    used = keep_shared_loads(k, a, r);
+  }
+  int64_t code = 0, fetched = 0;
+  for (const auto& needed : r.needed) code += std::count(needed.begin(), needed.end(), 1);
+  code *= a.turns * a.lanes;
+  r.unrolled = used <= room && code <= kMaxCode && a.turns <= 64;
+  if (!r.unrolled) {
+    nothing();
+  } else {
+    // What is left of the room lets more loads start before the first reduction.
+    for (size_t i = 0; i < k.ops.size(); ++i) {
+      int64_t words = a.turns * words_of(k.ops[i].type, a.lanes);
+      if (!is_lane_load(k, a, i) || r.loads[i] || r.first_pass[i] < 0 || used + words > room)
+        continue;
+      r.loads[i] = 1;
+      used += words;
+    }
+  }
+  for (const auto& needed : r.needed) {
+    int64_t words = 0;
+    for (size_t i = 0; i < k.ops.size(); ++i)
+      if (needed[i] && is_lane_load(k, a, i) && !r.loads[i])
+        words += words_of(k.ops[i].type, a.lanes);
+    fetched = std::max(fetched, words);
+  }
+  int64_t group = std::max<int64_t>(
+      1, words_in_flight(k.schedule.block) / std::max<int64_t>(fetched, 1));
+  r.group = static_cast<int>(std::max<int64_t>(1, std::min({group, a.turns, int64_t{8}})));
+  return r;
+}
+
+}  // namespace fusec::codegen_cuda

@@ -1,0 +1,30 @@
+// Rows: what stays in registers from one pass over a row to the next.
+#pragma once
+
+#include <vector>
+
+#include "analysis.h"
+
+namespace fusec::codegen_cuda {
+
+struct Residency {
+  bool unrolled = false;      // all turns of a thread are straight-line code
+  int group = 1;              // turns whose loads are in flight together, where they are fetched
+  std::vector<char> loads;    // by op: its words are loaded before the first pass and kept
+  std::vector<char> values;   // by op: its lanes are computed once, in first_pass, and kept
+  std::vector<int> first_pass;
+  std::vector<std::vector<char>> needed;  // by pass and op: computed (or loaded) in that pass
+};
+
+Residency choose_residency(const KernelProgram& kernel, const Analysis& facts);
+
+// Reductions that pass `pass` computes, and the stores of the last one.
+std::vector<int> reduces_of(const KernelProgram& kernel, const Analysis& facts, int pass);
+std::vector<int> stores_at(const KernelProgram& kernel, const Analysis& facts, Level level);
+// 32-bit words of the lanes of one value of `type`.
+int words_of(DType type, int lanes);
+// Words of loads that a thread of such a block waits for at once: enough for the memory's latency,
+// and no more than its registers.
+inline int words_in_flight(int block) { return block > 512 ? 16 : 33; }
+
+}  // namespace fusec::codegen_cuda

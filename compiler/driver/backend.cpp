@@ -1,0 +1,53 @@
+// The name of a device -> its backend.
+//
+//   auto      the first GPU if there is one that can compile, else the CPU
+//   cpu
+//   cuda      the first GPU;  cuda:2  the third
+//   sm_90a    code for that architecture, to look at on any machine; nothing runs
+#include "backend.h"
+
+#include <charconv>
+
+#include "fusec/cuda/cuda.h"
+
+namespace fusec::driver {
+namespace {
+
+int ordinal_of(const std::string& device) {
+  if (device == "cuda") return 0;
+  int n = -1;
+  const char* begin = device.data() + 5;  // behind "cuda:"
+  const char* end = device.data() + device.size();
+  auto [stop, failure] = std::from_chars(begin, end, n);
+  if (failure != std::errc() || stop != end || n < 0)
+    fail_user("device \"" + device + "\": expected the number of a GPU behind \"cuda:\", as cuda:0");
+  return n;
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_backend(const CompileOptions& options) {
+  const std::string& device = options.device;
+  if (device == "cpu") return make_cpu_backend(options);
+  if (device == "auto") {
+    bool gpu = cuda::device_count() > 0 && !cuda::nvrtc_version().empty();
+    return gpu ? make_cuda_backend(options, 0, "") : make_cpu_backend(options);
+  }
+  if (device.starts_with("sm_")) return make_cuda_backend(options, 0, device);
+  if (device != "cuda" && !device.starts_with("cuda:"))
+    fail_user("unknown device \"" + device +
+              "\"; expected \"auto\", \"cpu\", \"cuda\", \"cuda:N\", or an architecture such as "
+              "\"sm_90a\" to look at its code");
+  int ordinal = ordinal_of(device);
+  std::string why;
+  int count = cuda::device_count(&why);
+  if (count == 0)
+    fail_device("device \"" + device + "\" is not available: " + why +
+                "; use device \"cpu\", or \"auto\" to take what there is");
+  if (ordinal >= count)
+    fail_device("device \"" + device + "\" is not available: this machine has " +
+                std::to_string(count) + (count == 1 ? " GPU, cuda:0" : " GPUs, from cuda:0 on"));
+  return make_cuda_backend(options, ordinal, "");
+}
+
+}  // namespace fusec::driver

@@ -1,0 +1,126 @@
+// The kernels of a plan -> the same with threads: how many share a row, how wide they load.
+//
+//   rows 32768 x 2048 bf16   ->  vector 8 (16 bytes), team 64: four steps of the team walk a row
+//   columns 64 x 256 x 1280  ->  vector 8, block 512 = 32 units x team 16 down the reduced rows
+//
+// The rules aim at 16 bytes a load and at two to eight loads in flight for each thread; they read
+// sizes only, so equal kernels get equal schedules. It works on the plan because it may change the
+// loops themselves, which the dialect leaves to build_kernel().
+#include "fusec/passes/schedule_blocks.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace fusec::passes {
+namespace {
+
+constexpr int kVectorBytes = 16;
+constexpr int kBlock = 256;
+constexpr int64_t kStepsOfRow = 4;     // vectors of a row for each thread of its team
+constexpr int64_t kRowsOfMember = 8;   // reduced rows for each member of a columns team
+constexpr int64_t kPieceOfRow = 2048;  // elements of a long row of a map that one team takes
+
+int64_t power_at_least(int64_t n) {
+  return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(1, n))));
+}
+
+// Elements of the narrowest tensor that is walked along the last dimension in 16 bytes.
+int widest_vector(const KernelProgram& k) {
+  int64_t narrowest = 0;
+  for (const KernelOp& op : k.ops) {
+    bool memory = op.kind == KernelOp::Kind::load || op.kind == KernelOp::Kind::store;
+    if (!memory || op.access.strides.back() == 0) continue;
+    int64_t size = size_of(op.type);
+    narrowest = narrowest == 0 ? size : std::min(narrowest, size);
+  }
+  return narrowest == 0 ? 1 : static_cast<int>(kVectorBytes / narrowest);
+}
+
+// The same, if that divides `length`; else the largest power of two that does.
+int vector_for(const KernelProgram& k, int64_t length) {
+  int vector = std::min(widest_vector(k), 8);
+  while (vector > 1 && length % vector != 0) vector /= 2;
+  return vector;
+}
+
+int64_t product(const KernelProgram& k, size_t from, size_t to) {
+  int64_t n = 1;
+  for (size_t d = from; d < to; ++d) n *= k.extents[d];
+  return n;
+}
+
+bool has_reduction(const KernelProgram& k) {
+  return std::any_of(k.ops.begin(), k.ops.end(),
+                     [](const KernelOp& op) { return op.kind == KernelOp::Kind::reduce; });
+}
+
+// [rows][length] -> [rows, pieces][piece]: legal for a map, whose elements are independent.
+void cut_rows(KernelProgram& k) {
+  int64_t length = k.extents.back(), piece = kPieceOfRow;
+  if (length < 2 * piece) return;
+  while (piece >= kBlock && length % piece != 0) piece /= 2;
+  if (piece < kBlock) return;
+  for (KernelOp& op : k.ops) {
+    std::vector<int64_t>& strides = op.access.strides;
+    if (strides.size() != k.extents.size()) continue;
+    int64_t step = strides.back();
+    strides.back() = step * piece;
+    strides.push_back(step);
+  }
+  k.extents.back() = length / piece;
+  k.extents.push_back(piece);
+  ++k.row_dims;
+}
+
+void rows(KernelProgram& k) {
+  if (!has_reduction(k)) cut_rows(k);
+  KernelSchedule& s = k.schedule;
+  s.vector = vector_for(k, k.extents.back());
+  int64_t steps = (product(k, k.row_dims, k.extents.size()) + s.vector - 1) / s.vector;
+  int64_t team = power_at_least(has_reduction(k) ? (steps + kStepsOfRow - 1) / kStepsOfRow
+                                                 : (steps + 1) / 2);
+  // A warp shares a row of more than a few steps; fewer threads would leave it without work.
+  if (has_reduction(k) && steps >= 32) team = std::max<int64_t>(team, 32);
+  s.team = static_cast<int>(std::min<int64_t>(team, 1024));
+  s.block = std::max(s.team, kBlock);
+}
+
+void columns(KernelProgram& k) {
+  KernelSchedule& s = k.schedule;
+  s.vector = vector_for(k, k.extents.back());
+  int64_t units = (k.extents.back() + s.vector - 1) / s.vector;
+  int64_t side = std::min<int64_t>(32, power_at_least(units));
+  int64_t reduced = product(k, k.row_dims, k.extents.size() - 1);
+  int64_t team = std::min<int64_t>(power_at_least((reduced + kRowsOfMember - 1) / kRowsOfMember),
+                                   side >= 32 ? 16 : 512 / side);
+  s.team = static_cast<int>(team);
+  s.block = static_cast<int>(std::max<int64_t>(32, side * team));
+}
+
+void schedule_kernel(KernelProgram& k) {
+  KernelSchedule& s = k.schedule;
+  if (s.block > 0) return;  // chosen by who wrote the plan
+  s.grain = 1;
+  switch (s.kind) {
+    case ScheduleKind::flat:
+      s.vector = std::min(widest_vector(k), 8);
+      s.block = kBlock;
+      s.team = 1;
+      return;
+    case ScheduleKind::rows: return rows(k);
+    case ScheduleKind::columns: return columns(k);
+    case ScheduleKind::flat_reduce:
+      s.vector = std::min(widest_vector(k), 8);
+      s.block = s.team = 2 * kBlock;
+      return;
+  }
+}
+
+}  // namespace
+
+void schedule_blocks(Plan& plan, const TargetInfo& target) {
+  if (target.cores == 0) return;
+  for (KernelProgram& k : plan.kernels) schedule_kernel(k);
+}
+
+}  // namespace fusec::passes
