@@ -26,7 +26,7 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
   int tile = blockIdx.x % tiles, head = blockIdx.x / tiles % kH, item = blockIdx.x / tiles / kH;
   if (kCausal) tile = tiles - 1 - tile;
   int row = tile * kQueries, last = min(row + kQueries, t) - 1;
-  constexpr long long q_stride = (long long)kH * kD, k_stride = (long long)kKv * kD;
+  constexpr int q_stride = kH * kD, k_stride = kKv * kD;
   const long long q_at = ((long long)item * t * kH + head) * kD;
   const long long k_at = ((long long)item * s_length * kKv + head / (kH / kKv)) * kD;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -49,8 +49,6 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
 
   const unsigned q_tile = shared_address(shared);
   const unsigned k_tile = q_tile + kQBytes, v_tile = k_tile + 2 * kKBytes;
-  const Lanes lanes = lanes_of(lane);
-  const unsigned q_lanes = q_tile + warp * (16 * kRowTiles * 128) + lanes.a;
 
   float sums[kRowTiles][kD / 8][4], top[kRowTiles][2], total[kRowTiles][2];
 #pragma unroll
@@ -73,7 +71,9 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
   for (int key = all.low; key < all.high; key += kKeys, stage ^= 1) {
     wait_copies<0>();
     __syncthreads();  // all copies are here, and nobody reads the other stage any more
+    const Lanes lanes = lanes_of(opaque(lane));
     const unsigned k_now = k_tile + stage * kKBytes, v_now = v_tile + stage * kKBytes;
+    const unsigned q_now = q_tile + warp * (16 * kRowTiles * 128);
     if (key + kKeys < all.high) {
       unsigned other = (stage ^ 1) * kKBytes;
       load_tile<kKeys, kThreads>(k_tile + other, k + k_at, k_stride, key + kKeys, all.high);
@@ -92,7 +92,7 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
     for (int x = 0; x < kD / 16; ++x) {
       unsigned a[kRowTiles][4];
 #pragma unroll
-      for (int m = 0; m < kRowTiles; ++m) ldmatrix(a[m], at<kQueries>(q_lanes, x) + m * 16 * 128);
+      for (int m = 0; m < kRowTiles; ++m) ldmatrix(a[m], at<kQueries>(q_now + lanes.a, x) + m * 16 * 128);
 #pragma unroll
       for (int j = 0; j < kKeys / 16; ++j) {
         unsigned b[4];
@@ -121,14 +121,13 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
         for (int half = 0; half < 2; ++half) {
           int r = (warp * kRowTiles + m) * 16 + half * 8 + lane / 4;
           Range seen = kDocs ? ranges[r] : keys_of(row + r, t, s_length, cu, docs);
+          int mine = key + 2 * (lane & 3), low = seen.low - mine, high = seen.high - mine;
 #pragma unroll
           for (int j = 0; j < kKeys / 8; ++j)
 #pragma unroll
-            for (int e = 0; e < 2; ++e) {
-              int here = key + 8 * j + 2 * (lane & 3) + e;
-              if (here < seen.low || here >= seen.high)
+            for (int e = 0; e < 2; ++e)
+              if ((kDocs && 8 * j + e < low) || 8 * j + e >= high)
                 scores[m][j][2 * half + e] = -__int_as_float(0x7f800000);
-            }
         }
     }
 
@@ -203,7 +202,7 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
     }
     int first = row + (warp * kRowTiles + m) * 16;
     write_tile<kQueries>(shared, (warp * kRowTiles + m) * 16, sums[m], inverse[0], inverse[1],
-                         o + q_at + first * q_stride, q_stride, t - first);
+                         o + q_at + (long long)first * q_stride, q_stride, t - first);
   }
 }
 )cuda";
@@ -211,9 +210,8 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
 }  // namespace
 
 CallPlan mma_attention(const Attention& a, const LibraryCall& call, const CallTarget& target) {
-  constexpr int64_t kManyShared = 200 << 10;
-  bool large = target.shared_per_block >= kManyShared;
-  int64_t row_tiles = 2, keys = large || a.d <= 64 ? 64 : 32;
+  // 48: with 64, sums and scores of heads beyond 64 do not fit the registers of a thread.
+  int64_t row_tiles = 2, keys = a.d <= 64 ? 64 : 48;
   // Half-size tiles where whole ones would leave multiprocessors without work.
   if (a.b * a.h * ((a.t + 127) / 128) < 2 * target.sm_count) row_tiles = 1;
   int64_t queries = 64 * row_tiles, tiles = (a.t + queries - 1) / queries;

@@ -25,7 +25,7 @@ std::string_view unit_type(int64_t bytes);
 // "int" or "long long", of i32 or i64.
 std::string_view index_type(DType t);
 
-// Tensor-core instructions of sm_80 and later on bf16 and f16: shared_address, ldmatrix,
+// Tensor-core instructions of sm_80 and later on bf16 and f16: opaque, shared_address, ldmatrix,
 // ldmatrix_trans, mma, copy16, copy4, commit_copies, wait_copies<N>, exp2_fast, reciprocal_fast;
 // and pack(float, float), which is of the type.
 extern const std::string_view kTensorInstructions;

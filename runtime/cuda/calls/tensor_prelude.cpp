@@ -5,6 +5,13 @@
 namespace fusec::cuda {
 
 const std::string_view kTensorInstructions = R"cuda(
+// The same number, of which the compiler knows nothing: what is cheap to compute from it is then
+// computed where it is used, not kept in registers through a loop.
+DEV int opaque(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 DEV unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
 
 // Four 8 x 8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8 and
@@ -110,17 +117,26 @@ DEV unsigned at(unsigned base, int k) {
   return (base ^ ((k & 3) << 5)) + (k >> 2) * (ROWS * 128);
 }
 
-// Rows [first, first + ROWS) of a tensor to shared memory; rows at or past `end` become zeros.
+// Rows [first, first + ROWS) of a tensor to shared memory; rows at or past `end` become zeros (their
+// addresses are formed and never read).
 template <int ROWS, int THREADS>
-DEV void load_tile(unsigned to, const unsigned short* from, long long stride, int first, int end) {
+DEV void load_tile(unsigned to, const unsigned short* from, int stride, int first, int end) {
+  if (THREADS % (8 * kPieces) == 0 && ROWS % (THREADS / kPieces) == 0) {
+    // All rows of a thread are alike mod 8, so it moves by constants.
+    int thread = opaque(threadIdx.x), row = thread / kPieces, piece = thread % kPieces;
+    const unsigned short* p = from + (long long)first * stride + (row * stride + piece * 8);
+    to += (piece >> 3) * (ROWS * 128) + row * 128 + (((piece & 7) ^ (row & 7)) << 4);
+#pragma unroll
+    for (int i = 0; i < ROWS; i += THREADS / kPieces)
+      copy16(to + i * 128, p + (long long)i * stride, first + i < end - row);
+    return;
+  }
 #pragma unroll
   for (int i = 0; i < (ROWS * kPieces + THREADS - 1) / THREADS; ++i) {
     int one = i * THREADS + threadIdx.x, row = one / kPieces, piece = one % kPieces;
-    if (ROWS * kPieces % THREADS != 0 && one >= ROWS * kPieces) break;
-    bool inside = first + row < end;
-    const unsigned short* p = from + (inside ? first + row : 0) * stride + piece * 8;
-    copy16(to + (piece >> 3) * (ROWS * 128) + row * 128 + (((piece & 7) ^ (row & 7)) << 4), p,
-           inside);
+    if (one >= ROWS * kPieces) break;
+    copy16(to + (piece >> 3) * (ROWS * 128) + row * 128 + (((piece & 7) ^ (row & 7)) << 4),
+           from + (long long)(first + row) * stride + piece * 8, first + row < end);
   }
 }
 
