@@ -2,9 +2,9 @@
 // device's peak (MFU), memory, the time from the start of the process to the end of step 1, and
 // where the step's time goes.
 //   bench_train --model gpt:d20 --device cuda --precision bf16 --batch 8 [--profile] [--json FILE]
-// Flops are those of the trunk's and the head's matrix products, forward and backward, and of causal
-// attention counted as half: 6 n + 6 layers * width * sequence a token; an encoder counts nothing,
-// so that a model with pictures shows what they cost.
+// Flops are those of the trunk's and the head's matrix products, forward and backward, and of
+// causal attention counted as half: 6 n + 6 layers * width * sequence a token; an encoder counts
+// nothing, so that a model with pictures shows what they cost.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -36,7 +36,7 @@ std::optional<Options> parse(int argc, char** argv) {
   app.add_option("--model", o.model, "vision-gpt:PRESET or gpt:PRESET (text only)");
   app.add_option("--batch", o.batch, "Rows a step; 0: as the model comes");
   app.add_option("--seq", o.sequence, "Tokens a row; 0: as the model comes");
-  app.add_option("--train", o.train, "What learns, as vision_pretrain --train; as it comes if empty");
+  app.add_option("--train", o.train, "What learns, as vision_pretrain --train; empty: as it comes");
   app.add_option("--device", o.compile.device, "As compile() takes it: auto, cpu, cuda, cuda:N");
   app.add_option("--precision", o.precision, "f32 or bf16, of matrix products and attention");
   app.add_option("--threads", o.compile.threads, "CPU: worker threads; 0: all cores");
@@ -46,8 +46,8 @@ std::optional<Options> parse(int argc, char** argv) {
   app.add_option("--warmup", o.warm_up, "Steps before them, the first one included")
       ->check(CLI::PositiveNumber);
   app.add_option("--peak-tflops", o.peak,
-                 "What MFU is a share of; 0: the maker's dense figure of a GPU it knows, else the "
-                 "measured matrix product");
+                 "What MFU is a share of; 0: the data sheet of an H100, H200, B200 or A100, else "
+                 "the measured matrix product");
   app.add_option("--profile", o.profile, "Show where the time goes; with =FOLDER write it there")
       ->expected(0, 1);
   app.add_option("--copy-bytes", o.ceilings.copy_bytes, "Size of the measured copy; 0: by device");
@@ -70,10 +70,10 @@ std::optional<Options> parse(int argc, char** argv) {
   return o;
 }
 
-// Dense bf16 TFLOP/s by the makers' data sheets; 0: not known.
+// Dense bf16 TFLOP/s by the data sheet of the largest GPU of an architecture (H100 and H200 SXM,
+// B200, A100); 0: not known.
 double sheet_peak(const std::string& device) {
-  const std::pair<const char*, double> known[] = {{"H100", 989}, {"H200", 989}, {"GH200", 989},
-                                                  {"B200", 2250}, {"A100", 312}, {"L40S", 362}};
+  const std::pair<const char*, double> known[] = {{"sm_90", 989}, {"sm_100", 2250}, {"sm_80", 312}};
   for (const auto& [name, peak] : known)
     if (device.find(name) != std::string::npos) return peak;
   return 0;

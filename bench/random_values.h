@@ -9,8 +9,8 @@
 
 namespace fusec::bench {
 
-// Fills a tensor: floats with random signs and mantissas and the exponent of [0.5, 1), integers with
-// 0 .. below-1; all repeat after a million.
+// Fills a tensor: floats with random signs and mantissas and the exponent of [0.5, 1), integers
+// with 0 .. below-1; all repeat after a million.
 inline void set_random(Executable& exe, const std::string& name, int64_t below = 1) {
   const TensorType t = exe.type(name);
   const int64_t n = numel(t.shape), drawn = std::min<int64_t>(n, 1 << 20);

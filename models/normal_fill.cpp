@@ -1,6 +1,6 @@
-// Counters to normal numbers, kLanes blocks at a time in loops that compilers turn into vectors; see
-// normal_fill.h. Polynomials and no libm: its last bit differs from system to system. No form of the
-// code may fuse a product with a sum, for the same reason, so AVX2 is used without FMA.
+// Counters to normal numbers, kLanes blocks at a time in loops that compilers turn into vectors;
+// see normal_fill.h. Polynomials and no libm: its last bit differs from system to system. No form
+// of the code may fuse a product with a sum, for the same reason, so AVX2 is used without FMA.
 #include "normal_fill.h"
 
 #include <algorithm>

@@ -17,8 +17,8 @@ using namespace ir;
 // The largest shared operands first; small ones are not worth a merge.
 constexpr int64_t kSiblingBytes = 16384;
 
-// A table that every layer reads (rotary positions) has users all over the step, and only those close
-// by can become one kernel: without a bound, a model of twice the layers takes four times as long.
+// A table that every layer reads (rotary positions) has users all over the step, and only those
+// close by can become one kernel: without a bound, twice the layers would take four times as long.
 constexpr size_t kNearest = 8;
 
 // Kernels before `kernel` that read `v`: the kNearest last ones, in the order of their uses.

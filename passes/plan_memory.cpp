@@ -219,48 +219,58 @@ void find_lifetimes(Plan& plan) {
   }
 }
 
-// Best fit: each buffer, in the given order, takes the tightest gap among those already placed
-// whose lifetimes meet its own. Fills `offsets`; returns the bytes of the arena.
-int64_t best_fit(const Plan& plan, const std::vector<int>& order, std::vector<int64_t>& offsets) {
-  auto size = [&](int i) { return reserved_bytes(plan.buffers[i].type); };
-  std::vector<int> placed;  // by offset
+// A buffer of the arena, on its own: the search below looks at each of them very often.
+struct Block {
+  int buffer = 0, first = 0, last = 0;
+  int64_t size = 0, offset = -1;
+};
+
+// Best fit: each block, in the given order, takes the tightest gap among those already placed
+// whose lifetimes meet its own. Fills their offsets; returns the bytes of the arena.
+int64_t best_fit(std::vector<Block>& order) {
+  std::vector<Block> placed;  // by offset
+  placed.reserve(order.size());
   int64_t total = 0;
-  for (int i : order) {
-    const PlanBuffer& b = plan.buffers[i];
+  for (Block& b : order) {
     int64_t best = -1, best_gap = INT64_MAX, cursor = 0;
-    for (int j : placed) {
-      const PlanBuffer& o = plan.buffers[j];
+    for (const Block& o : placed) {
       if (o.last < b.first || b.last < o.first) continue;
-      int64_t gap = offsets[j] - cursor;
-      if (gap >= size(i) && gap < best_gap) best = cursor, best_gap = gap;
-      cursor = std::max(cursor, offsets[j] + size(j));
+      int64_t gap = o.offset - cursor;
+      if (gap >= b.size && gap < best_gap) best = cursor, best_gap = gap;
+      cursor = std::max(cursor, o.offset + o.size);
     }
-    offsets[i] = best >= 0 ? best : cursor;
-    total = std::max(total, offsets[i] + size(i));
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), i,
-                                   [&](int x, int y) { return offsets[x] < offsets[y]; }),
-                  i);
+    b.offset = best >= 0 ? best : cursor;
+    total = std::max(total, b.offset + b.size);
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), b,
+                                   [](const Block& x, const Block& y) {
+                                     return x.offset < y.offset;
+                                   }),
+                  b);
   }
   return total;
 }
 
 // The smallest arena of three orders: by size, by lifetime, and by both multiplied.
 void place(Plan& plan) {
-  std::vector<int> buffers;
-  for (size_t i = 0; i < plan.buffers.size(); ++i)
-    if (is_arena(plan.buffers[i].cls)) buffers.push_back(static_cast<int>(i));
-  auto size = [&](int i) { return static_cast<double>(reserved_bytes(plan.buffers[i].type)); };
-  auto life = [&](int i) { return 1.0 + plan.buffers[i].last - plan.buffers[i].first; };
-  const std::function<double(int)> keys[] = {size, [&](int i) { return size(i) * life(i); }, life};
+  std::vector<Block> blocks;
+  for (size_t i = 0; i < plan.buffers.size(); ++i) {
+    const PlanBuffer& b = plan.buffers[i];
+    if (is_arena(b.cls))
+      blocks.push_back({static_cast<int>(i), b.first, b.last, reserved_bytes(b.type)});
+  }
+  auto size = [](const Block& b) { return static_cast<double>(b.size); };
+  auto life = [](const Block& b) { return 1.0 + b.last - b.first; };
+  const std::function<double(const Block&)> keys[] = {
+      size, [&](const Block& b) { return size(b) * life(b); }, life};
   plan.arena_bytes = INT64_MAX;
   for (const auto& key : keys) {
-    std::vector<int> order = buffers;
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return key(a) > key(b); });
-    std::vector<int64_t> offsets(plan.buffers.size(), -1);
-    int64_t total = best_fit(plan, order, offsets);
+    std::vector<Block> order = blocks;
+    std::stable_sort(order.begin(), order.end(),
+                     [&](const Block& a, const Block& b) { return key(a) > key(b); });
+    int64_t total = best_fit(order);
     if (total >= plan.arena_bytes) continue;
     plan.arena_bytes = total;
-    for (int i : buffers) plan.buffers[i].offset = offsets[i];
+    for (const Block& b : order) plan.buffers[b.buffer].offset = b.offset;
   }
 }
 

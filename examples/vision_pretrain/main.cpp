@@ -20,9 +20,9 @@ constexpr int kInterrupted = 130;  // as a shell reports a program that Ctrl-C e
 
 int run(RunOptions options) {
   Dataset data = load_dataset(options);
-  const bool tiny = options.trainer.model.name == "tiny";
+  const int64_t words = data.tokenizer.vocab_size();
   int64_t& vocab = options.trainer.model.vocab;
-  vocab = tiny ? data.tokenizer.vocab_size() : std::max<int64_t>(vocab, data.tokenizer.vocab_size());
+  vocab = options.trainer.model.name == "tiny" ? words : std::max(vocab, words);
   options.trainer.model.sequence = data.sequence;
   options.fixed["data set (--data)"] = fmt::format("{:016x}", hash(data));
   const std::string checkpoint = find_start(options);

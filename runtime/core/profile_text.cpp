@@ -69,8 +69,8 @@ void table_row(std::string& out, const ProfileReport& r, const ProfileRow& row,
 }
 
 void table_head(std::string& out, const char* what, const char* group) {
-  append(out, "%-44s %-9s %8s %9s %7s %9s %8s %7s %8s %7s\n", what, group, "launches", "ms", "share",
-         "MB", "GB/s", "of copy", "TFLOP/s", "of mm");
+  append(out, "%-44s %-9s %8s %9s %7s %9s %8s %7s %8s %7s\n", what, group, "launches", "ms",
+         "share", "MB", "GB/s", "of copy", "TFLOP/s", "of mm");
 }
 
 std::string row_json(const ProfileReport& r, const ProfileRow& row) {

@@ -8,6 +8,7 @@
 
 #include "fusec/base/error.h"
 #include "fusec/cuda/cuda.h"
+#include "gemm.h"
 #include "vendor/nvrtc.h"
 
 using namespace fusec;
@@ -205,4 +206,27 @@ TEST_CASE("of several units that fail, the first one is reported") {
                            : "int broken" + std::to_string(i) + " = ;"});
   std::string text = error_of([&] { compile_units(units, "sm_90a", 4); }, ErrorKind::internal);
   CHECK(text.find("unit2") != std::string::npos);
+}
+
+TEST_CASE("the own GEMM compiles in every form, in registers alone") {
+  if (no_nvrtc()) return;
+  auto compile = [](DType a, DType b, DType c, bool trans, const char* arch) {
+    Gemm g{65, 65, 65, 1, 65, 65, 65, 0, 0, 0, trans, !trans, a, b, c, 1.0, 0.0};
+    CallLaunch launch = own_gemm(g).at(0);
+    CHECK(launch.grid[0] == 4);
+    INFO(g.str() << " for " << arch);
+    Cubin cubin = compile_source(launch.text, "own GEMM", arch);
+    CHECK(cubin.spill_bytes == 0);
+    CHECK(cubin.stack_bytes == 0);
+    CHECK(cubin.registers > 0);
+    CHECK(cubin.registers <= 128);
+    CHECK(cubin.shared_bytes <= (48 << 10));
+  };
+  for (DType a : {f32, bf16, f16})
+    for (DType b : {f32, bf16, f16}) compile(a, b, a == b ? f32 : a, a == b, "sm_90a");
+  for (const char* arch : {"sm_80", "sm_90a", "sm_100a", "sm_120a"}) {
+    compile(f64, f64, f64, false, arch);
+    compile(bf16, bf16, bf16, true, arch);
+    compile(f16, f16, f16, false, arch);
+  }
 }

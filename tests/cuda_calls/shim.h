@@ -48,8 +48,9 @@ struct Copy {
 };
 
 struct Meeting {  // of the threads of a warp, or of a block
-  int arrived = 0, size = 0;
+  int size = 0;
   unsigned turn = 0;
+  std::vector<int> waiting = {};
 };
 
 struct Fiber {
@@ -57,8 +58,6 @@ struct Fiber {
   jmp_buf at;
   std::unique_ptr<char[]> stack;
   bool begun = false, done = false;
-  Meeting* waits = nullptr;
-  unsigned turn = 0;
   std::vector<std::vector<Copy>> groups;
   std::vector<Copy> open;
 };
@@ -74,6 +73,7 @@ static std::vector<Fiber> fibers;
 static std::vector<Meeting> warps;
 static std::vector<Exchange> exchanges;
 static Meeting block;
+static std::vector<int> ready;  // threads that can go on
 static int current = 0, vote = 0, last_vote = 0;
 static jmp_buf scheduler;
 static std::vector<unsigned char> memory;  // dynamic shared
@@ -91,15 +91,14 @@ inline void pause() {
 }
 
 inline void meet(Meeting& m) {
-  unsigned turn = m.turn;
-  if (++m.arrived == m.size) {
-    m.arrived = 0;
+  if (static_cast<int>(m.waiting.size()) + 1 == m.size) {
+    ready.insert(ready.end(), m.waiting.begin(), m.waiting.end());
+    m.waiting.clear();
     ++m.turn;
     if (&m == &block) last_vote = vote, vote = 0;
     return;
   }
-  fibers[current].waits = &m;
-  fibers[current].turn = turn;
+  m.waiting.push_back(current);
   pause();
 }
 
@@ -112,7 +111,7 @@ const uint64_t* together(Words words, Compute compute) {
   Exchange& x = exchanges[w];
   unsigned turn = warps[w].turn % 2;
   words(x.in[lane()]);
-  if (warps[w].arrived + 1 == warps[w].size) compute(x.in, x.out[turn]);
+  if (static_cast<int>(warps[w].waiting.size()) + 1 == warps[w].size) compute(x.in, x.out[turn]);
   meet(warps[w]);
   return x.out[turn][lane()];
 }
@@ -140,27 +139,23 @@ inline void run_block(unsigned threads, int64_t dynamic_shared, uint64_t& random
   memory.assign(dynamic_shared + 256, 0xff);
   shared_base = memory.data() + (-reinterpret_cast<uintptr_t>(memory.data()) & 127);
   std::memset(shared_base, 0xff, dynamic_shared);
+  ready.clear();
   for (unsigned i = 0; i < threads; ++i) {
-    Fiber& f = fibers[i];
-    f.begun = f.done = false;
-    f.waits = nullptr;
+    fibers[i].begun = fibers[i].done = false;
+    ready.push_back(static_cast<int>(i));
   }
-  block = {0, static_cast<int>(threads), 0};
-  for (Meeting& w : warps) w = {0, 32, 0};
+  block = {static_cast<int>(threads), 0};
+  for (Meeting& w : warps) w = {32, 0};
   vote = last_vote = 0;
   unsigned left = threads;
   while (left > 0) {
+    if (ready.empty()) die("all threads wait");
     random = random * 6364136223846793005u + 1442695040888963407u;
-    unsigned first = static_cast<unsigned>(random >> 33) % threads, found = threads;
-    for (unsigned i = 0; i < threads && found == threads; ++i) {
-      Fiber& f = fibers[(first + i) % threads];
-      if (!f.done && (!f.waits || f.waits->turn != f.turn)) found = (first + i) % threads;
-    }
-    if (found == threads) die("all threads wait");
-    current = static_cast<int>(found);
-    threadIdx.x = found;
-    Fiber& f = fibers[found];
-    f.waits = nullptr;
+    std::swap(ready[(random >> 33) % ready.size()], ready.back());
+    current = ready.back();
+    ready.pop_back();
+    threadIdx.x = static_cast<unsigned>(current);
+    Fiber& f = fibers[current];
     if (_setjmp(scheduler) == 0) {
       if (f.begun) _longjmp(f.at, 1);
       f.begun = true;

@@ -1,4 +1,5 @@
-// The benches that take sizes, at sizes that say nothing: that they run and leave what they promise.
+// The benches that take sizes, at sizes that say nothing: that they run and leave what they
+// promise.
 #include <cmath>
 #include <set>
 

@@ -1,5 +1,5 @@
-// What a device can do at most, measured through small plans that are compiled for it: the yardstick
-// of a profile (profile_report.h).
+// What a device can do at most, measured through small plans that are compiled for it: the
+// yardstick of a profile (profile_report.h).
 #pragma once
 
 #include "fusec/compile.h"

@@ -12,9 +12,9 @@ namespace fusec::models {
 // without pictures: "gpt:tiny", ...
 const std::vector<std::string>& bundled_names();
 
-// What a name stands for. tiny: 32 rows, everything trained. The others: 8 rows of 2048 tokens, with
-// one picture each and the encoder frozen, as pretraining runs it, or everything trained where
-// there are no pictures. An unknown name is a user Error with the nearest one.
+// What a name stands for. tiny: 32 rows, everything trained. The others: 8 rows of 2048 tokens,
+// with one picture each and the encoder frozen, as pretraining runs it, or everything trained
+// where there are no pictures. An unknown name is a user Error with the nearest one.
 struct Bundled {
   VisionGptConfig config;
   int64_t rows = 0;

@@ -2,8 +2,9 @@
 // share weights: train, evaluate, encode (pictures to image rows) and decode (text to next token).
 //
 // Inputs: "images" f32 [B, 3, S, S]; "tokens" i32 [B, T]; "targets" i32 [B, T], -1 where not
-// supervised; "slots" i32 [B * N], flat position b * T + t of each image row or -1. A config that is
-// text_only() has no "images" and no "slots", and what is said of them below does not concern it.
+// supervised; "slots" i32 [B * N], flat position b * T + t of each image row or -1. A config that
+// is text_only() has no "images" and no "slots", and what is said of them below does not concern
+// it.
 #pragma once
 
 #include <memory>

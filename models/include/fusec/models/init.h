@@ -21,12 +21,13 @@
 
 namespace fusec::models {
 
-// Row-major values of the parameter, the same on every machine. A name that no rule covers is an internal Error.
+// Row-major values of the parameter, the same on every machine. A name that no rule covers is an
+// internal Error.
 std::vector<float> initial_value(const std::string& name, const Shape& shape,
                                  const VisionGptConfig& config, uint64_t seed);
 
-// Writes initial_value() into every parameter of the executable, drawn on all cores. Parameters must
-// be f32.
+// Writes initial_value() into every parameter of the executable, drawn on all cores. Parameters
+// must be f32.
 void init_parameters(Executable& exe, const VisionGptConfig& config, uint64_t seed);
 
 }  // namespace fusec::models

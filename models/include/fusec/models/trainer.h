@@ -62,8 +62,8 @@ class CaptionTrainer {
   double evaluate(const CaptionedItems& items);
 
   // Greedy captions of any number of images, in their order. The pictures are encoded once; each
-  // token re-runs the decoder over the whole batch, until every row has ended or is full. A model of
-  // text alone says the same of each.
+  // token re-runs the decoder over the whole batch, until every row has ended or is full. A model
+  // of text alone says the same of each.
   std::vector<std::string> caption(const std::vector<const io::Image*>& images);
 
   // The training step's executable: its plan, backends and parameters.

@@ -27,8 +27,8 @@ class PersistentStore {
   std::set<std::string> set_;
 };
 
-// Time of one step of the plan, in seconds, from a profiled run. `start` counts from the beginning of
-// that run; below 0: the device does not know, and the steps ran one after another.
+// Time of one step of the plan, in seconds, from a profiled run. `start` counts from the beginning
+// of that run; below 0: the device does not know, and the steps ran one after another.
 struct StepTime {
   int step = 0;
   double seconds = 0;
