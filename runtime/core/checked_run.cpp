@@ -75,10 +75,7 @@ class Watch {
 };
 
 Watch::Watch(const Plan& plan, const Look& look, bool strict)
-    : plan_(plan),
-      look_(look),
-      strict_(strict),
-      state_(plan.buffers.size(), State::finite) {
+    : plan_(plan), look_(look), strict_(strict), state_(plan.buffers.size(), State::finite) {
   for (size_t i = 0; i < plan.buffers.size(); ++i) {
     BufferClass c = plan.buffers[i].cls;
     if (c == BufferClass::input || is_persistent(c)) leaf(static_cast<int>(i));
@@ -136,7 +133,7 @@ void Watch::leaf(int buffer) {
 }
 
 void Watch::wrote(int step, const std::vector<BufferRef>& args, size_t arg, size_t result,
-                   Fault fault, const std::vector<State>& before, bool infinity_is_meant) {
+                  Fault fault, const std::vector<State>& before, bool infinity_is_meant) {
   int buffer = args[arg].buffer;
   state_[buffer] = fault.state;
   if (fault.state == State::finite || found_) return;

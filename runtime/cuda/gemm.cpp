@@ -155,8 +155,8 @@ Gemm read_gemm(const LibraryCall& l) {
 }
 
 int64_t gemm_workspace(const Gemm& g) {
-  double products = static_cast<double>(g.m) * static_cast<double>(g.n) *
-                    static_cast<double>(g.k) * static_cast<double>(g.batch);
+  double products = static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) *
+                    static_cast<double>(g.batch);
   return products < kFewProducts ? 0 : kWorkspace;
 }
 
@@ -167,13 +167,14 @@ std::vector<CallLaunch> own_gemm(const Gemm& g) {
   if (blocks > static_cast<double>(kMostBlocks))
     fail_unsupported("a GEMM of " + g.str() + " is larger than one launch on a GPU");
   CallLaunch l;
-  l.text = "// own GEMM\nstruct Bf16 { unsigned short bits; };\n"
-           "struct F16 { unsigned short bits; };\n"
-           "typedef " + text_type(g.type_a) + " A;\ntypedef " + text_type(g.type_b) +
-           " B;\ntypedef " + text_type(g.type_c) + " C;\ntypedef " +
-           (g.doubles() ? "double" : "float") + " Sum;\nconstexpr bool kTransA = " +
-           (g.trans_a ? "true" : "false") + ", kTransB = " + (g.trans_b ? "true" : "false") +
-           ";\n" + std::string(kKernel);
+  l.text =
+      "// own GEMM\nstruct Bf16 { unsigned short bits; };\n"
+      "struct F16 { unsigned short bits; };\n"
+      "typedef " +
+      text_type(g.type_a) + " A;\ntypedef " + text_type(g.type_b) + " B;\ntypedef " +
+      text_type(g.type_c) + " C;\ntypedef " + (g.doubles() ? "double" : "float") +
+      " Sum;\nconstexpr bool kTransA = " + (g.trans_a ? "true" : "false") +
+      ", kTransB = " + (g.trans_b ? "true" : "false") + ";\n" + std::string(kKernel);
   l.entry = "fusec_gemm";
   l.grid[0] = static_cast<unsigned>(blocks);
   l.block[0] = kThreads;

@@ -1,5 +1,6 @@
-// Row-major products on a library of column-major ones: C = op(A) op(B) row-major is the column-major
-// C' = op(B)' op(A)', so the operands change places and every matrix is what its transpose was.
+// Row-major products on a library of column-major ones: C = op(A) op(B) row-major is the
+// column-major C' = op(B)' op(A)', so the operands change places and every matrix is what its
+// transpose was.
 #include <algorithm>
 #include <bit>
 
@@ -70,11 +71,11 @@ int LtGemm::describe(bool tf32) {
   if (status == 0)
     status = lt.cublasLtMatmulDescSetAttribute(matmul_, kTransB, &trans_b, sizeof trans_b);
   if (status == 0)
-    status = make_layout(&a_layout_, g_.type_a, g_.trans_a, g_.m, g_.k, g_.lda, g_.batch,
-                         g_.stride_a);
+    status =
+        make_layout(&a_layout_, g_.type_a, g_.trans_a, g_.m, g_.k, g_.lda, g_.batch, g_.stride_a);
   if (status == 0)
-    status = make_layout(&b_layout_, g_.type_b, g_.trans_b, g_.k, g_.n, g_.ldb, g_.batch,
-                         g_.stride_b);
+    status =
+        make_layout(&b_layout_, g_.type_b, g_.trans_b, g_.k, g_.n, g_.ldb, g_.batch, g_.stride_b);
   if (status == 0)
     status = make_layout(&c_layout_, g_.type_c, false, g_.m, g_.n, g_.ldc, g_.batch, g_.stride_c);
   return status;
@@ -146,10 +147,10 @@ void LtGemm::run(CuStream stream) const {
   const void* alpha = g_.doubles() ? static_cast<const void*>(&g_.alpha) : &alpha_;
   const void* beta = g_.doubles() ? static_cast<const void*>(&g_.beta) : &beta_;
   auto pointer = [](CuAddress address) { return reinterpret_cast<void*>(address); };
-  int status = lt.cublasLtMatmul(handle_, matmul_, alpha, pointer(b_), b_layout_, pointer(a_),
-                                 a_layout_, beta, pointer(c_), c_layout_, pointer(c_), c_layout_,
-                                 &algo_, pointer(workspace_),
-                                 static_cast<size_t>(workspace_bytes_), stream);
+  int status =
+      lt.cublasLtMatmul(handle_, matmul_, alpha, pointer(b_), b_layout_, pointer(a_), a_layout_,
+                        beta, pointer(c_), c_layout_, pointer(c_), c_layout_, &algo_,
+                        pointer(workspace_), static_cast<size_t>(workspace_bytes_), stream);
   if (status != 0)
     fail_device("cublasLtMatmul failed for " + g_.str() + " (" +
                 lt.cublasLtGetStatusString(status) + ")");

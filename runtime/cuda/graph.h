@@ -14,8 +14,8 @@ class Graph {
   ~Graph();
   Graph(const Graph&) = delete;
 
-  // Records what `work` puts into the stream, which must have run once before: nothing may be loaded
-  // while recording. False, with the reason in problem(), if that cannot be recorded.
+  // Records what `work` puts into the stream, which must have run once before: nothing may be
+  // loaded while recording. False, with the reason in problem(), if that cannot be recorded.
   bool record(const Stream& stream, const std::function<void()>& work);
   bool recorded() const { return exec_ != nullptr; }
   const std::string& problem() const { return problem_; }

@@ -25,8 +25,8 @@ std::string age(const Gpu& gpu) {
 
 Code::Code(const Gpu& gpu, const std::string& cubin, const std::string& name)
     : gpu_(gpu), name_(name) {
-  CuResult result = driver().cuLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0,
-                                               nullptr, nullptr, 0);
+  CuResult result =
+      driver().cuLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0);
   driver().check(result, "cuLibraryLoadData",
                  "loading the code of " + name + " (" + std::to_string(cubin.size()) +
                      " bytes) on " + gpu.info.name + ", " + gpu.info.arch() + age(gpu));

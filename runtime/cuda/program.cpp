@@ -1,6 +1,6 @@
 // A plan on one GPU: memory at the planned offsets, everything resolved at load. The first run()
-// launches step by step; what it launched is recorded at the second and from then on replayed as one
-// CUDA graph. A run ends with one copy of the status block to the host.
+// launches step by step; what it launched is recorded at the second and from then on replayed as
+// one CUDA graph. A run ends with one copy of the status block to the host.
 #include <cstring>
 #include <utility>
 
@@ -108,8 +108,7 @@ class CudaProgram final : public Program {
       for (size_t i = 0; i < bound_.steps.size(); ++i) act(i);
       fetch_status();
     };
-    if (warm_ && !graph_.recorded() && graph_.problem().empty())
-      graph_.record(stream_, everything);
+    if (warm_ && !graph_.recorded() && graph_.problem().empty()) graph_.record(stream_, everything);
     if (graph_.recorded())
       graph_.launch(stream_);
     else
@@ -122,8 +121,7 @@ class CudaProgram final : public Program {
   CheckedRun run_checked(bool commit) override {
     std::vector<std::byte> copy;
     CheckedSteps steps{
-        [this](int step) { run_step(step); },
-        [this] { return status_.get()->skip != 0; },
+        [this](int step) { run_step(step); }, [this] { return status_.get()->skip != 0; },
         [&](int buffer) -> const std::byte* {
           copy.resize(static_cast<size_t>(plan_->buffers[buffer].type.bytes()));
           read(buffer, copy.data(), copy.size());
@@ -305,8 +303,7 @@ class CudaProgram final : public Program {
 }  // namespace
 
 std::unique_ptr<Program> load(std::shared_ptr<const Plan> plan, std::vector<KernelCode> kernels,
-                              std::shared_ptr<PersistentStore> share,
-                              const LoadOptions& options) {
+                              std::shared_ptr<PersistentStore> share, const LoadOptions& options) {
   const Gpu& g = gpu(options.device);
   Current current(g);
   return std::make_unique<CudaProgram>(g, std::move(plan), kernels, std::move(share), options);

@@ -70,7 +70,8 @@ std::string bad_documents(const Plan& plan, int step, const Status& status, cons
     }
   }
   return "attention: cu_seqlens" + (place.empty() ? " holds " : place + " is ") +
-         std::to_string(found) + "; expected values that start at 0, never fall and stay within the " +
+         std::to_string(found) +
+         "; expected values that start at 0, never fall and stay within the " +
          std::to_string(status.bound) + " tokens";
 }
 

@@ -1,5 +1,5 @@
-// A plan's steps -> launches. A kernel is launched in the form that its code has (codegen.h): single,
-// with the addresses as arguments, or over a table, which holds one row a segment.
+// A plan's steps -> launches. A kernel is launched in the form that its code has (codegen.h):
+// single, with the addresses as arguments, or over a table, which holds one row a segment.
 #include "steps.h"
 
 #include <algorithm>
@@ -133,9 +133,8 @@ class Binder {
     if (step.commit && guarded_)
       why = "a guard may stop it, which a call of cuBLASLt cannot be";
     else
-      out_.steps[index].gemm =
-          LtGemm::bind(gpu_, g, a, b, c, placement_.workspace, placement_.workspace_bytes,
-                       options_.tf32, &why);
+      out_.steps[index].gemm = LtGemm::bind(gpu_, g, a, b, c, placement_.workspace,
+                                            placement_.workspace_bytes, options_.tf32, &why);
     if (out_.steps[index].gemm) {
       ++out_.lt_gemms;
       return;
@@ -163,8 +162,8 @@ class Binder {
       scope.commit = step.commit;
       scope.step = p.step;
       Launch l;
-      l.kernel = code(cubins[p.unit], step.call.name)
-                     .kernel(p.launch.entry, p.launch.dynamic_shared);
+      l.kernel =
+          code(cubins[p.unit], step.call.name).kernel(p.launch.entry, p.launch.dynamic_shared);
       l.name = p.launch.entry + " of " + step.call.name;
       l.grid = p.launch.grid;
       l.block = p.launch.block;

@@ -57,23 +57,33 @@ struct GemmPlan : PlanBuilder {
     b = buffer("b", BufferClass::input, {{x.batch * stride_b}, type_b});
     c = buffer("c", BufferClass::output, {{x.batch * stride_c}, x.c});
     auto type = [](DType t) { return std::string(name_of(t)); };
-    PlanStep& step = call(
-        "gemm", {a, b, c},
-        {{"m", x.m}, {"n", x.n}, {"k", x.k}, {"batch", x.batch},
-         {"lda", lda}, {"ldb", ldb}, {"ldc", ldc},
-         {"stride_a", stride_a}, {"stride_b", stride_b}, {"stride_c", stride_c},
-         {"trans_a", int64_t{x.trans_a}}, {"trans_b", int64_t{x.trans_b}},
-         {"type_a", type(x.ab)}, {"type_b", type(type_b)}, {"type_c", type(x.c)},
-         {"alpha", x.alpha}, {"beta", x.beta}});
+    PlanStep& step = call("gemm", {a, b, c},
+                          {{"m", x.m},
+                           {"n", x.n},
+                           {"k", x.k},
+                           {"batch", x.batch},
+                           {"lda", lda},
+                           {"ldb", ldb},
+                           {"ldc", ldc},
+                           {"stride_a", stride_a},
+                           {"stride_b", stride_b},
+                           {"stride_c", stride_c},
+                           {"trans_a", int64_t{x.trans_a}},
+                           {"trans_b", int64_t{x.trans_b}},
+                           {"type_a", type(x.ab)},
+                           {"type_b", type(type_b)},
+                           {"type_c", type(x.c)},
+                           {"alpha", x.alpha},
+                           {"beta", x.beta}});
     step.call.args[0].byte_offset = x.offset * size_of(x.ab);
   }
 };
 
 // Compares all of C's memory after each of three runs: eager, recorded, replayed.
 void check(const Case& x) {
-  INFO("m " << x.m << " n " << x.n << " k " << x.k << " batch " << x.batch << " trans "
-            << x.trans_a << x.trans_b << " pad " << x.pad << " offset " << x.offset << " beta "
-            << x.beta << " " << name_of(x.ab) << " " << name_of(x.c));
+  INFO("m " << x.m << " n " << x.n << " k " << x.k << " batch " << x.batch << " trans " << x.trans_a
+            << x.trans_b << " pad " << x.pad << " offset " << x.offset << " beta " << x.beta << " "
+            << name_of(x.ab) << " " << name_of(x.c));
   GemmPlan plan(x);
   cuda::LoadOptions options;
   options.tf32 = x.tf32;

@@ -84,10 +84,10 @@ void gemm(void** args, unsigned blocks, const std::string& text) {
       for (int64_t j = 0; j < n; ++j) {
         double sum = 0;
         for (int64_t p = 0; p < k; ++p)
-          sum += fusec::load_as_double(
-                     a, ta, item * number(9) + (trans_a ? p * lda + i : i * lda + p)) *
-                 fusec::load_as_double(
-                     b, tb, item * number(10) + (trans_b ? j * ldb + p : p * ldb + j));
+          sum += fusec::load_as_double(a, ta,
+                                       item * number(9) + (trans_a ? p * lda + i : i * lda + p)) *
+                 fusec::load_as_double(b, tb,
+                                       item * number(10) + (trans_b ? j * ldb + p : p * ldb + j));
         int64_t at = item * number(11) + i * ldc + j;
         double old = beta == 0 ? 0 : beta * fusec::load_as_double(c, tc, at);
         fusec::store_from_double(c, tc, at, alpha * sum + old);

@@ -1,5 +1,5 @@
-// What a machine without a GPU, driver or toolkit is told. ctest runs these cases in the environments
-// that their names say; elsewhere they check what there is.
+// What a machine without a GPU, driver or toolkit is told. ctest runs these cases in the
+// environments that their names say; elsewhere they check what there is.
 #include "cuda_plan.h"
 
 using namespace fusec;
@@ -23,9 +23,9 @@ TEST_CASE("there is a GPU, or a reason") {
   CHECK(has(why, "NVIDIA driver"));
   CHECK(has(error_of([] { cuda::device_info(0); }, ErrorKind::device), why));
   CHECK(has(error_of([] { cuda::free_memory(0); }, ErrorKind::device), why));
-  CHECK(has(error_of([] { cuda::load(std::make_shared<Plan>(), {}, nullptr, {}); },
-                     ErrorKind::device),
-            why));
+  CHECK(has(
+      error_of([] { cuda::load(std::make_shared<Plan>(), {}, nullptr, {}); }, ErrorKind::device),
+      why));
 }
 
 TEST_CASE("the architecture is in the form that NVRTC takes") {
@@ -68,7 +68,11 @@ TEST_CASE("without the toolkit, the places that were searched are named") {
                            "FUSEC_CUDA_PATH is \"/nonexistent/cuda\""})
     CHECK(has(why, part));
   CHECK(has(error_of([] { cuda::compile_source("", "k", "sm_90a"); }, ErrorKind::device), why));
-  CHECK(has(error_of([] { cuda::compile_units({{"k", ""}}, "sm_90a", 1); }, ErrorKind::device),
+  CHECK(has(error_of(
+                [] {
+                  cuda::compile_units({{"k", ""}}, "sm_90a", 1);
+                },
+                ErrorKind::device),
             why));
 }
 

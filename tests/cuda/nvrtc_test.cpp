@@ -123,8 +123,8 @@ TEST_CASE("the report is that of the first kernel") {
 TEST_CASE("a text that does not compile is an internal error with log and line") {
   if (no_nvrtc()) return;
   std::string bad = "extern \"C\" __global__ void k(float* p) {\n  p[0] = undefined_name;\n}\n";
-  std::string text = error_of([&] { compile_source(bad, "k07_bad", "sm_90a"); },
-                              ErrorKind::internal);
+  std::string text =
+      error_of([&] { compile_source(bad, "k07_bad", "sm_90a"); }, ErrorKind::internal);
   CAPTURE(text);
   CHECK(text.find("k07_bad") != std::string::npos);
   CHECK(text.find("undefined_name") != std::string::npos);
@@ -201,9 +201,9 @@ TEST_CASE("of several units that fail, the first one is reported") {
   CacheFolder folder;
   std::vector<SourceUnit> units;
   for (int i = 0; i < 6; ++i)
-    units.push_back({"unit" + std::to_string(i),
-                     i < 2 ? std::string(kAdd) + "// " + std::to_string(i)
-                           : "int broken" + std::to_string(i) + " = ;"});
+    units.push_back({"unit" + std::to_string(i), i < 2
+                                                     ? std::string(kAdd) + "// " + std::to_string(i)
+                                                     : "int broken" + std::to_string(i) + " = ;"});
   std::string text = error_of([&] { compile_units(units, "sm_90a", 4); }, ErrorKind::internal);
   CHECK(text.find("unit2") != std::string::npos);
 }

@@ -44,8 +44,11 @@ struct Gather : PlanBuilder {
     out = floats("out", BufferClass::output, 4);
     s = floats("s", BufferClass::state, 4);
     call("gather", {table, index, out},
-         {{"rows", int64_t{5}}, {"count", int64_t{4}}, {"width", int64_t{1}},
-          {"type", std::string("f32")}, {"index_type", std::string("i32")}});
+         {{"rows", int64_t{5}},
+          {"count", int64_t{4}},
+          {"width", int64_t{1}},
+          {"type", std::string("f32")},
+          {"index_type", std::string("i32")}});
     step(kernel("add", kAdd), {segment({out, s}, 4)}).commit = true;
   }
 };
@@ -102,16 +105,15 @@ TEST_CASE("one launch over a table serves segments of any length, empty ones too
   }
   int scales = b.kernel("scales", kScales, true);
   b.step(scales, segments);
-  b.step(scales, {segment({in[4], out[4]}, 0)});       // nothing to do: no launch
-  b.step(scales, {segment({out[4], out[3]}, 100)});    // a table of one row
+  b.step(scales, {segment({in[4], out[4]}, 0)});     // nothing to do: no launch
+  b.step(scales, {segment({out[4], out[3]}, 100)});  // a table of one row
   std::unique_ptr<Program> p = b.load();
   for (size_t i = 0; i < sizes.size(); ++i) write_floats(*p, in[i], ramp(sizes[i], 7));
   for (int run = 0; run < 3; ++run) {
     p->run();
     for (size_t i = 0; i < sizes.size(); ++i) {
       std::vector<float> y = read_floats(*p, out[i], sizes[i]), x = ramp(sizes[i], 7);
-      for (int64_t j = 0; j < sizes[i]; ++j)
-        CHECK(y[j] == (i == 3 && j < 100 ? 4 : 2) * x[j]);
+      for (int64_t j = 0; j < sizes[i]; ++j) CHECK(y[j] == (i == 3 && j < 100 ? 4 : 2) * x[j]);
     }
   }
   int64_t held = b.plan.planned_bytes() + cuda::workspace_bytes(b.plan);

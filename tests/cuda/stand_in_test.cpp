@@ -55,7 +55,8 @@ TEST_CASE("stand-in: every call that can fail at load is an Error, and nothing l
 TEST_CASE("stand-in: a step that cannot be recorded runs step by step, and is said to") {
   if (!on_stand_in()) return;
   StandIn& s = stand_in();
-  for (const char* call : {"cuStreamBeginCapture", "cuGraphInstantiateWithFlags", "cuLaunchKernel"}) {
+  for (const char* call :
+       {"cuStreamBeginCapture", "cuGraphInstantiateWithFlags", "cuLaunchKernel"}) {
     Double plan;
     std::unique_ptr<Program> p = plan.load();
     write_floats(*p, plan.x, ramp(300));

@@ -15,8 +15,8 @@ CublasLt open() {
   OpenLibrary library = open_toolkit_library({"libcublasLt.so.13", "libcublasLt.so.12"});
   lt.problem = library.problem;
   if (!library.handle) return lt;
-#define FUSEC_BIND(symbol, ...)                                                        \
-  lt.symbol = reinterpret_cast<decltype(lt.symbol)>(dlsym(library.handle, #symbol));   \
+#define FUSEC_BIND(symbol, ...)                                                      \
+  lt.symbol = reinterpret_cast<decltype(lt.symbol)>(dlsym(library.handle, #symbol)); \
   if (!lt.symbol && lt.problem.empty()) lt.problem = library.name + " exports no " #symbol;
   FUSEC_CUBLASLT_SYMBOLS(FUSEC_BIND)
 #undef FUSEC_BIND
@@ -49,8 +49,8 @@ LtHandle cublaslt_handle(const Gpu& gpu, std::string* why) {
   int status = lt.cublasLtCreate(&handle);
   if (status == 0) return handle;
   handle = nullptr;
-  *why = lt.line + " does not start on " + gpu.info.name + ": " +
-         lt.cublasLtGetStatusString(status);
+  *why =
+      lt.line + " does not start on " + gpu.info.name + ": " + lt.cublasLtGetStatusString(status);
   return nullptr;
 }
 

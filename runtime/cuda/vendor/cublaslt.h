@@ -31,27 +31,27 @@ struct LtHeuristic {
 static_assert(sizeof(LtHeuristic) == 96);
 
 // Every function that is used; all but two return a cublasStatus_t, 0 for success.
-#define FUSEC_CUBLASLT_SYMBOLS(X)                                                                  \
-  X(cublasLtGetVersion, size_t())                                                                  \
-  X(cublasLtGetStatusString, const char*(int status))                                              \
-  X(cublasLtCreate, int(LtHandle* handle))                                                         \
-  X(cublasLtMatmulDescCreate, int(LtMatmul* desc, int compute_type, int scale_type))               \
-  X(cublasLtMatmulDescDestroy, int(LtMatmul desc))                                                 \
-  X(cublasLtMatmulDescSetAttribute, int(LtMatmul, int which, const void* value, size_t bytes))     \
-  X(cublasLtMatrixLayoutCreate,                                                                    \
-    int(LtLayout* layout, int type, uint64_t rows, uint64_t cols, int64_t ld))                     \
-  X(cublasLtMatrixLayoutDestroy, int(LtLayout layout))                                             \
-  X(cublasLtMatrixLayoutSetAttribute, int(LtLayout, int which, const void* value, size_t bytes))   \
-  X(cublasLtMatmulPreferenceCreate, int(LtPreference* preference))                                 \
-  X(cublasLtMatmulPreferenceDestroy, int(LtPreference preference))                                 \
-  X(cublasLtMatmulPreferenceSetAttribute,                                                          \
-    int(LtPreference, int which, const void* value, size_t bytes))                                 \
-  X(cublasLtMatmulAlgoGetHeuristic,                                                                \
-    int(LtHandle, LtMatmul, LtLayout a, LtLayout b, LtLayout c, LtLayout d, LtPreference,          \
-        int wanted, LtHeuristic* results, int* count))                                             \
-  X(cublasLtMatmul,                                                                                \
-    int(LtHandle, LtMatmul, const void* alpha, const void* a, LtLayout, const void* b, LtLayout,   \
-        const void* beta, const void* c, LtLayout, void* d, LtLayout, const LtAlgo*,               \
+#define FUSEC_CUBLASLT_SYMBOLS(X)                                                                \
+  X(cublasLtGetVersion, size_t())                                                                \
+  X(cublasLtGetStatusString, const char*(int status))                                            \
+  X(cublasLtCreate, int(LtHandle * handle))                                                      \
+  X(cublasLtMatmulDescCreate, int(LtMatmul * desc, int compute_type, int scale_type))            \
+  X(cublasLtMatmulDescDestroy, int(LtMatmul desc))                                               \
+  X(cublasLtMatmulDescSetAttribute, int(LtMatmul, int which, const void* value, size_t bytes))   \
+  X(cublasLtMatrixLayoutCreate,                                                                  \
+    int(LtLayout * layout, int type, uint64_t rows, uint64_t cols, int64_t ld))                  \
+  X(cublasLtMatrixLayoutDestroy, int(LtLayout layout))                                           \
+  X(cublasLtMatrixLayoutSetAttribute, int(LtLayout, int which, const void* value, size_t bytes)) \
+  X(cublasLtMatmulPreferenceCreate, int(LtPreference * preference))                              \
+  X(cublasLtMatmulPreferenceDestroy, int(LtPreference preference))                               \
+  X(cublasLtMatmulPreferenceSetAttribute,                                                        \
+    int(LtPreference, int which, const void* value, size_t bytes))                               \
+  X(cublasLtMatmulAlgoGetHeuristic,                                                              \
+    int(LtHandle, LtMatmul, LtLayout a, LtLayout b, LtLayout c, LtLayout d, LtPreference,        \
+        int wanted, LtHeuristic* results, int* count))                                           \
+  X(cublasLtMatmul,                                                                              \
+    int(LtHandle, LtMatmul, const void* alpha, const void* a, LtLayout, const void* b, LtLayout, \
+        const void* beta, const void* c, LtLayout, void* d, LtLayout, const LtAlgo*,             \
         void* workspace, size_t bytes, CuStream))
 
 struct CublasLt {

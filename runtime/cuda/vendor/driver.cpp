@@ -40,13 +40,13 @@ std::string bind(void* library, Driver& d) {
            " is older than CUDA 12.0 (it exports no cuGetProcAddress_v2); install a newer NVIDIA "
            "driver";
   std::string missing;
-#define FUSEC_BIND(name, version, ...)                                                    \
-  {                                                                                       \
-    void* function = nullptr;                                                             \
-    int status = 0;                                                                       \
-    if (get(#name, &function, version, 0, &status) != 0) function = nullptr;              \
-    d.name = reinterpret_cast<decltype(d.name)>(function);                                \
-    if (!d.name && missing.empty()) missing = #name " of CUDA " + version_text(version);  \
+#define FUSEC_BIND(name, version, ...)                                                   \
+  {                                                                                      \
+    void* function = nullptr;                                                            \
+    int status = 0;                                                                      \
+    if (get(#name, &function, version, 0, &status) != 0) function = nullptr;             \
+    d.name = reinterpret_cast<decltype(d.name)>(function);                               \
+    if (!d.name && missing.empty()) missing = #name " of CUDA " + version_text(version); \
   }
   FUSEC_DRIVER_SYMBOLS(FUSEC_BIND)
 #undef FUSEC_BIND
@@ -65,8 +65,8 @@ Driver open() {
   if (!d.problem.empty()) return d;
   CuResult result = d.cuInit(0);
   d.cuDriverGetVersion(&d.version);
-  std::string name = "the NVIDIA driver (" + std::string(kLibrary) + ", CUDA " +
-                     version_text(d.version) + ")";
+  std::string name =
+      "the NVIDIA driver (" + std::string(kLibrary) + ", CUDA " + version_text(d.version) + ")";
   if (result == 0) result = d.cuDeviceGetCount(&d.devices);
   if (result != 0 && result != kNoDevice)
     d.problem = name + " does not start: " + d.text_of(result);

@@ -89,20 +89,20 @@ struct Driver {
   std::string text_of(CuResult result) const;
 };
 
-inline constexpr CuResult kOutOfMemory = 2;      // CUDA_ERROR_OUT_OF_MEMORY
-inline constexpr unsigned kNonBlocking = 1;      // CU_STREAM_NON_BLOCKING
-inline constexpr int kCaptureThreadLocal = 1;    // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-inline constexpr int kMaxDynamicShared = 8;      // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+inline constexpr CuResult kOutOfMemory = 2;    // CUDA_ERROR_OUT_OF_MEMORY
+inline constexpr unsigned kNonBlocking = 1;    // CU_STREAM_NON_BLOCKING
+inline constexpr int kCaptureThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+inline constexpr int kMaxDynamicShared = 8;    // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 // The process's driver, searched for and started once.
 const Driver& driver();
 
 // Calls a driver function and checks it: FUSEC_CU(cuMemFree(address), "freeing the arena").
-#define FUSEC_CU(call_, doing)                                               \
-  do {                                                                       \
-    const ::fusec::cuda::Driver& driver_ = ::fusec::cuda::driver();          \
-    const char* text_ = #call_;                                              \
-    driver_.check(driver_.call_, text_, doing);                              \
+#define FUSEC_CU(call_, doing)                                      \
+  do {                                                              \
+    const ::fusec::cuda::Driver& driver_ = ::fusec::cuda::driver(); \
+    const char* text_ = #call_;                                     \
+    driver_.check(driver_.call_, text_, doing);                     \
   } while (false)
 
 // One GPU as this process uses it: its primary context (which libraries share), retained once and

@@ -1,5 +1,6 @@
-// CUDA C++ text -> machine code of one architecture (a cubin, never PTX: the driver then has nothing
-// left to compile). Generated text includes nothing, so no header of the toolkit is looked for.
+// CUDA C++ text -> machine code of one architecture (a cubin, never PTX: the driver then has
+// nothing left to compile). Generated text includes nothing, so no header of the toolkit is looked
+// for.
 #include "vendor/nvrtc.h"
 
 #include <dlfcn.h>
@@ -23,8 +24,8 @@ Nvrtc open() {
   n.library = library.name;
   n.problem = library.problem;
   if (!library.handle) return n;
-#define FUSEC_BIND(symbol, ...)                                                        \
-  n.symbol = reinterpret_cast<decltype(n.symbol)>(dlsym(library.handle, #symbol));     \
+#define FUSEC_BIND(symbol, ...)                                                    \
+  n.symbol = reinterpret_cast<decltype(n.symbol)>(dlsym(library.handle, #symbol)); \
   if (!n.symbol && n.problem.empty()) n.problem = library.name + " exports no " #symbol;
   FUSEC_NVRTC_SYMBOLS(FUSEC_BIND)
 #undef FUSEC_BIND
@@ -187,16 +188,15 @@ Cubin parse_assembler_report(std::string_view log) {
   return out;
 }
 
-Cubin compile_source(const std::string& source, const std::string& name,
-                     const std::string& arch) {
+Cubin compile_source(const std::string& source, const std::string& name, const std::string& arch) {
   const Nvrtc& n = require_nvrtc();
   ProgramHandle program(n, source);
   if (program.result() != 0) fail_compile(n, program.result(), name, arch, source, "");
   std::vector<std::string> options = compile_options(arch);
   std::vector<const char*> pointers;
   for (const std::string& option : options) pointers.push_back(option.c_str());
-  int result = n.nvrtcCompileProgram(program.get(), static_cast<int>(pointers.size()),
-                                     pointers.data());
+  int result =
+      n.nvrtcCompileProgram(program.get(), static_cast<int>(pointers.size()), pointers.data());
   std::string log = program.log();
   if (result != 0) fail_compile(n, result, name, arch, source, log);
 

@@ -14,18 +14,18 @@ namespace fusec::cuda {
 using NvrtcProgram = struct NvrtcProgramTag*;
 
 // Every function that is used: name, and type (all return an nvrtcResult, 0 for success, but one).
-#define FUSEC_NVRTC_SYMBOLS(X)                                                               \
-  X(nvrtcVersion, int(int* major, int* minor))                                               \
-  X(nvrtcGetErrorString, const char*(int result))                                            \
-  X(nvrtcGetNumSupportedArchs, int(int* count))                                              \
-  X(nvrtcGetSupportedArchs, int(int* archs))                                                 \
-  X(nvrtcCreateProgram, int(NvrtcProgram* program, const char* source, const char* name,     \
+#define FUSEC_NVRTC_SYMBOLS(X)                                                                \
+  X(nvrtcVersion, int(int* major, int* minor))                                                \
+  X(nvrtcGetErrorString, const char*(int result))                                             \
+  X(nvrtcGetNumSupportedArchs, int(int* count))                                               \
+  X(nvrtcGetSupportedArchs, int(int* archs))                                                  \
+  X(nvrtcCreateProgram, int(NvrtcProgram * program, const char* source, const char* name,     \
                             int headers, const char* const* texts, const char* const* names)) \
-  X(nvrtcDestroyProgram, int(NvrtcProgram* program))                                         \
-  X(nvrtcCompileProgram, int(NvrtcProgram program, int count, const char* const* options))   \
-  X(nvrtcGetCUBINSize, int(NvrtcProgram program, size_t* size))                              \
-  X(nvrtcGetCUBIN, int(NvrtcProgram program, char* cubin))                                   \
-  X(nvrtcGetProgramLogSize, int(NvrtcProgram program, size_t* size))                         \
+  X(nvrtcDestroyProgram, int(NvrtcProgram * program))                                         \
+  X(nvrtcCompileProgram, int(NvrtcProgram program, int count, const char* const* options))    \
+  X(nvrtcGetCUBINSize, int(NvrtcProgram program, size_t * size))                              \
+  X(nvrtcGetCUBIN, int(NvrtcProgram program, char* cubin))                                    \
+  X(nvrtcGetProgramLogSize, int(NvrtcProgram program, size_t * size))                         \
   X(nvrtcGetProgramLog, int(NvrtcProgram program, char* log))
 
 struct Nvrtc {

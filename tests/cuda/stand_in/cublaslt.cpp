@@ -1,6 +1,6 @@
-// A libcublasLt.so.13 of plain loops over column-major matrices, after the library's documentation. It
-// has no algorithm for addresses that are not multiples of 16, nor for leading dimensions that are not
-// of 4 elements, as the real one has none for some.
+// A libcublasLt.so.13 of plain loops over column-major matrices, after the library's documentation.
+// It has no algorithm for addresses that are not multiples of 16, nor for leading dimensions that
+// are not of 4 elements, as the real one has none for some.
 #include <dlfcn.h>
 
 #include <cstdint>
@@ -80,8 +80,7 @@ EXPORT int cublasLtMatrixLayoutCreate(Layout** l, int type, uint64_t rows, uint6
   return *l = new Layout{type, rows, cols, ld}, 0;
 }
 EXPORT int cublasLtMatrixLayoutDestroy(Layout* l) { return delete l, 0; }
-EXPORT int cublasLtMatrixLayoutSetAttribute(Layout* l, int which, const void* value,
-                                            size_t bytes) {
+EXPORT int cublasLtMatrixLayoutSetAttribute(Layout* l, int which, const void* value, size_t bytes) {
   if (which == 5 && bytes == 4) return std::memcpy(&l->batch, value, 4), 0;
   if (which == 6 && bytes == 8) return std::memcpy(&l->stride, value, 8), 0;
   return kInvalid;

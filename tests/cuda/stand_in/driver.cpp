@@ -1,7 +1,7 @@
 // A libcuda.so.1 in host memory: a GPU of 64 MB whose kernels are C++ functions of the test
 // program, found by their names. It keeps the driver's rules that the runtime must keep: a
-// call without a current context fails, what a stream is told while recording is not executed, memory
-// that was not allocated is not copied. A test may ask for failures: see stand_in.h.
+// call without a current context fails, what a stream is told while recording is not executed,
+// memory that was not allocated is not copied. A test may ask for failures: see stand_in.h.
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -186,9 +186,7 @@ int event_record(double* event, Stream*) {
   static double now = 0;
   return *event = now += 0.25, 0;  // ms
 }
-int event_elapsed(float* ms, double* a, double* b) {
-  return *ms = static_cast<float>(*b - *a), 0;
-}
+int event_elapsed(float* ms, double* a, double* b) { return *ms = static_cast<float>(*b - *a), 0; }
 int event_destroy(double* event) { return delete event, 0; }
 int library_load(Library** library, const void* code, int*, void**, unsigned, int*, void**,
                  unsigned) {

@@ -1,4 +1,5 @@
-// A libnvrtc.so.13 that takes every text for its own machine code, but for those that hold "#error".
+// A libnvrtc.so.13 that takes every text for its own machine code, but for those that hold
+// "#error".
 #include <cstring>
 #include <string>
 
