@@ -6,9 +6,9 @@
 #include <cstring>
 #include <map>
 
+#include "fusec/core/checked_run.h"
 #include "library.h"
 #include "memory.h"
-#include "sentry.h"
 #include "simd.h"
 
 namespace fusec::cpu {
@@ -87,9 +87,14 @@ class CpuProgram final : public Program {
   }
 
   CheckedRun run_checked(bool commit) override {
-    CheckedRun result = checked_pass(commit, false);
-    // Only infinities that may be meant: name the first of them after all.
-    if (!result.finite && !result.first) result.first = checked_pass(false, true).first;
+    CheckedSteps steps{
+        [this](int step) { run_step(step); }, [this] { return !finite_; },
+        [this](int buffer) -> const std::byte* { return addresses_[buffer]; },
+        [this](int buffer, const std::byte* bytes) {
+          std::memcpy(addresses_[buffer], bytes, plan_->buffers[buffer].type.bytes());
+        }};
+    CheckedRun result = fusec::run_checked(*plan_, steps, commit);
+    finite_ = result.finite;
     return result;
   }
 
@@ -237,30 +242,6 @@ class CpuProgram final : public Program {
     if (kernel.schedule.kind == ScheduleKind::flat)
       result = (result + kFlatMultiple - 1) / kFlatMultiple * kFlatMultiple;
     return result;
-  }
-
-  // One run of the steps under the sentry; see run_checked().
-  CheckedRun checked_pass(bool commit, bool strict) {
-    finite_ = true;
-    Sentry sentry(*plan_, addresses_, strict);
-    size_t i = 0;
-    for (; i < actions_.size() && !plan_->steps[i].commit; ++i) {
-      act(i);
-      sentry.after(static_cast<int>(i));
-    }
-    if (sentry.found()) finite_ = false;
-    if (commit && finite_) {
-      PersistentBackup backup(*plan_, addresses_);
-      for (; i < actions_.size(); ++i) {
-        act(i);
-        sentry.after(static_cast<int>(i));
-      }
-      if (sentry.found()) {
-        finite_ = false;
-        backup.restore();
-      }
-    }
-    return {finite_, sentry.found()};
   }
 
   void act(size_t i) {

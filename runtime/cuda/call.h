@@ -15,10 +15,13 @@ namespace fusec::cuda {
 // At the start of the program's status block on the device, zeroed before each run. Kernels and
 // calls of commit steps do nothing while skip != 0.
 struct Status {
-  uint32_t skip = 0;   // set by a guard
-  uint32_t error = 0;  // 1: an index out of range; the first one wins (atomicCAS)
+  uint32_t skip = 0;   // set by a guard, and with every error
+  // The first one wins (atomicCAS). 1: an index out of range. 2: cu_seqlens that do not start at 0,
+  // fall, or exceed the tokens.
+  uint32_t error = 0;
   int64_t step = 0;    // of the plan, where the error was found
-  int64_t index = 0;   // the index, and the number of rows it had to be below
+  int64_t index = 0;   // 1: the index, and the number of rows it had to be below;
+                       // 2: the value, and the number of tokens
   int64_t bound = 0;
 };
 

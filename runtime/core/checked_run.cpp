@@ -1,12 +1,14 @@
 // Step by step through a run: which values are finite. Exact elements are looked at: a kernel may
 // write part of a buffer (concat), the rest of which is whatever the arena held before.
-#include "sentry.h"
+#include "fusec/core/checked_run.h"
 
 #include <cmath>
-#include <cstring>
+#include <optional>
 #include <set>
+#include <utility>
+#include <vector>
 
-namespace fusec::cpu {
+namespace fusec {
 namespace {
 
 // A kernel with an infinite constant (a mask, the start of a maximum) may mean its infinities.
@@ -41,11 +43,40 @@ void each_element(const KernelProgram& k, const KernelOp& store, int64_t n, F f)
   }
 }
 
-}  // namespace
+// Remembers the first tensor that is not finite.
+class Watch {
+ public:
+  using Look = std::function<const std::byte*(int buffer)>;
+  // Looks at the leaves at once. strict: infinities count even where a constant may mean them.
+  Watch(const Plan& plan, const Look& look, bool strict);
+  // Call after each step, in order.
+  void after(int step);
+  const std::optional<NonFinite>& found() const { return found_; }
 
-Sentry::Sentry(const Plan& plan, const std::vector<std::byte*>& addresses, bool strict)
+ private:
+  enum class State : unsigned char { finite, infinite, nan };
+  struct Fault {
+    State state = State::finite;
+    int64_t index = 0;
+    double value = 0;
+  };
+  Fault scan(int buffer) const;
+  Fault scan_written(const PlanStep& step, const Segment* segment, size_t arg) const;
+  void leaf(int buffer);
+  void wrote(int step, const std::vector<BufferRef>& args, size_t arg, size_t result, Fault fault,
+             const std::vector<State>& before, bool infinity_is_meant);
+  std::string name(int buffer) const;
+
+  const Plan& plan_;
+  const Look& look_;
+  bool strict_;
+  std::vector<State> state_;  // of each buffer's present value
+  std::optional<NonFinite> found_;
+};
+
+Watch::Watch(const Plan& plan, const Look& look, bool strict)
     : plan_(plan),
-      addresses_(addresses),
+      look_(look),
       strict_(strict),
       state_(plan.buffers.size(), State::finite) {
   for (size_t i = 0; i < plan.buffers.size(); ++i) {
@@ -54,35 +85,38 @@ Sentry::Sentry(const Plan& plan, const std::vector<std::byte*>& addresses, bool 
   }
 }
 
-std::string Sentry::name(int buffer) const {
+std::string Watch::name(int buffer) const {
   const PlanBuffer& b = plan_.buffers[buffer];
   if (b.cls == BufferClass::temporary || b.cls == BufferClass::constant) return b.type.str();
   return std::string(name_of(b.cls)) + " \"" + b.name + "\" " + b.type.str();
 }
 
-Sentry::Fault Sentry::scan(int buffer) const {
+Watch::Fault Watch::scan(int buffer) const {
   const PlanBuffer& b = plan_.buffers[buffer];
   Fault fault;
-  if (!is_float(b.type.dtype)) return fault;
+  if (!is_float(b.type.dtype) || b.type.bytes() == 0) return fault;
+  const std::byte* bytes = look_(buffer);
   for (int64_t i = 0, n = numel(b.type.shape); i < n && fault.state != State::nan; ++i) {
-    double v = load_as_double(addresses_[buffer], b.type.dtype, i);
+    double v = load_as_double(bytes, b.type.dtype, i);
     if (std::isnan(v) || (std::isinf(v) && fault.state == State::finite))
       fault = {std::isnan(v) ? State::nan : State::infinite, i, v};
   }
   return fault;
 }
 
-Sentry::Fault Sentry::scan_written(const PlanStep& step, const Segment* segment, size_t arg) const {
+Watch::Fault Watch::scan_written(const PlanStep& step, const Segment* segment, size_t arg) const {
   if (!segment) return scan(step.call.args[arg].buffer);
   const KernelProgram& k = plan_.kernels[step.kernel];
   const BufferRef& ref = segment->args[arg];
   Fault fault;
+  const std::byte* bytes = nullptr;
   for (const KernelOp& op : k.ops) {
     bool here = op.kind == KernelOp::Kind::store && op.access.param == static_cast<int>(arg);
     if (!here || !is_float(op.type)) continue;
+    if (!bytes) bytes = look_(ref.buffer) + ref.byte_offset;
     each_element(k, op, segment->n, [&](int64_t i) {
       if (fault.state == State::nan) return;
-      double v = load_as_double(addresses_[ref.buffer] + ref.byte_offset, op.type, i);
+      double v = load_as_double(bytes, op.type, i);
       if (std::isnan(v) || (std::isinf(v) && fault.state == State::finite))
         fault = {std::isnan(v) ? State::nan : State::infinite, i, v};
     });
@@ -91,7 +125,7 @@ Sentry::Fault Sentry::scan_written(const PlanStep& step, const Segment* segment,
 }
 
 // An infinite input may be a mask; an infinite parameter never is.
-void Sentry::leaf(int buffer) {
+void Watch::leaf(int buffer) {
   const PlanBuffer& b = plan_.buffers[buffer];
   Fault fault = scan(buffer);
   state_[buffer] = fault.state;
@@ -101,7 +135,7 @@ void Sentry::leaf(int buffer) {
   found_ = NonFinite{-1, "", name(buffer), b.origin, fault.index, fault.value, {}};
 }
 
-void Sentry::wrote(int step, const std::vector<BufferRef>& args, size_t arg, size_t result,
+void Watch::wrote(int step, const std::vector<BufferRef>& args, size_t arg, size_t result,
                    Fault fault, const std::vector<State>& before, bool infinity_is_meant) {
   int buffer = args[arg].buffer;
   state_[buffer] = fault.state;
@@ -122,7 +156,7 @@ void Sentry::wrote(int step, const std::vector<BufferRef>& args, size_t arg, siz
   found_ = std::move(n);
 }
 
-void Sentry::after(int index) {
+void Watch::after(int index) {
   const PlanStep& step = plan_.steps[index];
   std::vector<State> before = state_;
   auto meant = [&](const std::vector<BufferRef>& args, bool itself) {
@@ -151,21 +185,64 @@ void Sentry::after(int index) {
   });
 }
 
-PersistentBackup::PersistentBackup(const Plan& plan, const std::vector<std::byte*>& addresses) {
-  std::set<int> written;
-  for (const PlanStep& step : plan.steps)
-    if (step.commit)
-      each_argument(plan, step, [&](const BufferRef& r, bool, bool write) {
-        if (write) written.insert(r.buffer);
-      });
-  for (int b : written) {
-    std::byte* from = addresses[b];
-    copies_.push_back({from, {from, from + plan.buffers[b].type.bytes()}});
+// A copy of everything that the commit steps of a plan write.
+class Backup {
+ public:
+  Backup(const Plan& plan, const CheckedSteps& device) : device_(device) {
+    std::set<int> written;
+    for (const PlanStep& step : plan.steps)
+      if (step.commit)
+        each_argument(plan, step, [&](const BufferRef& r, bool, bool write) {
+          if (write) written.insert(r.buffer);
+        });
+    for (int b : written) {
+      int64_t size = plan.buffers[b].type.bytes();
+      if (size == 0) continue;
+      const std::byte* bytes = device.look(b);
+      copies_.emplace_back(b, std::vector<std::byte>(bytes, bytes + size));
+    }
   }
+  void restore() const {
+    for (const auto& [buffer, bytes] : copies_) device_.restore(buffer, bytes.data());
+  }
+
+ private:
+  const CheckedSteps& device_;
+  std::vector<std::pair<int, std::vector<std::byte>>> copies_;
+};
+
+// One run of the steps under watch.
+CheckedRun checked_pass(const Plan& plan, const CheckedSteps& device, bool commit, bool strict) {
+  bool finite = true;
+  Watch watch(plan, device.look, strict);
+  int i = 0, count = static_cast<int>(plan.steps.size());
+  for (; i < count && !plan.steps[i].commit; ++i) {
+    device.execute(i);
+    watch.after(i);
+  }
+  if (watch.found() || (i > 0 && device.stopped())) finite = false;
+  if (commit && finite) {
+    Backup backup(plan, device);
+    for (; i < count; ++i) {
+      device.execute(i);
+      watch.after(i);
+    }
+    if (count > 0 && device.stopped()) finite = false;
+    if (watch.found()) {
+      finite = false;
+      backup.restore();
+    }
+  }
+  return {finite, watch.found()};
 }
 
-void PersistentBackup::restore() const {
-  for (const Copy& c : copies_) std::memcpy(c.from, c.bytes.data(), c.bytes.size());
+}  // namespace
+
+CheckedRun run_checked(const Plan& plan, const CheckedSteps& device, bool commit) {
+  CheckedRun result = checked_pass(plan, device, commit, false);
+  // Only infinities that may be meant: name the first of them after all.
+  if (!result.finite && !result.first) result.first = checked_pass(plan, device, false, true).first;
+  return result;
 }
 
-}  // namespace fusec::cpu
+}  // namespace fusec

@@ -1,0 +1,125 @@
+// attention and attention_grad: reads the call, picks the form, and the text that turns masks into
+// ranges. Without documents a query sees keys [0, s), causal ones [0, i + s - t + 1); with them, its
+// own document, found by bisection in cu_seqlens, which is data of the run. Every mask is thus one
+// range of keys a query and one range of queries a key, so tiles outside are never touched.
+#include "attention.h"
+
+#include "fusec/base/error.h"
+
+namespace fusec::cuda {
+
+const std::string_view kRangeText = R"cuda(
+struct Range {
+  int low, high;  // [low, high); empty if low >= high
+};
+
+DEV int clamp_to(int x, int most) { return x < 0 ? 0 : x > most ? most : x; }
+
+// The document that holds a token: empty for tokens after the last one. Values are clamped, so
+// that no cu_seqlens, however wrong, leads out of the tensors.
+DEV Range document_of(int token, int t, const int* cu, int docs) {
+  int low = 0, high = docs + 1;  // the first value above `token` is at [low, high]
+  while (low < high) {
+    int middle = (low + high) / 2;
+    if (cu[middle] <= token)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  if (low == 0 || low > docs) return {0, 0};
+  return {clamp_to(cu[low - 1], t), clamp_to(cu[low], t)};
+}
+
+// Keys that a query sees; none beyond the last query.
+DEV Range keys_of(int query, int t, int s, const int* cu, int docs) {
+  if (query >= t) return {0, 0};
+  if (kDocs) {
+    Range r = document_of(query, t, cu, docs);
+    if (kCausal && r.high > query + 1) r.high = query + 1;
+    return r;
+  }
+  return {0, kCausal ? clamp_to(query + 1 + s - t, s) : s};
+}
+
+// Queries that see a key; none beyond the last key.
+DEV Range queries_of(int key, int t, int s, const int* cu, int docs) {
+  if (key >= s) return {0, 0};
+  if (kDocs) {
+    Range r = document_of(key, t, cu, docs);
+    if (kCausal && r.low < key) r.low = key;
+    return r;
+  }
+  return {kCausal ? clamp_to(key - (s - t), t) : 0, t};
+}
+
+// By the threads of one block.
+DEV void check_documents(const int* cu, int docs, int t, Status* status, int step) {
+  for (int i = threadIdx.x; i <= docs; i += blockDim.x) {
+    int value = cu[i], least = i > 0 ? cu[i - 1] : 0;
+    if (value < least || value > t || (i == 0 && value != 0)) report(status, 2, step, value, t);
+  }
+}
+)cuda";
+
+Attention read_attention(const LibraryCall& call) {
+  Attention a{};
+  a.b = call.integer("b"), a.t = call.integer("t"), a.s = call.integer("s");
+  a.h = call.integer("h"), a.kv = call.integer("kv"), a.d = call.integer("d");
+  a.causal = call.integer("causal") != 0;
+  a.scale = static_cast<float>(call.number("scale"));
+  a.softcap = static_cast<float>(call.number("softcap"));
+  a.type = type_of(call, "type"), a.docs = call.integer("docs");
+  require(call, a.b >= 0 && a.t >= 0 && a.s >= 0 && a.d > 0, "sizes must not be negative");
+  require(call, a.kv > 0 && a.h > 0 && a.h % a.kv == 0, "h must be a multiple of kv");
+  require(call, a.docs == 0 || (a.b == 1 && a.t == a.s), "documents need b = 1 and t = s");
+  require(call, a.type == f32 || a.type == bf16 || a.type == f16, "takes f32, bf16 or f16");
+  // Kernels add a tile and t to s in int.
+  constexpr int64_t kMost = (int64_t{1} << 30) - 1024;
+  if (a.t > kMost || a.s > kMost || a.h * a.d > kMost)
+    fail_unsupported("attention over " + std::to_string(a.t) + " queries and " +
+                     std::to_string(a.s) + " keys: the CUDA device takes " +
+                     std::to_string(kMost) + " at most");
+  return a;
+}
+
+bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
+                       const std::vector<size_t>& tensors, const CallTarget& target) {
+  return target.major >= 8 && (a.type == bf16 || a.type == f16) && a.d % 16 == 0 && a.d <= 128 &&
+         a.scale > 0 && common_unit(call, tensors, 16) == 16;
+}
+
+Constants attention_constants(const Attention& a, std::string_view title) {
+  return Constants(title)
+      .integer("kH", a.h)
+      .integer("kKv", a.kv)
+      .integer("kD", a.d)
+      .integer("kCausal", a.causal)
+      .integer("kDocs", a.docs > 0)
+      .real("kScale", a.scale)
+      .real("kCap", a.softcap)
+      .real("kLog2e", 1.44269504088896341);
+}
+
+std::vector<LaunchArg> mask_arguments(const Attention& a, size_t cu_argument) {
+  return {i32_value(a.t), i32_value(a.s), argument(a.docs ? cu_argument : 0), i32_value(a.docs)};
+}
+
+CallPlan plan_attention(const LibraryCall& call, const CallTarget& target) {
+  Attention a = read_attention(call);
+  require(call, call.args.size() == (a.docs ? 6u : 5u), "takes (q, k, v, o, lse[, cu_seqlens])");
+  if (a.b == 0 || a.t == 0) return {};
+  return fits_tensor_cores(a, call, {0, 1, 2, 3}, target) ? mma_attention(a, call, target)
+                                                          : any_attention(a, call, target);
+}
+
+CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target) {
+  Attention a = read_attention(call);
+  require(call, call.args.size() == (a.docs ? 10u : 9u),
+          "takes (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens])");
+  if (a.b == 0 || (a.t == 0 && a.s == 0)) return {};
+  return fits_tensor_cores(a, call, {0, 1, 2, 3, 4, 6, 7, 8}, target)
+             ? mma_attention_grad(a, call, target)
+             : any_attention_grad(a, call, target);
+}
+
+}  // namespace fusec::cuda

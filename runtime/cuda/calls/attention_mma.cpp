@@ -1,0 +1,240 @@
+// attention on tensor cores (mma.sync): FlashAttention-2's forward (Dao, 2023). A block of 4 warps owns
+// kRowTiles * 64 queries of one head, 16 * kRowTiles a warp, with sums, maxima and weights in registers.
+// It walks over kKeys keys at a time; keys and values of the next step are copied while this one
+// computes, one barrier a step. Softmax in base 2, with scale * log2(e) folded into one multiply-add.
+#include "attention.h"
+#include "prelude.h"
+
+namespace fusec::cuda {
+namespace {
+
+constexpr std::string_view kForward = R"cuda(
+constexpr int kThreads = 128, kQueries = 64 * kRowTiles;
+constexpr int kQBytes = kTileBytes<kQueries>, kKBytes = kTileBytes<kKeys>;
+
+extern "C" __global__ void __launch_bounds__(128, kBlocksAnSm)
+fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k,
+                const unsigned short* __restrict__ v, unsigned short* __restrict__ o,
+                float* __restrict__ lse, int t, int s_length, const int* __restrict__ cu, int docs,
+                int tiles, const unsigned* skip, Status* status, int step) {
+  if (stopped(skip)) return;
+  extern __shared__ __align__(128) unsigned char shared[];  // Q; two of K; two of V
+  __shared__ Range ranges[kDocs ? kQueries : 1];
+  if (kDocs && blockIdx.x == 0) check_documents(cu, docs, t, status, step);
+
+  // Causal tiles grow with their number: the longest first.
+  int tile = blockIdx.x % tiles, head = blockIdx.x / tiles % kH, item = blockIdx.x / tiles / kH;
+  if (kCausal) tile = tiles - 1 - tile;
+  int row = tile * kQueries, last = min(row + kQueries, t) - 1;
+  constexpr int q_stride = kH * kD, k_stride = kKv * kD;
+  const long long q_at = ((long long)item * t * kH + head) * kD;
+  const long long k_at = ((long long)item * s_length * kKv + head / (kH / kKv)) * kD;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+
+  // Keys [all.low, all.high) are seen by some query, [whole.low, whole.high) by all.
+  Range all, whole;
+  if (kDocs) {
+    for (int i = threadIdx.x; i < kQueries; i += kThreads)
+      ranges[i] = keys_of(row + i, t, s_length, cu, docs);
+    __syncthreads();
+    Range first = ranges[0], end = ranges[last - row];
+    bool outside = end.low >= end.high;  // after the last document
+    all = {first.low, outside ? clamp_to(cu[docs], t) : end.high};
+    whole = {outside ? s_length : end.low, first.high};
+    if (first.low >= first.high) all = {0, 0};
+  } else {
+    all = {0, keys_of(last, t, s_length, cu, docs).high};
+    whole = {0, keys_of(row, t, s_length, cu, docs).high};
+  }
+
+  const unsigned q_tile = shared_address(shared);
+  const unsigned k_tile = q_tile + kQBytes, v_tile = k_tile + 2 * kKBytes;
+
+  float sums[kRowTiles][kD / 8][4], top[kRowTiles][2], total[kRowTiles][2];
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+    for (int j = 0; j < kD / 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sums[m][j][e] = 0;
+    top[m][0] = top[m][1] = -__int_as_float(0x7f800000);
+    total[m][0] = total[m][1] = 0;
+  }
+
+  if (all.low < all.high) {
+    load_tile<kQueries, kThreads>(q_tile, q + q_at, q_stride, row, t);
+    load_tile<kKeys, kThreads>(k_tile, k + k_at, k_stride, all.low, all.high);
+    load_tile<kKeys, kThreads>(v_tile, v + k_at, k_stride, all.low, all.high);
+    commit_copies();
+  }
+  unsigned stage = 0;
+  for (int key = all.low; key < all.high; key += kKeys, stage ^= 1) {
+    wait_copies<0>();
+    __syncthreads();  // all copies are here, and nobody reads the other stage any more
+    const Lanes lanes = lanes_of(opaque(lane));
+    const unsigned k_now = k_tile + stage * kKBytes, v_now = v_tile + stage * kKBytes;
+    const unsigned q_now = q_tile + warp * (16 * kRowTiles * 128);
+    if (key + kKeys < all.high) {
+      unsigned other = (stage ^ 1) * kKBytes;
+      load_tile<kKeys, kThreads>(k_tile + other, k + k_at, k_stride, key + kKeys, all.high);
+      load_tile<kKeys, kThreads>(v_tile + other, v + k_at, k_stride, key + kKeys, all.high);
+      commit_copies();
+    }
+
+    float scores[kRowTiles][kKeys / 8][4];
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+      for (int j = 0; j < kKeys / 8; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) scores[m][j][e] = 0;
+#pragma unroll
+    for (int x = 0; x < kD / 16; ++x) {
+      unsigned a[kRowTiles][4];
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) ldmatrix(a[m], at<kQueries>(q_now + lanes.a, x) + m * 16 * 128);
+#pragma unroll
+      for (int j = 0; j < kKeys / 16; ++j) {
+        unsigned b[4];
+        ldmatrix(b, at<kKeys>(k_now + lanes.b, x) + j * 16 * 128);
+#pragma unroll
+        for (int m = 0; m < kRowTiles; ++m) {
+          mma(scores[m][2 * j], a[m], b[0], b[1]);
+          mma(scores[m][2 * j + 1], a[m], b[2], b[3]);
+        }
+      }
+    }
+
+    if (kCap != 0) {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+        for (int j = 0; j < kKeys / 8; ++j)
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            scores[m][j][e] = kCap * tanh_fast(scores[m][j][e] * kCapSlope);
+    }
+    if (key < whole.low || key + kKeys > whole.high) {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          int r = (warp * kRowTiles + m) * 16 + half * 8 + lane / 4;
+          Range seen = kDocs ? ranges[r] : keys_of(row + r, t, s_length, cu, docs);
+          int mine = key + 2 * (lane & 3), low = seen.low - mine, high = seen.high - mine;
+#pragma unroll
+          for (int j = 0; j < kKeys / 8; ++j)
+#pragma unroll
+            for (int e = 0; e < 2; ++e)
+              if ((kDocs && 8 * j + e < low) || 8 * j + e >= high)
+                scores[m][j][2 * half + e] = -__int_as_float(0x7f800000);
+        }
+    }
+
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float most = top[m][half];
+#pragma unroll
+        for (int j = 0; j < kKeys / 8; ++j)
+          most = fmaxf(most, fmaxf(scores[m][j][2 * half], scores[m][j][2 * half + 1]));
+        most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+        most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+        // A query that has seen no key keeps -inf; exp2 must not see -inf - (-inf).
+        float base = most == -__int_as_float(0x7f800000) ? 0.0f : most * kExponent;
+        float factor = exp2_fast(top[m][half] * kExponent - base), sum = total[m][half] * factor;
+        top[m][half] = most;
+#pragma unroll
+        for (int j = 0; j < kKeys / 8; ++j)
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            float p = exp2_fast(scores[m][j][2 * half + e] * kExponent - base);
+            scores[m][j][2 * half + e] = p;
+            sum += p;
+          }
+        total[m][half] = sum;
+#pragma unroll
+        for (int j = 0; j < kD / 8; ++j) {
+          sums[m][j][2 * half] *= factor;
+          sums[m][j][2 * half + 1] *= factor;
+        }
+      }
+
+    // Accumulators of 16 x 16 scores are, packed, operand A of the next product.
+#pragma unroll
+    for (int x = 0; x < kKeys / 16; ++x) {
+      unsigned p[kRowTiles][4];
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) {
+        p[m][0] = pack(scores[m][2 * x][0], scores[m][2 * x][1]);
+        p[m][1] = pack(scores[m][2 * x][2], scores[m][2 * x][3]);
+        p[m][2] = pack(scores[m][2 * x + 1][0], scores[m][2 * x + 1][1]);
+        p[m][3] = pack(scores[m][2 * x + 1][2], scores[m][2 * x + 1][3]);
+      }
+#pragma unroll
+      for (int j = 0; j < kD / 16; ++j) {
+        unsigned b[4];
+        ldmatrix_trans(b, at<kKeys>(v_now + lanes.a, j) + x * 16 * 128);
+#pragma unroll
+        for (int m = 0; m < kRowTiles; ++m) {
+          mma(sums[m][2 * j], p[m], b[0], b[1]);
+          mma(sums[m][2 * j + 1], p[m], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+#pragma unroll
+  for (int m = 0; m < kRowTiles; ++m) {
+    float inverse[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float sum = total[m][half];
+      sum += __shfl_xor_sync(~0u, sum, 1);
+      sum += __shfl_xor_sync(~0u, sum, 2);
+      inverse[half] = sum == 0 ? 0.0f : 1 / sum;
+      int r = row + (warp * kRowTiles + m) * 16 + half * 8 + lane / 4;
+      if ((lane & 3) == 0 && r < t)
+        lse[((long long)item * kH + head) * t + r] =
+            sum == 0 ? -__int_as_float(0x7f800000)
+                     : (top[m][half] * kExponent + log2f(sum)) * (1 / kLog2e);
+    }
+    int first = row + (warp * kRowTiles + m) * 16;
+    write_tile<kQueries>(shared, (warp * kRowTiles + m) * 16, sums[m], inverse[0], inverse[1],
+                         o + q_at + (long long)first * q_stride, q_stride, t - first);
+  }
+}
+)cuda";
+
+}  // namespace
+
+CallPlan mma_attention(const Attention& a, const LibraryCall& call, const CallTarget& target) {
+  // 48: with 64, sums and scores of heads beyond 64 do not fit the registers of a thread.
+  int64_t row_tiles = 2, keys = a.d <= 64 ? 64 : 48;
+  // Half-size tiles where whole ones would leave multiprocessors without work.
+  if (a.b * a.h * ((a.t + 127) / 128) < 2 * target.sm_count) row_tiles = 1;
+  int64_t queries = 64 * row_tiles, tiles = (a.t + queries - 1) / queries;
+  int64_t panels = (a.d + 63) / 64;
+  Constants constants = attention_constants(a, "call: attention on tensor cores (mma.sync)");
+  constants.integer("kRowTiles", row_tiles)
+      .integer("kKeys", keys)
+      .integer("kBlocksAnSm", a.d <= 64 && row_tiles == 1 ? 3 : 2)
+      // What multiplies a product before tanh, and a (capped) score before exp2.
+      .real("kCapSlope", a.softcap == 0 ? 0 : a.scale / a.softcap)
+      .real("kExponent", (a.softcap == 0 ? a.scale : 1) * 1.44269504088896341);
+  CallLaunch l;
+  l.text = constants.text() + std::string(kPrelude) + std::string(kTensorInstructions) +
+           std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) +
+           std::string(kTensorTiles) + std::string(kForward);
+  l.entry = "fusec_attention";
+  l.grid[0] = blocks_for(call, a.b * a.h * tiles, 1);
+  l.block[0] = 128;
+  l.dynamic_shared = (queries + 4 * keys) * 128 * panels;
+  l.args = {argument(0), argument(1), argument(2), argument(3), argument(4)};
+  for (const LaunchArg& x : mask_arguments(a, 5)) l.args.push_back(x);
+  for (const LaunchArg& x : {i32_value(tiles), skip(), status(), step()}) l.args.push_back(x);
+  return {{l}, 0};
+}
+
+}  // namespace fusec::cuda

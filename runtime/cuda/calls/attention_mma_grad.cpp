@@ -1,0 +1,378 @@
+// attention_grad on tensor cores (mma.sync), with the same bits in every run: nothing is added
+// atomically. Three kernels:
+//   delta   rowsum(d_o * o), for both others
+//   dk, dv  a block owns 16 keys a warp and walks over the queries that see them, of every head of the
+//           group. Scores are computed transposed (keys x queries), so that weights and score
+//           gradients are operand A of the second products as they lie in registers:
+//           S^T = K Q^T, dP^T = V dO^T, dV += P^T dO, dK += dS^T Q
+//   dq      a block owns 16 queries a warp and walks over their keys:
+//           S = Q K^T, dP = dO V^T, dQ += dS K
+// FlashAttention-2 (Dao, 2023) needs five products a tile instead of seven, but adds dQ atomically.
+#include "attention.h"
+#include "prelude.h"
+
+namespace fusec::cuda {
+namespace {
+
+constexpr std::string_view kShared = R"cuda(
+constexpr int kThreads = 32 * kWarps, kRows = 16 * kWarps;
+constexpr int kRowBytes = kTileBytes<kRows>, kStepBytes = kTileBytes<kColumns>;
+
+// scores += a * b^T: 16 rows of the tile at `a` (of kRows) with all rows of the tile at `b`.
+DEV void add_products(float (&scores)[kColumns / 8][4], unsigned a, unsigned b, Lanes lanes) {
+#pragma unroll
+  for (int x = 0; x < kD / 16; ++x) {
+    unsigned left[4];
+    ldmatrix(left, at<kRows>(a + lanes.a, x));
+#pragma unroll
+    for (int j = 0; j < kColumns / 16; ++j) {
+      unsigned right[4];
+      ldmatrix(right, at<kColumns>(b + lanes.b, x) + j * 16 * 128);
+      mma(scores[2 * j], left, right[0], right[1]);
+      mma(scores[2 * j + 1], left, right[2], right[3]);
+    }
+  }
+}
+
+// sums += weights * b, weights as accumulators of an earlier product.
+DEV void add_weighted(float (&sums)[kD / 8][4], const float (&weights)[kColumns / 8][4], unsigned b,
+                      Lanes lanes) {
+#pragma unroll
+  for (int x = 0; x < kColumns / 16; ++x) {
+    unsigned left[4] = {pack(weights[2 * x][0], weights[2 * x][1]),
+                        pack(weights[2 * x][2], weights[2 * x][3]),
+                        pack(weights[2 * x + 1][0], weights[2 * x + 1][1]),
+                        pack(weights[2 * x + 1][2], weights[2 * x + 1][3])};
+#pragma unroll
+    for (int j = 0; j < kD / 16; ++j) {
+      unsigned right[4];
+      ldmatrix_trans(right, at<kColumns>(b + lanes.a, j) + x * 16 * 128);
+      mma(sums[2 * j], left, right[0], right[1]);
+      mma(sums[2 * j + 1], left, right[2], right[3]);
+    }
+  }
+}
+
+template <int N>
+DEV void clear(float (&c)[N][4]) {
+#pragma unroll
+  for (int j = 0; j < N; ++j)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) c[j][e] = 0;
+}
+
+// From q.k and d_o.v: the weight, and the gradient of the score without the factor kScale.
+DEV void gradient(float& product, float& dp, float lse2, float delta) {
+  float p, slope = 1;
+  if (kCap != 0) {
+    float x = tanh_fast(product * kCapSlope);
+    p = exp2_fast(x * (kCap * kLog2e) - lse2);
+    slope = 1 - x * x;
+  } else {
+    p = exp2_fast(product * (kScale * kLog2e) - lse2);
+  }
+  product = p;
+  dp = p * (dp - delta) * slope;
+}
+)cuda";
+
+constexpr std::string_view kDelta = R"cuda(
+// delta [b, h, t] = rowsum(d_o * o) of [b, t, h] rows, kTeam threads a row, 16 bytes a thread.
+extern "C" __global__ void __launch_bounds__(128)
+fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o,
+                      float* __restrict__ delta, long long rows, int t, const unsigned* skip) {
+  if (stopped(skip)) return;
+  long long row = (blockIdx.x * 128ll + threadIdx.x) / kTeam;
+  int piece = threadIdx.x % kTeam;
+  float total = 0;
+  if (row < rows && piece < kD / 8) {
+    uint4 x = d_o[row * (kD / 8) + piece], y = o[row * (kD / 8) + piece];
+    unsigned a[4] = {x.x, x.y, x.z, x.w}, b[4] = {y.x, y.y, y.z, y.w};
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      total += half_value(a[e] & 0xffff) * half_value(b[e] & 0xffff) +
+               half_value(a[e] >> 16) * half_value(b[e] >> 16);
+  }
+#pragma unroll
+  for (int d = kTeam / 2; d > 0; d /= 2) total += __shfl_xor_sync(~0u, total, d);
+  long long head = row % kH, token = row / kH % t, item = row / kH / t;
+  if (row < rows && piece == 0) delta[(item * kH + head) * t + token] = total;
+}
+)cuda";
+
+constexpr std::string_view kKeySide = R"cuda(
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksAnSm)
+fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short* __restrict__ q,
+                    const unsigned short* __restrict__ k, const unsigned short* __restrict__ v,
+                    const float* __restrict__ lse, const float* __restrict__ delta,
+                    unsigned short* __restrict__ dk, unsigned short* __restrict__ dv, int t,
+                    int s_length, const int* __restrict__ cu, int docs, int tiles,
+                    const unsigned* skip) {
+  if (stopped(skip)) return;
+  extern __shared__ __align__(128) unsigned char shared[];  // K; V; two of Q; two of dO
+  __shared__ Range ranges[kDocs ? kRows : 1];
+  // After the tiles: [stage][lse, delta][kColumns] floats.
+  const float* row_data = (const float*)(shared + 2 * kRowBytes + 4 * kStepBytes);
+  const int tile = blockIdx.x % tiles, kv_head = blockIdx.x / tiles % kKv;
+  const int item = blockIdx.x / tiles / kKv;
+  const int row = tile * kRows, last = min(row + kRows, s_length) - 1;
+  constexpr int q_stride = kH * kD, k_stride = kKv * kD;
+  const long long k_at = ((long long)item * s_length * kKv + kv_head) * kD;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+
+  // Queries [all.low, all.high) see some key, [whole.low, whole.high) all of them.
+  Range all, whole;
+  if (kDocs) {
+    for (int i = threadIdx.x; i < kRows; i += kThreads)
+      ranges[i] = queries_of(row + i, t, s_length, cu, docs);
+    __syncthreads();
+    Range first = ranges[0], end = ranges[last - row];
+    bool outside = end.low >= end.high;  // after the last document
+    all = {first.low, outside ? clamp_to(cu[docs], t) : end.high};
+    whole = {outside ? t : end.low, first.high};
+    if (first.low >= first.high) all = {0, 0};
+  } else {
+    all = {queries_of(row, t, s_length, cu, docs).low, t};
+    whole = {queries_of(last, t, s_length, cu, docs).low, t};
+  }
+
+  const unsigned k_tile = shared_address(shared), v_tile = k_tile + kRowBytes;
+  const unsigned q_tile = v_tile + kRowBytes, d_tile = q_tile + 2 * kStepBytes;
+  const unsigned data_tile = d_tile + 2 * kStepBytes;
+
+  float dk_sums[kD / 8][4], dv_sums[kD / 8][4];
+  clear(dk_sums);
+  clear(dv_sums);
+
+  // One walk over the queries of all heads of the group; step n is query tile n % steps of head
+  // n / steps.
+  const int steps = all.low < all.high ? (all.high - all.low + kColumns - 1) / kColumns : 0;
+  const int total = steps * (kH / kKv);
+  auto copy_step = [&](int n, unsigned stage) {
+    int head = kv_head * (kH / kKv) + n / steps, query = all.low + n % steps * kColumns;
+    const long long q_at = ((long long)item * t * kH + head) * kD;
+    const long long data_at = ((long long)item * kH + head) * t + query;
+    load_tile<kColumns, kThreads>(q_tile + stage * kStepBytes, q + q_at, q_stride, query, all.high);
+    load_tile<kColumns, kThreads>(d_tile + stage * kStepBytes, d_o + q_at, q_stride, query,
+                                  all.high);
+    for (int i = threadIdx.x; i < 2 * kColumns; i += kThreads) {
+      int c = i % kColumns;
+      copy4(data_tile + (stage * 2 * kColumns + i) * 4,
+            (i < kColumns ? lse : delta) + data_at + c, query + c < all.high);
+    }
+    commit_copies();
+  };
+  if (total > 0) {
+    load_tile<kRows, kThreads>(k_tile, k + k_at, k_stride, row, s_length);
+    load_tile<kRows, kThreads>(v_tile, v + k_at, k_stride, row, s_length);
+    copy_step(0, 0);
+  }
+  for (int n = 0; n < total; ++n) {
+    const unsigned stage = n & 1;
+    wait_copies<0>();
+    __syncthreads();  // all copies are here, and nobody reads the other stage any more
+    if (n + 1 < total) copy_step(n + 1, stage ^ 1);
+    const Lanes lanes = lanes_of(opaque(lane));
+    const unsigned q_now = q_tile + stage * kStepBytes, d_now = d_tile + stage * kStepBytes;
+
+    float p[kColumns / 8][4], ds[kColumns / 8][4];
+    clear(p);
+    clear(ds);
+    add_products(p, k_tile + warp * (16 * 128), q_now, lanes);
+    add_products(ds, v_tile + warp * (16 * 128), d_now, lanes);
+#pragma unroll
+    for (int j = 0; j < kColumns / 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        int c = 8 * j + 2 * (lane & 3) + e;
+        float lse2 = row_data[(2 * stage) * kColumns + c] * kLog2e;
+        float shift = row_data[(2 * stage + 1) * kColumns + c];
+        gradient(p[j][e], ds[j][e], lse2, shift);
+        gradient(p[j][2 + e], ds[j][2 + e], lse2, shift);
+      }
+    int query = all.low + n % steps * kColumns;
+    if (query < whole.low || query + kColumns > whole.high) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        int r = warp * 16 + half * 8 + lane / 4;
+        Range seen = kDocs ? ranges[r] : queries_of(row + r, t, s_length, cu, docs);
+        int mine = query + 2 * (lane & 3), low = seen.low - mine, high = seen.high - mine;
+#pragma unroll
+        for (int j = 0; j < kColumns / 8; ++j)
+#pragma unroll
+          for (int e = 0; e < 2; ++e)
+            if (8 * j + e < low || 8 * j + e >= high)
+              p[j][2 * half + e] = 0, ds[j][2 * half + e] = 0;
+      }
+    }
+    add_weighted(dv_sums, p, d_now, lanes);
+    add_weighted(dk_sums, ds, q_now, lanes);
+  }
+
+  const int first = row + warp * 16;
+  const long long to = k_at + (long long)first * k_stride;
+  write_tile<kRows>(shared, warp * 16, dk_sums, kScale, kScale, dk + to, k_stride,
+                    s_length - first);
+  write_tile<kRows>(shared + kRowBytes, warp * 16, dv_sums, 1, 1, dv + to, k_stride,
+                    s_length - first);
+}
+)cuda";
+
+constexpr std::string_view kQuerySide = R"cuda(
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksAnSm)
+fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short* __restrict__ q,
+                   const unsigned short* __restrict__ k, const unsigned short* __restrict__ v,
+                   const float* __restrict__ lse, const float* __restrict__ delta,
+                   unsigned short* __restrict__ dq, int t, int s_length,
+                   const int* __restrict__ cu, int docs, int tiles, const unsigned* skip) {
+  if (stopped(skip)) return;
+  extern __shared__ __align__(128) unsigned char shared[];  // Q; dO; two of K; two of V
+  __shared__ Range ranges[kDocs ? kRows : 1];
+  // Causal tiles grow with their number: the longest first.
+  int tile = blockIdx.x % tiles, head = blockIdx.x / tiles % kH, item = blockIdx.x / tiles / kH;
+  if (kCausal) tile = tiles - 1 - tile;
+  const int row = tile * kRows, last = min(row + kRows, t) - 1;
+  constexpr int q_stride = kH * kD, k_stride = kKv * kD;
+  const long long q_at = ((long long)item * t * kH + head) * kD;
+  const long long k_at = ((long long)item * s_length * kKv + head / (kH / kKv)) * kD;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+
+  // Keys [all.low, all.high) are seen by some query, [whole.low, whole.high) by all.
+  Range all, whole;
+  if (kDocs) {
+    for (int i = threadIdx.x; i < kRows; i += kThreads)
+      ranges[i] = keys_of(row + i, t, s_length, cu, docs);
+    __syncthreads();
+    Range first = ranges[0], end = ranges[last - row];
+    bool outside = end.low >= end.high;  // after the last document
+    all = {first.low, outside ? clamp_to(cu[docs], t) : end.high};
+    whole = {outside ? s_length : end.low, first.high};
+    if (first.low >= first.high) all = {0, 0};
+  } else {
+    all = {0, keys_of(last, t, s_length, cu, docs).high};
+    whole = {0, keys_of(row, t, s_length, cu, docs).high};
+  }
+
+  const unsigned q_tile = shared_address(shared), d_tile = q_tile + kRowBytes;
+  const unsigned k_tile = d_tile + kRowBytes, v_tile = k_tile + 2 * kStepBytes;
+  float lse2[2], shift[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    int r = row + warp * 16 + half * 8 + lane / 4;
+    long long at = ((long long)item * kH + head) * t + r;
+    lse2[half] = r < t ? lse[at] * kLog2e : 0.0f;
+    shift[half] = r < t ? delta[at] : 0.0f;
+  }
+  float sums[kD / 8][4];
+  clear(sums);
+
+  if (all.low < all.high) {
+    load_tile<kRows, kThreads>(q_tile, q + q_at, q_stride, row, t);
+    load_tile<kRows, kThreads>(d_tile, d_o + q_at, q_stride, row, t);
+    load_tile<kColumns, kThreads>(k_tile, k + k_at, k_stride, all.low, all.high);
+    load_tile<kColumns, kThreads>(v_tile, v + k_at, k_stride, all.low, all.high);
+    commit_copies();
+  }
+  unsigned stage = 0;
+  for (int key = all.low; key < all.high; key += kColumns, stage ^= 1) {
+    wait_copies<0>();
+    __syncthreads();  // all copies are here, and nobody reads the other stage any more
+    if (key + kColumns < all.high) {
+      unsigned other = (stage ^ 1) * kStepBytes;
+      load_tile<kColumns, kThreads>(k_tile + other, k + k_at, k_stride, key + kColumns, all.high);
+      load_tile<kColumns, kThreads>(v_tile + other, v + k_at, k_stride, key + kColumns, all.high);
+      commit_copies();
+    }
+    const Lanes lanes = lanes_of(opaque(lane));
+    const unsigned k_now = k_tile + stage * kStepBytes, v_now = v_tile + stage * kStepBytes;
+
+    float p[kColumns / 8][4], ds[kColumns / 8][4];
+    clear(p);
+    clear(ds);
+    add_products(p, q_tile + warp * (16 * 128), k_now, lanes);
+    add_products(ds, d_tile + warp * (16 * 128), v_now, lanes);
+#pragma unroll
+    for (int j = 0; j < kColumns / 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) gradient(p[j][e], ds[j][e], lse2[e / 2], shift[e / 2]);
+    if (key < whole.low || key + kColumns > whole.high) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        int r = warp * 16 + half * 8 + lane / 4;
+        Range seen = kDocs ? ranges[r] : keys_of(row + r, t, s_length, cu, docs);
+        int mine = key + 2 * (lane & 3), low = seen.low - mine, high = seen.high - mine;
+#pragma unroll
+        for (int j = 0; j < kColumns / 8; ++j)
+#pragma unroll
+          for (int e = 0; e < 2; ++e)
+            if ((kDocs && 8 * j + e < low) || 8 * j + e >= high) ds[j][2 * half + e] = 0;
+      }
+    }
+    add_weighted(sums, ds, k_now, lanes);
+  }
+  const int first = row + warp * 16;
+  write_tile<kRows>(shared, warp * 16, sums, kScale, kScale,
+                    dq + q_at + (long long)first * q_stride, q_stride, t - first);
+}
+)cuda";
+
+}  // namespace
+
+CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call,
+                            const CallTarget& target) {
+  int64_t panels = (a.d + 63) / 64, columns = 64, team = 2;
+  while (team < a.d / 8) team *= 2;
+  // Eight warps share a step where their tiles fit; heads of up to 64 leave room for several blocks.
+  auto shared = [&](int64_t warps) {
+    return (32 * warps + 4 * columns) * 128 * panels + 16 * columns;
+  };
+  constexpr int64_t kStatic = 2 << 10;  // ranges of documents, and what the driver keeps
+  int64_t warps = a.d > 64 && shared(8) + kStatic <= target.shared_per_block ? 8 : 4;
+  if (shared(warps) + kStatic > target.shared_per_block) columns = 32;
+  int64_t rows = 16 * warps;
+
+  Constants constants = attention_constants(a, "call: attention_grad on tensor cores (mma.sync)");
+  constants.integer("kWarps", warps)
+      .integer("kColumns", columns)
+      .integer("kBlocksAnSm", warps == 8 ? 1 : 2)
+      .integer("kTeam", team)
+      .real("kCapSlope", a.softcap == 0 ? 0 : a.scale / a.softcap);
+  std::string text = constants.text() + std::string(kPrelude) + std::string(kTensorInstructions) +
+                     std::string(a.type == bf16 ? kBf16Instructions : kF16Instructions) +
+                     std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) +
+                     std::string(kTensorTiles) + std::string(kShared) + std::string(kDelta) +
+                     std::string(kKeySide) + std::string(kQuerySide);
+
+  CallPlan plan;
+  int64_t query_rows = a.b * a.h * a.t;
+  LaunchArg delta = workspace(take(plan.workspace, query_rows * 4));
+  auto launch = [&](const char* entry, int64_t blocks, int64_t threads, int64_t bytes,
+                    std::vector<LaunchArg> args, int64_t tiles) {
+    if (blocks == 0) return;
+    if (tiles > 0) {
+      for (const LaunchArg& x : mask_arguments(a, 9)) args.push_back(x);
+      args.push_back(i32_value(tiles));
+      args.push_back(skip());
+    }
+    plan.launches.push_back({text,
+                             entry,
+                             {blocks_for(call, blocks, 1), 1, 1},
+                             {static_cast<unsigned>(threads), 1, 1},
+                             bytes,
+                             std::move(args)});
+  };
+  launch("fusec_attention_delta", (query_rows * team + 127) / 128, 128, 0,
+         {argument(0), argument(4), delta, i64_value(query_rows), i32_value(a.t), skip()}, 0);
+  int64_t tiles = (a.s + rows - 1) / rows;
+  launch("fusec_attention_dkv", a.b * a.kv * tiles, 32 * warps, shared(warps),
+         {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(7),
+          argument(8)},
+         tiles);
+  tiles = (a.t + rows - 1) / rows;
+  launch("fusec_attention_dq", a.b * a.h * tiles, 32 * warps, shared(warps),
+         {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(6)},
+         tiles);
+  return plan;
+}
+
+}  // namespace fusec::cuda

@@ -1,0 +1,66 @@
+// One GEMM of a plan on a GPU: by cuBLASLt where it has an algorithm, else by an own kernel that
+// takes every shape, stride and type (and is no match for it in speed).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "call.h"
+#include "fusec/base/dtype.h"
+#include "vendor/cublaslt.h"
+
+namespace fusec::cuda {
+
+// C[m, n] = alpha * op(A) op(B) + beta * C for each of `batch` items; see `gemm` in plan.h.
+struct Gemm {
+  int64_t m, n, k, batch;
+  int64_t lda, ldb, ldc, stride_a, stride_b, stride_c;
+  bool trans_a, trans_b;
+  DType type_a, type_b, type_c;
+  double alpha, beta;
+
+  bool empty() const { return m == 0 || n == 0 || batch == 0; }
+  bool doubles() const { return type_c == f64; }
+  std::string str() const;  // "m 512, n 256, k 1024, batch 1, bf16 x bf16 -> f32"
+};
+
+// Reads and checks the attributes, with the rules and errors of the CPU's GEMM.
+Gemm read_gemm(const LibraryCall& call);
+
+// Bytes of workspace that it may use.
+int64_t gemm_workspace(const Gemm& g);
+
+// The own kernel: sums in f32 (f64 for f64) in the order of k, rounds once on store. C is not read
+// when beta is 0; k may be 0. Arguments 0, 1, 2 are A, B, C. No launch for an empty product.
+std::vector<CallLaunch> own_gemm(const Gemm& g);
+
+// A product bound to its addresses and to an algorithm of cuBLASLt.
+class LtGemm {
+ public:
+  // Null, with the reason in `why`, where cuBLASLt offers no algorithm. The GPU's context must be
+  // current, here and in run().
+  static std::unique_ptr<LtGemm> bind(const Gpu& gpu, const Gemm& g, CuAddress a, CuAddress b,
+                                      CuAddress c, CuAddress workspace, int64_t workspace_bytes,
+                                      bool tf32, std::string* why);
+  ~LtGemm();
+  LtGemm(const LtGemm&) = delete;
+  void run(CuStream stream) const;
+
+ private:
+  LtGemm() = default;
+  int describe(bool tf32);
+  int choose();
+
+  Gemm g_{};
+  LtHandle handle_ = nullptr;
+  LtMatmul matmul_ = nullptr;
+  LtLayout a_layout_ = nullptr, b_layout_ = nullptr, c_layout_ = nullptr;
+  LtPreference preference_ = nullptr;
+  LtAlgo algo_{};
+  CuAddress a_ = 0, b_ = 0, c_ = 0, workspace_ = 0;
+  int64_t workspace_bytes_ = 0;
+  float alpha_ = 0, beta_ = 0;
+};
+
+}  // namespace fusec::cuda

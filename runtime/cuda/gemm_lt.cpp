@@ -1,0 +1,158 @@
+// Row-major products on a library of column-major ones: C = op(A) op(B) row-major is the column-major
+// C' = op(B)' op(A)', so the operands change places and every matrix is what its transpose was.
+#include <algorithm>
+#include <bit>
+
+#include "fusec/base/error.h"
+#include "gemm.h"
+
+namespace fusec::cuda {
+namespace {
+
+// cudaDataType_t
+constexpr int kF32 = 0, kF64 = 1, kF16 = 2, kBf16 = 14;
+// cublasComputeType_t
+constexpr int kComputeF32 = 68, kComputeF64 = 70, kComputeTf32 = 77;
+// cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t
+constexpr int kTransA = 3, kTransB = 4, kBatchCount = 5, kBatchStride = 6;
+// cublasLtMatmulPreferenceAttributes_t
+constexpr int kMaxWorkspace = 1, kReductionMask = 3, kAlignA = 5, kAlignB = 6, kAlignC = 7,
+              kAlignD = 8;
+// Where k is split: parts are joined in the compute type, never rounded to C's first.
+constexpr uint32_t kJoinInComputeType = 2;
+constexpr int kWanted = 8;
+
+int lt_type(DType t) {
+  switch (t) {
+    case DType::f64: return kF64;
+    case DType::bf16: return kBf16;
+    case DType::f16: return kF16;
+    default: return kF32;
+  }
+}
+
+// The types that cuBLASLt multiplies: one for both operands, that one or f32 for C.
+bool has_types(const Gemm& g) {
+  return g.type_a == g.type_b && (g.type_c == g.type_a || g.type_c == f32);
+}
+
+// The largest power of two, at most 256, that divides the address of every batch item.
+uint32_t alignment(CuAddress address, int64_t stride, int64_t batch, DType type) {
+  uint64_t all = address | 256;
+  if (batch > 1) all |= static_cast<uint64_t>(stride) * static_cast<uint64_t>(size_of(type));
+  return uint32_t{1} << std::countr_zero(all);
+}
+
+int make_layout(LtLayout* layout, DType type, bool transposed, int64_t rows, int64_t cols,
+                int64_t ld, int64_t batch, int64_t stride) {
+  // rows x cols as stored, row-major; the library sees cols x rows.
+  const CublasLt& lt = cublaslt();
+  if (transposed) std::swap(rows, cols);
+  int status = lt.cublasLtMatrixLayoutCreate(layout, lt_type(type), static_cast<uint64_t>(cols),
+                                             static_cast<uint64_t>(rows), ld);
+  if (status != 0 || batch == 1) return status;
+  auto count = static_cast<int32_t>(batch);
+  status = lt.cublasLtMatrixLayoutSetAttribute(*layout, kBatchCount, &count, sizeof count);
+  if (status != 0) return status;
+  return lt.cublasLtMatrixLayoutSetAttribute(*layout, kBatchStride, &stride, sizeof stride);
+}
+
+}  // namespace
+
+int LtGemm::describe(bool tf32) {
+  const CublasLt& lt = cublaslt();
+  int compute = g_.doubles() ? kComputeF64 : kComputeF32;
+  if (tf32 && g_.type_a == f32) compute = kComputeTf32;
+  int status = lt.cublasLtMatmulDescCreate(&matmul_, compute, g_.doubles() ? kF64 : kF32);
+  int32_t trans_a = g_.trans_b, trans_b = g_.trans_a;
+  if (status == 0)
+    status = lt.cublasLtMatmulDescSetAttribute(matmul_, kTransA, &trans_a, sizeof trans_a);
+  if (status == 0)
+    status = lt.cublasLtMatmulDescSetAttribute(matmul_, kTransB, &trans_b, sizeof trans_b);
+  if (status == 0)
+    status = make_layout(&a_layout_, g_.type_a, g_.trans_a, g_.m, g_.k, g_.lda, g_.batch,
+                         g_.stride_a);
+  if (status == 0)
+    status = make_layout(&b_layout_, g_.type_b, g_.trans_b, g_.k, g_.n, g_.ldb, g_.batch,
+                         g_.stride_b);
+  if (status == 0)
+    status = make_layout(&c_layout_, g_.type_c, false, g_.m, g_.n, g_.ldc, g_.batch, g_.stride_c);
+  return status;
+}
+
+int LtGemm::choose() {
+  const CublasLt& lt = cublaslt();
+  int status = lt.cublasLtMatmulPreferenceCreate(&preference_);
+  auto prefer = [&](int which, auto value) {
+    if (status == 0)
+      status = lt.cublasLtMatmulPreferenceSetAttribute(preference_, which, &value, sizeof value);
+  };
+  uint32_t c = alignment(c_, g_.stride_c, g_.batch, g_.type_c);
+  prefer(kMaxWorkspace, static_cast<uint64_t>(workspace_bytes_));
+  prefer(kReductionMask, kJoinInComputeType);
+  prefer(kAlignA, alignment(b_, g_.stride_b, g_.batch, g_.type_b));
+  prefer(kAlignB, alignment(a_, g_.stride_a, g_.batch, g_.type_a));
+  prefer(kAlignC, c);
+  prefer(kAlignD, c);
+  if (status != 0) return status;
+  LtHeuristic found[kWanted] = {};
+  int count = 0;
+  status = lt.cublasLtMatmulAlgoGetHeuristic(handle_, matmul_, b_layout_, a_layout_, c_layout_,
+                                             c_layout_, preference_, kWanted, found, &count);
+  if (status != 0) return status;
+  for (int i = 0; i < std::min(count, kWanted); ++i)
+    if (found[i].state == 0 && found[i].workspace <= static_cast<size_t>(workspace_bytes_)) {
+      algo_ = found[i].algo;
+      return 0;
+    }
+  constexpr int kNotSupported = 15;  // CUBLAS_STATUS_NOT_SUPPORTED
+  return kNotSupported;
+}
+
+std::unique_ptr<LtGemm> LtGemm::bind(const Gpu& gpu, const Gemm& g, CuAddress a, CuAddress b,
+                                     CuAddress c, CuAddress workspace, int64_t workspace_bytes,
+                                     bool tf32, std::string* why) {
+  if (g.empty() || g.k == 0 || !has_types(g) || g.batch > INT32_MAX) {
+    *why = "cuBLASLt takes no " + g.str();
+    return nullptr;
+  }
+  LtHandle handle = cublaslt_handle(gpu, why);
+  if (!handle) return nullptr;
+  std::unique_ptr<LtGemm> out(new LtGemm);
+  out->g_ = g;
+  out->handle_ = handle;
+  out->a_ = a, out->b_ = b, out->c_ = c;
+  out->workspace_ = workspace;
+  out->workspace_bytes_ = std::min(workspace_bytes, gemm_workspace(g));
+  out->alpha_ = static_cast<float>(g.alpha), out->beta_ = static_cast<float>(g.beta);
+  int status = out->describe(tf32);
+  if (status == 0) status = out->choose();
+  if (status == 0) return out;
+  *why = "cuBLASLt has no algorithm for " + g.str() + " (" +
+         cublaslt().cublasLtGetStatusString(status) + ")";
+  return nullptr;
+}
+
+LtGemm::~LtGemm() {
+  const CublasLt& lt = cublaslt();
+  if (preference_) lt.cublasLtMatmulPreferenceDestroy(preference_);
+  for (LtLayout layout : {a_layout_, b_layout_, c_layout_})
+    if (layout) lt.cublasLtMatrixLayoutDestroy(layout);
+  if (matmul_) lt.cublasLtMatmulDescDestroy(matmul_);
+}
+
+void LtGemm::run(CuStream stream) const {
+  const CublasLt& lt = cublaslt();
+  const void* alpha = g_.doubles() ? static_cast<const void*>(&g_.alpha) : &alpha_;
+  const void* beta = g_.doubles() ? static_cast<const void*>(&g_.beta) : &beta_;
+  auto pointer = [](CuAddress address) { return reinterpret_cast<void*>(address); };
+  int status = lt.cublasLtMatmul(handle_, matmul_, alpha, pointer(b_), b_layout_, pointer(a_),
+                                 a_layout_, beta, pointer(c_), c_layout_, pointer(c_), c_layout_,
+                                 &algo_, pointer(workspace_),
+                                 static_cast<size_t>(workspace_bytes_), stream);
+  if (status != 0)
+    fail_device("cublasLtMatmul failed for " + g_.str() + " (" +
+                lt.cublasLtGetStatusString(status) + ")");
+}
+
+}  // namespace fusec::cuda

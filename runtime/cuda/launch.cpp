@@ -1,0 +1,77 @@
+#include "launch.h"
+
+#include <bit>
+#include <cstddef>
+
+#include "fusec/base/error.h"
+#include "vendor/nvrtc.h"
+
+namespace fusec::cuda {
+namespace {
+
+constexpr int64_t kSharedForAll = 48 << 10;  // more dynamic shared memory must be asked for
+
+// Why a cubin does not load where the driver is older than what made it.
+std::string age(const Gpu& gpu) {
+  const Nvrtc& n = nvrtc();
+  int known = gpu.info.driver / 1000;
+  if (!n.problem.empty() || n.major <= known) return "";
+  return "; it was made by NVRTC " + n.version() + ", and the driver knows CUDA " +
+         std::to_string(known) + " only: install a driver for CUDA " + std::to_string(n.major) +
+         ", or an NVRTC of CUDA " + std::to_string(known) + " (FUSEC_CUDA_PATH)";
+}
+
+}  // namespace
+
+Code::Code(const Gpu& gpu, const std::string& cubin, const std::string& name)
+    : gpu_(gpu), name_(name) {
+  CuResult result = driver().cuLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0,
+                                               nullptr, nullptr, 0);
+  driver().check(result, "cuLibraryLoadData",
+                 "loading the code of " + name + " (" + std::to_string(cubin.size()) +
+                     " bytes) on " + gpu.info.name + ", " + gpu.info.arch() + age(gpu));
+}
+
+Code::~Code() {
+  release_on(gpu_, [this](const Driver& d) { d.cuLibraryUnload(library_); });
+}
+
+CuKernel Code::kernel(const std::string& entry, int64_t dynamic_shared) const {
+  CuKernel kernel = nullptr;
+  FUSEC_CU(cuLibraryGetKernel(&kernel, library_, entry.c_str()),
+           "looking for \"" + entry + "\" in the code of " + name_);
+  if (dynamic_shared > gpu_.info.shared_per_block)
+    fail_unsupported(name_ + " needs " + std::to_string(dynamic_shared) +
+                     " bytes of shared memory a block; " + gpu_.info.name + " has " +
+                     std::to_string(gpu_.info.shared_per_block));
+  if (dynamic_shared > kSharedForAll)
+    FUSEC_CU(cuKernelSetAttribute(kMaxDynamicShared, static_cast<int>(dynamic_shared), kernel,
+                                  gpu_.device),
+             "asking for " + std::to_string(dynamic_shared) + " bytes of shared memory a block");
+  return kernel;
+}
+
+void Launch::go(CuStream stream) const {
+  std::vector<void*> pointers;
+  pointers.reserve(args.size());
+  for (const uint64_t& arg : args) pointers.push_back(const_cast<uint64_t*>(&arg));
+  FUSEC_CU(cuLaunchKernel(kernel, grid[0], grid[1], grid[2], block[0], block[1], block[2],
+                          dynamic_shared, stream, pointers.data(), nullptr),
+           "launching " + name);
+}
+
+uint64_t resolve(const LaunchArg& arg, const LaunchScope& scope) {
+  switch (arg.kind) {
+    case LaunchArg::Kind::argument: return scope.arguments.at(static_cast<size_t>(arg.value));
+    case LaunchArg::Kind::workspace: return scope.workspace + static_cast<uint64_t>(arg.value);
+    case LaunchArg::Kind::status: return scope.status;
+    case LaunchArg::Kind::skip: return scope.commit ? scope.status + offsetof(Status, skip) : 0;
+    case LaunchArg::Kind::step: return static_cast<uint32_t>(scope.step);
+    case LaunchArg::Kind::i64: return static_cast<uint64_t>(arg.value);
+    case LaunchArg::Kind::i32: return static_cast<uint32_t>(arg.value);
+    case LaunchArg::Kind::f32: return std::bit_cast<uint32_t>(arg.real);
+  }
+  fail_internal("a launch argument of no known kind");
+}
+
+}  // namespace fusec::cuda

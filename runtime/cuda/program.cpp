@@ -1,0 +1,319 @@
+// A plan on one GPU: memory at the planned offsets, everything resolved at load. The first run()
+// launches step by step; what it launched is recorded at the second and from then on replayed as one
+// CUDA graph. A run ends with one copy of the status block to the host.
+#include <cstring>
+#include <utility>
+
+#include "fusec/base/error.h"
+#include "fusec/core/checked_run.h"
+#include "graph.h"
+#include "status.h"
+#include "steps.h"
+#include "vendor/nvrtc.h"
+
+namespace fusec::cuda {
+namespace {
+
+constexpr int64_t kStatusBytes = 256;  // a multiple of kArenaAlign: what follows is aligned
+static_assert(sizeof(Status) <= kStatusBytes && kStatusBytes % kArenaAlign == 0);
+
+// A Status in pinned memory, where a recorded copy may write.
+class PinnedStatus {
+ public:
+  explicit PinnedStatus(const Gpu& gpu) : gpu_(gpu) {
+    FUSEC_CU(cuMemHostAlloc(&memory_, sizeof(Status), 0), "allocating pinned memory");
+    *get() = Status();
+  }
+  ~PinnedStatus() {
+    release_on(gpu_, [this](const Driver& d) { d.cuMemFreeHost(memory_); });
+  }
+  PinnedStatus(const PinnedStatus&) = delete;
+  Status* get() const { return static_cast<Status*>(memory_); }
+
+ private:
+  const Gpu& gpu_;
+  void* memory_ = nullptr;
+};
+
+// Events between the steps of a profiled run.
+class Events {
+ public:
+  explicit Events(size_t count) : events_(count, nullptr) {
+    for (CuEvent& e : events_) FUSEC_CU(cuEventCreate(&e, 0), "making an event");
+  }
+  ~Events() {
+    for (CuEvent e : events_)
+      if (e) driver().cuEventDestroy(e);
+  }
+  Events(const Events&) = delete;
+  void record(size_t i, const Stream& stream) const {
+    FUSEC_CU(cuEventRecord(events_[i], stream.get()), "recording an event");
+  }
+  double seconds(size_t from, size_t to) const {
+    float milliseconds = 0;
+    FUSEC_CU(cuEventElapsedTime(&milliseconds, events_[from], events_[to]), "reading an event");
+    return static_cast<double>(milliseconds) * 1e-3;
+  }
+
+ private:
+  std::vector<CuEvent> events_;
+};
+
+class CudaProgram final : public Program {
+ public:
+  // The GPU's context must be current.
+  CudaProgram(const Gpu& gpu, std::shared_ptr<const Plan> plan,
+              const std::vector<KernelCode>& kernels, std::shared_ptr<PersistentStore> share,
+              const LoadOptions& options)
+      : plan_(std::move(plan)),
+        gpu_(gpu),
+        options_(options),
+        stream_(gpu),
+        status_(gpu),
+        graph_(gpu) {
+    if (kernels.size() != plan_->kernels.size())
+      fail_internal("plan " + plan_->graph + " has " + std::to_string(plan_->kernels.size()) +
+                    " kernels, but code for " + std::to_string(kernels.size()));
+    adopt(share);
+    place_buffers();
+    place_.status = fixed_.address();
+    place_.tables = fixed_.address() + kStatusBytes;
+    place_.workspace = workspace_.address();
+    place_.workspace_bytes = workspace_.bytes();
+    bound_ = bind_steps(*plan_, kernels, gpu_, place_, options_);
+    copy_to_device(place_.tables, bound_.tables.data(),
+                   static_cast<int64_t>(bound_.tables.size() * sizeof(uint64_t)), stream_,
+                   "writing the launch tables");
+    stream_.wait("loading " + plan_->graph);
+  }
+
+  void write(int buffer, const void* data, size_t bytes) override {
+    Current current(gpu_);
+    CuAddress to = checked(buffer, bytes);
+    copy_to_device(to, data, static_cast<int64_t>(bytes), stream_, "writing " + name(buffer));
+    stream_.wait("writing " + name(buffer));
+  }
+
+  void read(int buffer, void* data, size_t bytes) const override {
+    Current current(gpu_);
+    CuAddress from = checked(buffer, bytes);
+    copy_to_host(data, from, static_cast<int64_t>(bytes), stream_, "reading " + name(buffer));
+    stream_.wait("reading " + name(buffer));
+  }
+
+  bool run() override {
+    Current current(gpu_);
+    auto everything = [this] {
+      begin();
+      for (size_t i = 0; i < bound_.steps.size(); ++i) act(i);
+      fetch_status();
+    };
+    if (warm_ && !graph_.recorded() && graph_.problem().empty())
+      graph_.record(stream_, everything);
+    if (graph_.recorded())
+      graph_.launch(stream_);
+    else
+      everything();
+    finish("running " + plan_->graph);
+    warm_ = true;
+    return status_.get()->skip == 0;
+  }
+
+  CheckedRun run_checked(bool commit) override {
+    std::vector<std::byte> copy;
+    CheckedSteps steps{
+        [this](int step) { run_step(step); },
+        [this] { return status_.get()->skip != 0; },
+        [&](int buffer) -> const std::byte* {
+          copy.resize(static_cast<size_t>(plan_->buffers[buffer].type.bytes()));
+          read(buffer, copy.data(), copy.size());
+          return copy.data();
+        },
+        [this](int buffer, const std::byte* bytes) {
+          write(buffer, bytes, static_cast<size_t>(plan_->buffers[buffer].type.bytes()));
+        }};
+    return fusec::run_checked(*plan_, steps, commit);
+  }
+
+  void run_step(int step) override {
+    if (step < 0 || step >= static_cast<int>(bound_.steps.size()))
+      fail_internal("plan " + plan_->graph + " has no step " + std::to_string(step));
+    Current current(gpu_);
+    if (step == 0) begin();
+    act(static_cast<size_t>(step));
+    fetch_status();
+    finish("running " + step_name(*plan_, step));
+  }
+
+  std::vector<StepTime> run_profiled() override {
+    Current current(gpu_);
+    size_t count = bound_.steps.size();
+    Events events(count + 1);
+    begin();
+    events.record(0, stream_);
+    for (size_t i = 0; i < count; ++i) {
+      act(i);
+      events.record(i + 1, stream_);
+    }
+    fetch_status();
+    finish("running " + plan_->graph);
+    std::vector<StepTime> times;
+    for (size_t i = 0; i < count; ++i)
+      times.push_back({static_cast<int>(i), events.seconds(i, i + 1)});
+    return times;
+  }
+
+  std::shared_ptr<PersistentStore> store() const override { return store_; }
+
+  int64_t measured_bytes() const override {
+    int64_t total = arena_.bytes() + constants_.bytes() + fixed_.bytes() + workspace_.bytes();
+    for (const PlanBuffer& b : plan_->buffers)
+      if (is_persistent(b.cls) && b.cls != BufferClass::constant) total += store_->bytes(b.name);
+    return total;
+  }
+
+  std::string backend(std::string_view work) const override {
+    std::string compiled = "compiled by NVRTC " + nvrtc_version() + " for " + gpu_.info.arch();
+    if (work == "gemm") return gemm_line();
+    if (work == "attention") return "own CUDA kernels, " + compiled;
+    if (work == "optimizer") {
+      size_t steps = 0, segments = 0;
+      for (const PlanStep& step : plan_->steps)
+        if (step.segments.size() > 1) ++steps, segments += step.segments.size();
+      return "fused CUDA kernels, " + std::to_string(segments) + " tensor updates in " +
+             std::to_string(steps) + " horizontal steps";
+    }
+    if (work == "kernels")
+      return std::to_string(plan_->kernels.size()) + " kernels " + compiled + ", " +
+             (graph_.problem().empty() ? "1 CUDA graph" : "no CUDA graph: " + graph_.problem());
+    fail_internal("backend(): no kind of work called \"" + std::string(work) +
+                  "\"; expected gemm, attention, optimizer or kernels");
+  }
+
+ private:
+  void adopt(const std::shared_ptr<PersistentStore>& share) {
+    store_ = std::dynamic_pointer_cast<Store>(share);
+    if (share && !store_)
+      fail_user(
+          "the executable to share parameters with does not run on a GPU; compile both for one "
+          "device");
+    if (!store_) store_ = std::make_shared<Store>(gpu_);
+    if (&store_->gpu() != &gpu_)
+      fail_user("the executable to share parameters with runs on GPU " +
+                std::to_string(store_->gpu().info.ordinal) + ", this one on GPU " +
+                std::to_string(gpu_.info.ordinal) + "; compile both for one device");
+  }
+
+  void place_buffers() {
+    arena_ = DeviceBlock(gpu_, stream_, plan_->arena_bytes, "the arena of the step");
+    int64_t constants = 0;
+    for (const PlanBuffer& b : plan_->buffers)
+      if (b.cls == BufferClass::constant) constants += reserved_bytes(b.type);
+    constants_ = DeviceBlock(gpu_, stream_, constants, "the constants of the step");
+    constants = 0;
+    for (const PlanBuffer& b : plan_->buffers) {
+      if (b.cls == BufferClass::constant) {
+        CuAddress to = constants_.address() + static_cast<CuAddress>(constants);
+        copy_to_device(to, b.data.data(), static_cast<int64_t>(b.data.size()), stream_,
+                       "writing a constant");
+        constants += reserved_bytes(b.type);
+        place_.buffers.push_back(to);
+      } else if (is_persistent(b.cls)) {
+        place_.buffers.push_back(store_->get(b, stream_));
+      } else {
+        if (b.offset < 0 || b.offset + reserved_bytes(b.type) > plan_->arena_bytes)
+          fail_internal("buffer " + b.name + " lies outside the arena of " +
+                        std::to_string(plan_->arena_bytes) + " bytes");
+        place_.buffers.push_back(arena_.address() + static_cast<CuAddress>(b.offset));
+      }
+    }
+    fixed_ = DeviceBlock(gpu_, stream_, kStatusBytes + table_bytes(*plan_), "launch tables");
+    CallTarget target = call_target(gpu_.info, options_.deterministic);
+    workspace_ = DeviceBlock(gpu_, stream_, call_workspace_bytes(*plan_, target),
+                             "the workspace of library calls");
+  }
+
+  std::string name(int buffer) const {
+    const PlanBuffer& b = plan_->buffers[buffer];
+    return std::string(name_of(b.cls)) + " \"" + b.name + "\"";
+  }
+
+  CuAddress checked(int buffer, size_t bytes) const {
+    if (buffer < 0 || buffer >= static_cast<int>(place_.buffers.size()))
+      fail_internal("plan " + plan_->graph + " has no buffer " + std::to_string(buffer));
+    const PlanBuffer& b = plan_->buffers[buffer];
+    if (static_cast<int64_t>(bytes) != b.type.bytes())
+      fail_user(name(buffer) + " is " + b.type.str() + ", " + std::to_string(b.type.bytes()) +
+                " bytes; got " + std::to_string(bytes));
+    return place_.buffers[buffer];
+  }
+
+  void begin() {
+    FUSEC_CU(cuMemsetD8Async(place_.status, 0, sizeof(Status), stream_.get()),
+             "clearing the status");
+  }
+
+  void act(size_t i) {
+    try {
+      bound_.steps[i].go(stream_.get());
+    } catch (Error& e) {
+      e.add_note("in " + step_name(*plan_, static_cast<int>(i)));
+      throw;
+    }
+  }
+
+  void fetch_status() {
+    copy_to_host(status_.get(), place_.status, sizeof(Status), stream_, "reading the status");
+  }
+
+  // Waits for the run; a bad index is its Error.
+  void finish(const std::string& doing) {
+    stream_.wait(doing);
+    std::vector<std::byte> copy;
+    check_status(*plan_, *status_.get(), [&](int buffer) -> const std::byte* {
+      copy.resize(static_cast<size_t>(plan_->buffers[buffer].type.bytes()));
+      read(buffer, copy.data(), copy.size());
+      return copy.data();
+    });
+  }
+
+  std::string gemm_line() const {
+    std::string own = std::to_string(bound_.own_gemms) + " by an own kernel";
+    if (bound_.lt_gemms == 0 && bound_.own_gemms > 0) return own + " (" + bound_.why_own + ")";
+    const CublasLt& lt = cublaslt();
+    if (!lt.problem.empty()) return "own kernel (" + lt.problem + ")";
+    std::string line = lt.line + ", tf32 " + (options_.tf32 ? "on" : "off");
+    return bound_.own_gemms == 0 ? line : line + "; " + own + " (" + bound_.why_own + ")";
+  }
+
+  // Destroyed from the last to the first: what runs, then the memory it uses, then the stream.
+  std::shared_ptr<const Plan> plan_;
+  const Gpu& gpu_;
+  const LoadOptions options_;
+  Stream stream_;
+  PinnedStatus status_;
+  std::shared_ptr<Store> store_;
+  DeviceBlock arena_, constants_;
+  DeviceBlock fixed_;  // the status, then the tables of kernels
+  DeviceBlock workspace_;
+  Placement place_;
+  BoundSteps bound_;
+  Graph graph_;
+  bool warm_ = false;  // every kernel has been launched once
+};
+
+}  // namespace
+
+std::unique_ptr<Program> load(std::shared_ptr<const Plan> plan, std::vector<KernelCode> kernels,
+                              std::shared_ptr<PersistentStore> share,
+                              const LoadOptions& options) {
+  const Gpu& g = gpu(options.device);
+  Current current(g);
+  return std::make_unique<CudaProgram>(g, std::move(plan), kernels, std::move(share), options);
+}
+
+int64_t workspace_bytes(const Plan& plan) {
+  return kStatusBytes + table_bytes(plan) + call_workspace_bytes(plan, CallTarget());
+}
+
+}  // namespace fusec::cuda

@@ -1,0 +1,223 @@
+// GEMM against a double loop: types, transposes, strides, batches, beta, odd sizes and addresses,
+// empty sums. The bound is that of a sum of k rounded products (Higham, "Accuracy and Stability of
+// Numerical Algorithms", 3.1), and half a unit of the stored type.
+#include <cmath>
+
+#include "cuda_plan.h"
+
+using namespace fusec;
+using namespace fusec::test;
+
+namespace {
+
+struct Case {
+  int64_t m, n, k, batch = 1;
+  bool trans_a = false, trans_b = false;
+  DType ab = f32, c = f32;
+  double alpha = 1, beta = 0;
+  int64_t pad = 0;     // elements beyond a row, in every matrix
+  int64_t offset = 0;  // elements before A
+  DType b = f32;       // type of B where it differs
+  bool mixed = false;
+  bool tf32 = false;
+};
+
+double epsilon(DType t) {
+  switch (t) {
+    case DType::f64: return std::ldexp(1, -52);
+    case DType::bf16: return std::ldexp(1, -7);
+    case DType::f16: return std::ldexp(1, -10);
+    default: return std::ldexp(1, -23);
+  }
+}
+
+// Values in [-1, 1] that every type holds exactly enough to be compared after rounding.
+std::string values(DType t, int64_t count, uint64_t seed) {
+  std::string out(static_cast<size_t>(count * size_of(t)), '\0');
+  for (int64_t i = 0; i < count; ++i) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    store_from_double(out.data(), t, i, static_cast<double>(seed >> 40) / (1 << 23) - 1);
+  }
+  return out;
+}
+
+// The product as a plan of one call, and how its matrices lie.
+struct GemmPlan : PlanBuilder {
+  DType type_b;
+  int64_t lda, ldb, ldc, stride_a, stride_b, stride_c, size_a;
+  int a, b, c;
+
+  explicit GemmPlan(const Case& x) : type_b(x.mixed ? x.b : x.ab) {
+    lda = (x.trans_a ? x.m : x.k) + x.pad, ldb = (x.trans_b ? x.k : x.n) + x.pad;
+    ldc = x.n + x.pad;
+    stride_a = (x.trans_a ? x.k : x.m) * lda, stride_b = (x.trans_b ? x.n : x.k) * ldb;
+    stride_c = x.m * ldc;
+    size_a = x.offset + x.batch * stride_a;
+    a = buffer("a", BufferClass::input, {{size_a}, x.ab});
+    b = buffer("b", BufferClass::input, {{x.batch * stride_b}, type_b});
+    c = buffer("c", BufferClass::output, {{x.batch * stride_c}, x.c});
+    auto type = [](DType t) { return std::string(name_of(t)); };
+    PlanStep& step = call(
+        "gemm", {a, b, c},
+        {{"m", x.m}, {"n", x.n}, {"k", x.k}, {"batch", x.batch},
+         {"lda", lda}, {"ldb", ldb}, {"ldc", ldc},
+         {"stride_a", stride_a}, {"stride_b", stride_b}, {"stride_c", stride_c},
+         {"trans_a", int64_t{x.trans_a}}, {"trans_b", int64_t{x.trans_b}},
+         {"type_a", type(x.ab)}, {"type_b", type(type_b)}, {"type_c", type(x.c)},
+         {"alpha", x.alpha}, {"beta", x.beta}});
+    step.call.args[0].byte_offset = x.offset * size_of(x.ab);
+  }
+};
+
+// Compares all of C's memory after each of three runs: eager, recorded, replayed.
+void check(const Case& x) {
+  INFO("m " << x.m << " n " << x.n << " k " << x.k << " batch " << x.batch << " trans "
+            << x.trans_a << x.trans_b << " pad " << x.pad << " offset " << x.offset << " beta "
+            << x.beta << " " << name_of(x.ab) << " " << name_of(x.c));
+  GemmPlan plan(x);
+  cuda::LoadOptions options;
+  options.tf32 = x.tf32;
+  std::unique_ptr<Program> p = plan.load(nullptr, options);
+
+  std::string va = values(x.ab, plan.size_a, 1);
+  std::string vb = values(plan.type_b, x.batch * plan.stride_b, 2);
+  std::string vc = values(x.c, x.batch * plan.stride_c, 3), got(vc.size(), '\0');
+  p->write(plan.a, va.data(), va.size());
+  p->write(plan.b, vb.data(), vb.size());
+  double unit = x.tf32 ? std::ldexp(1, -10) : epsilon(x.c == f64 ? f64 : f32);
+  std::vector<double> want, bound;  // of every element of C's memory; what is no part of C stays
+  for (int64_t at = 0; at < x.batch * plan.stride_c; ++at) {
+    int64_t item = at / plan.stride_c, i = at % plan.stride_c / plan.ldc, j = at % plan.ldc;
+    double old = load_as_double(vc.data(), x.c, at), sum = 0, size = 0;
+    for (int64_t q = 0; q < x.k && j < x.n; ++q) {
+      int64_t at_a = x.trans_a ? q * plan.lda + i : i * plan.lda + q;
+      int64_t at_b = x.trans_b ? j * plan.ldb + q : q * plan.ldb + j;
+      double u = load_as_double(va.data(), x.ab, x.offset + item * plan.stride_a + at_a);
+      double v = load_as_double(vb.data(), plan.type_b, item * plan.stride_b + at_b);
+      sum += u * v, size += std::fabs(u * v);
+    }
+    if (x.beta == 0 && j < x.n) old = 0;
+    want.push_back(j < x.n ? x.alpha * sum + x.beta * old : old);
+    bound.push_back(j < x.n ? static_cast<double>(x.k + 3) * unit *
+                                      (std::fabs(x.alpha) * size + std::fabs(x.beta * old)) +
+                                  epsilon(x.c) * std::fabs(want.back())
+                            : 0);
+  }
+  for (int run = 0; run < 3; ++run) {
+    p->write(plan.c, vc.data(), vc.size());
+    p->run();
+    p->read(plan.c, got.data(), got.size());
+    size_t wrong = 0, first = 0;
+    for (size_t at = want.size(); at-- > 0;)
+      if (!(std::fabs(load_as_double(got.data(), x.c, at) - want[at]) <= bound[at]))
+        ++wrong, first = at;
+    INFO("run " << run << ", element " << first);
+    if (wrong > 0) CHECK(load_as_double(got.data(), x.c, first) == want[first]);
+    CHECK(wrong == 0);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("GEMM: transposes, sizes and strides of every kind, in every type") {
+  if (no_gpu()) return;
+  for (bool trans_a : {false, true})
+    for (bool trans_b : {false, true})
+      for (DType type : {f32, bf16, f16, f64}) {
+        for (Case x : {Case{64, 48, 32}, Case{1, 128, 64}, Case{128, 1, 64}, Case{33, 65, 17},
+                       Case{5, 3, 1}, Case{1, 1, 1}, Case{70, 130, 40}}) {
+          x.trans_a = trans_a, x.trans_b = trans_b;
+          x.ab = x.c = type;
+          check(x);
+          x.batch = 3, x.pad = 8, x.alpha = 0.5, x.beta = -0.25;
+          check(x);
+          x.pad = 3;
+          check(x);
+        }
+      }
+}
+
+TEST_CASE("GEMM: sums kept in f32, accumulated in place") {
+  if (no_gpu()) return;
+  for (DType type : {bf16, f16})
+    for (double beta : {0.0, 1.0}) {
+      Case x{96, 64, 160};
+      x.ab = type, x.beta = beta, x.trans_a = true;
+      check(x);
+      x.pad = 1;
+      check(x);
+    }
+}
+
+TEST_CASE("GEMM: addresses that are not aligned") {
+  if (no_gpu()) return;
+  for (int64_t offset : {1, 2, 4, 8, 64})
+    for (DType type : {f32, bf16}) {
+      Case x{64, 64, 64};
+      x.ab = x.c = type, x.offset = offset;
+      check(x);
+    }
+}
+
+TEST_CASE("GEMM: operands of two types, and a type that cuBLASLt does not combine") {
+  if (no_gpu()) return;
+  Case x{40, 72, 24};
+  x.ab = bf16, x.b = f32, x.mixed = true;
+  check(x);
+  x.ab = f32, x.b = f16, x.c = bf16;
+  check(x);
+  x = Case{40, 72, 24};
+  x.ab = f32, x.c = bf16, x.beta = 2;
+  check(x);
+}
+
+TEST_CASE("GEMM: an empty sum, and empty results") {
+  if (no_gpu()) return;
+  for (double beta : {0.0, 1.5}) {
+    Case x{20, 36, 0};
+    x.beta = beta, x.batch = 2;
+    check(x);
+    x.ab = x.c = f64;
+    check(x);
+  }
+  check(Case{0, 36, 8});
+  check(Case{8, 0, 8});
+  Case none{8, 8, 8};
+  none.batch = 0;
+  check(none);
+}
+
+TEST_CASE("GEMM: large enough for workspace, and in tf32") {
+  if (no_gpu() || on_stand_in()) return;
+  for (DType type : {f32, bf16}) {
+    Case x{256, 384, 4096};
+    x.ab = x.c = type;
+    check(x);
+  }
+  Case x{256, 256, 256};
+  x.tf32 = true;
+  check(x);
+}
+
+TEST_CASE("GEMM: the line of the start-up table says what serves it") {
+  if (no_gpu()) return;
+  Case x{64, 64, 64};
+  std::string line = GemmPlan(x).load()->backend("gemm");
+  bool absent = std::getenv("STAND_IN_NO_CUBLASLT") != nullptr;
+  if (absent) CHECK(has(line, "1 by an own kernel (cuBLASLt 13.99"));
+  if (absent) CHECK(has(line, "does not start on Stand-in"));
+  if (on_stand_in() && !absent) CHECK(has(line, "cuBLASLt 13.99 ("));
+  if (on_stand_in() && !absent) CHECK(has(line, "libcublasLt.so.13), tf32 off"));
+  if (absent) return;
+  x.offset = 1;  // an address that the stand-in's algorithm does not take
+  x.ab = x.b = x.c = bf16;
+  line = GemmPlan(x).load()->backend("gemm");
+  if (on_stand_in()) CHECK(has(line, "1 by an own kernel (cuBLASLt has no algorithm for m 64"));
+}
+
+TEST_CASE("GEMM: other types are refused as on the CPU") {
+  if (no_gpu()) return;
+  Case x{8, 8, 8};
+  x.ab = f64, x.c = f32;
+  CHECK(has(error_of([&] { check(x); }, ErrorKind::unsupported), "f64 throughout"));
+}

@@ -1,0 +1,137 @@
+// A libcublasLt.so.13 of plain loops over column-major matrices, after the library's documentation. It
+// has no algorithm for addresses that are not multiples of 16, nor for leading dimensions that are not
+// of 4 elements, as the real one has none for some.
+#include <dlfcn.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+
+#include "fusec/base/dtype.h"
+
+using fusec::DType;
+
+namespace {
+
+struct Matmul {
+  int compute = 0, scale = 0;
+  int32_t transposed[2] = {0, 0};
+};
+struct Layout {
+  int type = 0;
+  uint64_t rows = 0, cols = 0;
+  int64_t ld = 0, stride = 0;
+  int32_t batch = 1;
+};
+struct Preference {
+  uint32_t alignment[4] = {256, 256, 256, 256};
+  uint64_t workspace = 0;
+};
+struct Heuristic {
+  uint64_t algo[8];
+  size_t workspace;
+  int state;
+  float waves;
+  int reserved[4];
+};
+
+// Work in stream order is the driver's.
+int put(void* stream, const std::function<int()>& work) {
+  void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+  using Put = int(void* stream, const std::function<int()>& work);
+  return reinterpret_cast<Put*>(dlsym(driver, "fusec_stand_in_put"))(stream, work);
+}
+
+constexpr int kInvalid = 7, kNotSupported = 15;
+
+DType dtype(int type) {
+  return type == 1 ? DType::f64 : type == 2 ? DType::f16 : type == 14 ? DType::bf16 : DType::f32;
+}
+double at(const void* data, const Layout& l, int64_t item, int64_t row, int64_t col) {
+  return fusec::load_as_double(data, dtype(l.type), item * l.stride + col * l.ld + row);
+}
+double scalar(const void* p, int type) {
+  return type == 1 ? *static_cast<const double*>(p) : *static_cast<const float*>(p);
+}
+
+}  // namespace
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+EXPORT size_t cublasLtGetVersion() { return 139900; }
+EXPORT const char* cublasLtGetStatusString(int) { return "STAND_IN_STATUS"; }
+EXPORT int cublasLtCreate(void** handle) {
+  if (std::getenv("STAND_IN_NO_CUBLASLT")) return 1;
+  static int one = 1;
+  return *handle = &one, 0;
+}
+EXPORT int cublasLtMatmulDescCreate(Matmul** m, int compute, int scale) {
+  return *m = new Matmul{compute, scale}, 0;
+}
+EXPORT int cublasLtMatmulDescDestroy(Matmul* m) { return delete m, 0; }
+EXPORT int cublasLtMatmulDescSetAttribute(Matmul* m, int which, const void* value, size_t bytes) {
+  if ((which != 3 && which != 4) || bytes != 4) return kInvalid;
+  return std::memcpy(&m->transposed[which - 3], value, 4), 0;
+}
+EXPORT int cublasLtMatrixLayoutCreate(Layout** l, int type, uint64_t rows, uint64_t cols,
+                                      int64_t ld) {
+  if (ld < static_cast<int64_t>(rows) || rows == 0 || cols == 0) return kInvalid;
+  return *l = new Layout{type, rows, cols, ld}, 0;
+}
+EXPORT int cublasLtMatrixLayoutDestroy(Layout* l) { return delete l, 0; }
+EXPORT int cublasLtMatrixLayoutSetAttribute(Layout* l, int which, const void* value,
+                                            size_t bytes) {
+  if (which == 5 && bytes == 4) return std::memcpy(&l->batch, value, 4), 0;
+  if (which == 6 && bytes == 8) return std::memcpy(&l->stride, value, 8), 0;
+  return kInvalid;
+}
+EXPORT int cublasLtMatmulPreferenceCreate(Preference** p) { return *p = new Preference, 0; }
+EXPORT int cublasLtMatmulPreferenceDestroy(Preference* p) { return delete p, 0; }
+EXPORT int cublasLtMatmulPreferenceSetAttribute(Preference* p, int which, const void* value,
+                                                size_t bytes) {
+  if (which == 1 && bytes == 8) return std::memcpy(&p->workspace, value, 8), 0;
+  if (which == 3 && bytes == 4) return 0;
+  if (which < 5 || which > 8 || bytes != 4) return kInvalid;
+  return std::memcpy(&p->alignment[which - 5], value, 4), 0;
+}
+EXPORT int cublasLtMatmulAlgoGetHeuristic(void*, Matmul* m, Layout* a, Layout* b, Layout* c,
+                                          Layout*, Preference* p, int wanted, Heuristic* results,
+                                          int* count) {
+  *count = 0;
+  uint64_t inner = m->transposed[0] ? a->rows : a->cols;
+  bool fit = (m->transposed[0] ? a->cols : a->rows) == c->rows &&
+             (m->transposed[1] ? b->rows : b->cols) == c->cols &&
+             (m->transposed[1] ? b->cols : b->rows) == inner;
+  if (!fit || a->type != b->type || (m->scale == 1) != (c->type == 1) || wanted < 1)
+    return kInvalid;
+  for (uint32_t alignment : p->alignment)
+    if (alignment < 16 || alignment > 256) return kNotSupported;
+  for (const Layout* l : {a, b, c})
+    if (l->ld % 4 != 0) return kNotSupported;
+  results[0] = Heuristic{{1}, p->workspace, 0, 1, {}};
+  return *count = 1, 0;
+}
+EXPORT int cublasLtMatmul(void*, Matmul* m, const void* alpha, const void* a, Layout* la,
+                          const void* b, Layout* lb, const void* beta, const void* c, Layout* lc,
+                          void* d, Layout* ld, const uint64_t* algo, void*, size_t, void* stream) {
+  if (*algo != 1 || c != d || lc != ld) return kInvalid;
+  double by = scalar(alpha, m->scale), plus = scalar(beta, m->scale);
+  Matmul desc = *m;
+  Layout xa = *la, xb = *lb, xc = *lc;
+  return put(stream, [=] {
+    auto inner = static_cast<int64_t>(desc.transposed[0] ? xa.rows : xa.cols);
+    for (int64_t item = 0; item < xc.batch; ++item)
+      for (int64_t i = 0; i < static_cast<int64_t>(xc.rows); ++i)
+        for (int64_t j = 0; j < static_cast<int64_t>(xc.cols); ++j) {
+          double sum = 0;
+          for (int64_t p = 0; p < inner; ++p)
+            sum += (desc.transposed[0] ? at(a, xa, item, p, i) : at(a, xa, item, i, p)) *
+                   (desc.transposed[1] ? at(b, xb, item, j, p) : at(b, xb, item, p, j));
+          double old = plus == 0 ? 0 : plus * at(c, xc, item, i, j);
+          fusec::store_from_double(d, dtype(xc.type), item * xc.stride + j * xc.ld + i,
+                                   by * sum + old);
+        }
+    return 0;
+  });
+}

@@ -1,0 +1,231 @@
+// Attention and its gradient: the CUDA texts, run on the host thread by thread, against formulas in
+// double. The bounds follow from what a kernel may round: weights and score gradients to the stored
+// type before the second product, results to the stored type, everything else in f32.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "operands.h"
+
+using namespace fusec;
+using namespace fusec::test;
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+
+struct Case {
+  AttentionShape shape;
+  std::vector<int> cu = {};
+
+  int document(int64_t token) const {
+    for (size_t i = 0; i + 1 < cu.size(); ++i)
+      if (cu[i] <= token && token < cu[i + 1]) return static_cast<int>(i);
+    return -1;
+  }
+  bool visible(int64_t i, int64_t j) const {
+    if (shape.causal && j > i + shape.s - shape.t) return false;
+    return cu.empty() || (document(i) >= 0 && document(i) == document(j));
+  }
+};
+
+struct Sum {
+  Values value, bound;
+  explicit Sum(int64_t n) : value(n), bound(n) {}
+  // A term that errs by the fraction r.
+  void add(int64_t at, double term, double r) {
+    value[at] += term;
+    bound[at] += r * std::fabs(term);
+  }
+  void store(double u) {
+    for (size_t i = 0; i < value.size(); ++i)
+      bound[i] += u * (std::fabs(value[i]) + bound[i]) + 1e-30;
+  }
+};
+
+struct Expected {
+  Sum o, lse, dq, dk, dv;
+};
+
+double stored_roundoff(DType t) { return t == bf16 ? 0x1p-8 : t == f16 ? 0x1p-11 : 0x1p-24; }
+
+// o_given and lse_given: what attention_grad reads.
+Expected formulas(const Case& c, const Values& q, const Values& k, const Values& v,
+                  const Values& d_out, const Values& o_given, const Values& lse_given) {
+  const AttentionShape& x = c.shape;
+  int64_t n = x.b * x.t * x.h * x.d, m = x.b * x.s * x.kv * x.d, rows = x.b * x.h * x.t;
+  Expected r{Sum(n), Sum(rows), Sum(n), Sum(m), Sum(m)};
+  double scale = static_cast<float>(1 / std::sqrt(static_cast<double>(x.d)));
+  double u = 0x1p-24, stored = x.type == f32 ? 0 : stored_roundoff(x.type);
+  for (int64_t row = 0; row < rows; ++row) {
+    int64_t b = row / x.t / x.h, h = row / x.t % x.h, i = row % x.t;
+    int64_t qi = ((b * x.t + i) * x.h + h) * x.d;
+    auto kj = [&](int64_t j) { return ((b * x.s + j) * x.kv + h / (x.h / x.kv)) * x.d; };
+    Values score(x.s), dp(x.s), dp_size(x.s);
+    double total = 0, top = 0, size = 0, delta = 0, delta_size = 0;
+    for (int64_t e = 0; e < x.d; ++e) {
+      delta += d_out[qi + e] * o_given[qi + e];
+      delta_size += std::fabs(d_out[qi + e] * o_given[qi + e]);
+    }
+    for (int64_t j = 0; j < x.s; ++j) {
+      if (!c.visible(i, j)) continue;
+      double products = 0;
+      for (int64_t e = 0; e < x.d; ++e) {
+        score[j] += q[qi + e] * k[kj(j) + e] * scale;
+        products += std::fabs(q[qi + e] * k[kj(j) + e]) * scale;
+        dp[j] += d_out[qi + e] * v[kj(j) + e];
+        dp_size[j] += std::fabs(d_out[qi + e] * v[kj(j) + e]);
+      }
+      if (x.softcap) score[j] = x.softcap * std::tanh(score[j] / x.softcap);
+      total += std::exp(score[j]);
+      top = std::max(top, std::fabs(score[j])), size = std::max(size, products);
+    }
+    if (total == 0) {
+      r.lse.value[row] = -kInf;
+      continue;
+    }
+    double lse = std::log(total);
+    // Of a weight: its score (d products, the cap's tanh), the maximum, exp2 and the sum.
+    double weight = u * ((static_cast<double>(x.d) + 4) * size + 8 * x.softcap + 4 * top + 64);
+    r.lse.value[row] = lse;
+    r.lse.bound[row] = 2 * weight;
+    for (int64_t j = 0; j < x.s; ++j) {
+      if (!c.visible(i, j)) continue;
+      double p = std::exp(score[j] - lse), given = std::exp(score[j] - lse_given[row]);
+      double cap = x.softcap ? 1 - std::pow(score[j] / x.softcap, 2) : 1;
+      double ds = given * (dp[j] - delta) * scale * cap;
+      double noise = given * scale * u * (static_cast<double>(x.d) + 8) * (dp_size[j] + delta_size);
+      for (int64_t e = 0; e < x.d; ++e) {
+        double f32_sum = u * (static_cast<double>(x.s) + 8);
+        r.o.add(qi + e, p * v[kj(j) + e], stored + 2 * weight + f32_sum);
+        r.dv.add(kj(j) + e, given * d_out[qi + e], stored + 2 * weight + f32_sum);
+        r.dq.add(qi + e, ds * k[kj(j) + e], stored + 2 * weight + f32_sum);
+        r.dk.add(kj(j) + e, ds * q[qi + e], stored + 2 * weight + f32_sum);
+        // Near the cap 1 - tanh^2 cancels.
+        double slope = x.softcap ? given * scale * std::fabs(dp[j] - delta) * 64 * u : 0;
+        r.dq.bound[qi + e] += (noise + slope) * std::fabs(k[kj(j) + e]);
+        r.dk.bound[kj(j) + e] += (noise + slope) * std::fabs(q[qi + e]);
+      }
+    }
+  }
+  for (Sum* s : {&r.o, &r.dq, &r.dk, &r.dv}) s->store(stored_roundoff(x.type));
+  return r;
+}
+
+Values scaled(Values x, double f) {
+  for (double& e : x) e *= f;
+  return x;
+}
+
+void check(const Case& c, const cuda::CallTarget& target = {}) {
+  const AttentionShape& x = c.shape;
+  INFO("b " << x.b << " t " << x.t << " s " << x.s << " h " << x.h << " kv " << x.kv << " d " << x.d
+            << " causal " << x.causal << " type " << std::string(name_of(x.type)) << " softcap "
+            << x.softcap << " documents " << x.docs);
+  int64_t n = x.b * x.t * x.h * x.d, m = x.b * x.s * x.kv * x.d, rows = x.b * x.h * x.t;
+  // Scores of spread about 3, so that the softmax is far from uniform.
+  Values q = scaled(random_values(n, 11), 4), k = scaled(random_values(m, 12), 2);
+  Values v = random_values(m, 13), d_out = random_values(n, 14), cu(c.cu.begin(), c.cu.end());
+  Values nan_q(n, NAN), nan_k(m, NAN), nan_rows(rows, NAN);
+
+  std::vector<Operand> forward = {
+      {q, x.type}, {k, x.type}, {v, x.type}, {nan_q, x.type}, {nan_rows, f32}};
+  if (x.docs) forward.push_back({cu, i32});
+  std::vector<Values> got = run_text(x.forward(), forward, nullptr, false, target);
+  Expected e = formulas(c, q, k, v, d_out, got[3], got[4]);
+  check_within(got[3], e.o.value, e.o.bound, "o");
+  check_within(got[4], e.lse.value, e.lse.bound, "lse");
+
+  std::vector<Operand> grad = {{d_out, x.type},  {q, x.type},      {k, x.type},
+                               {v, x.type},      {got[3], x.type}, {got[4], f32},
+                               {nan_q, x.type},  {nan_k, x.type},  {nan_k, x.type}};
+  if (x.docs) grad.push_back({cu, i32});
+  std::vector<Values> grads = run_text(x.grad(), grad, nullptr, false, target);
+  check_within(grads[6], e.dq.value, e.dq.bound, "dq");
+  check_within(grads[7], e.dk.value, e.dk.bound, "dk");
+  check_within(grads[8], e.dv.value, e.dv.bound, "dv");
+}
+
+// A GPU so small that whole tiles of queries are chosen for few heads, too.
+cuda::CallTarget one_sm() {
+  cuda::CallTarget t;
+  t.sm_count = 1;
+  return t;
+}
+
+std::string form_of(const LibraryCall& call) {
+  std::string text = cuda::launches_of(call, {})[0].text;
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace
+
+TEST_CASE("the form follows from type, head size and alignment") {
+  CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64}.forward()).find("tensor cores") != std::string::npos);
+  CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 72}.forward()).find("any form") != std::string::npos);
+  CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64, true, f32}.forward()).find("any form") !=
+        std::string::npos);
+  LibraryCall off = AttentionShape{1, 8, 8, 2, 1, 64}.builder(false).offset(1, 8);
+  CHECK(form_of(off).find("any form") != std::string::npos);
+}
+
+TEST_CASE("any form: types, head sizes, masks") {
+  check({{2, 20, 20, 4, 2, 8, true, f32}});
+  check({{1, 70, 33, 2, 1, 40, true, f32}});           // rows that see nothing
+  check({{1, 33, 130, 2, 2, 72, true, bf16, 15}});
+  check({{1, 17, 90, 3, 1, 5, false, f16, 3}});
+  check({{1, 1, 1, 1, 1, 1, true, f32}});
+  check({{1, 90, 90, 2, 1, 24, true, f32, 0, 5}, {0, 0, 7, 50, 51, 80}});
+  check({{1, 90, 90, 2, 1, 24, false, bf16, 0, 3}, {0, 40, 40, 90}});
+}
+
+TEST_CASE("tensor cores: tiles, tails, masks") {
+  for (const cuda::CallTarget& target : {cuda::CallTarget{}, one_sm()}) {
+    check({{1, 64, 64, 1, 1, 64, false, bf16}}, target);
+    check({{2, 150, 150, 4, 2, 64, true, bf16}}, target);
+    check({{1, 100, 200, 2, 1, 128, true, bf16}}, target);
+    check({{1, 200, 77, 2, 1, 128, true, f16}}, target);  // rows that see nothing
+    check({{1, 130, 130, 2, 2, 128, false, f16, 15}}, target);
+    check({{1, 1, 1, 1, 1, 64, true, f16}}, target);
+    check({{1, 65, 40, 2, 1, 80, false, bf16}}, target);
+    check({{1, 40, 65, 3, 1, 16, true, bf16, 5}}, target);
+  }
+}
+
+TEST_CASE("tensor cores: documents") {
+  for (const cuda::CallTarget& target : {cuda::CallTarget{}, one_sm()}) {
+    check({{1, 300, 300, 2, 1, 64, true, bf16, 0, 6}, {0, 0, 7, 150, 151, 260, 300}}, target);
+    check({{1, 300, 300, 2, 1, 64, false, bf16, 0, 4}, {0, 100, 100, 230, 280}}, target);
+    check({{1, 260, 260, 2, 1, 128, true, f16, 15, 2}, {0, 129, 200}}, target);
+  }
+}
+
+TEST_CASE("an empty side") {
+  check({{1, 5, 0, 2, 1, 64, false, bf16}});
+  check({{1, 0, 5, 2, 1, 64, false, bf16}});
+  check({{1, 5, 0, 2, 1, 8, false, f32}});
+  check({{1, 0, 5, 2, 1, 8, false, f32}});
+  CHECK(cuda::launches_of(AttentionShape{0, 5, 5, 2, 1, 64}.forward(), {}).empty());
+}
+
+TEST_CASE("cu_seqlens that fall or exceed the tokens are reported") {
+  for (const std::vector<int>& cu : std::vector<std::vector<int>>{{0, 9, 4}, {0, 3, 21}, {1, 3, 20}}) {
+    for (int64_t d : {8, 64}) {
+      Case c{{1, 20, 20, 1, 1, d, true, bf16, 0, 2}, cu};
+      int64_t n = 20 * d;
+      Values values(cu.begin(), cu.end());
+      cuda::Status status;
+      run_text(c.shape.forward(),
+               {{random_values(n, 1), bf16},
+                {random_values(n, 2), bf16},
+                {random_values(n, 3), bf16},
+                {Values(n), bf16},
+                {Values(20), f32},
+                {values, i32}},
+               &status);
+      CHECK(status.error == 2);
+      CHECK(status.bound == 20);
+    }
+  }
+}

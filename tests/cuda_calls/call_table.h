@@ -1,0 +1,95 @@
+// Library calls of many types and shapes, by name: what the tests of this folder run over.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fusec/base/dtype.h"
+#include "fusec/plan/plan.h"
+
+namespace fusec::test {
+
+struct NamedCall {
+  std::string name;
+  LibraryCall call;
+};
+
+// A call with `arguments` operands, each at the start of a buffer of its own.
+class CallBuilder {
+ public:
+  CallBuilder(std::string name, int arguments) {
+    call_.name = std::move(name);
+    for (int i = 0; i < arguments; ++i) call_.args.push_back({i, 0});
+  }
+  CallBuilder& attr(const char* key, int64_t v) { return call_.attrs[key] = v, *this; }
+  CallBuilder& attr(const char* key, int v) { return attr(key, int64_t{v}); }
+  CallBuilder& attr(const char* key, double v) { return call_.attrs[key] = v, *this; }
+  CallBuilder& attr(const char* key, std::string_view v) {
+    return call_.attrs[key] = std::string(v), *this;
+  }
+  // Moves argument i by so many bytes.
+  CallBuilder& offset(int i, int64_t bytes) { return call_.args[i].byte_offset = bytes, *this; }
+  operator LibraryCall() const { return call_; }  // NOLINT: that is what it is for
+
+ private:
+  LibraryCall call_;
+};
+
+struct AttentionShape {
+  int64_t b, t, s, h, kv, d;
+  bool causal = true;
+  DType type = bf16;
+  double softcap = 0;
+  int64_t docs = 0;
+
+  CallBuilder builder(bool grad) const {
+    CallBuilder call(grad ? "attention_grad" : "attention", (grad ? 9 : 5) + (docs > 0));
+    call.attr("b", b).attr("t", t).attr("s", s).attr("h", h).attr("kv", kv).attr("d", d);
+    call.attr("causal", int64_t{causal}).attr("docs", docs).attr("type", name_of(type));
+    return call.attr("scale", 1 / std::sqrt(static_cast<double>(d))).attr("softcap", softcap);
+  }
+  LibraryCall forward() const { return builder(false); }
+  LibraryCall grad() const { return builder(true); }
+};
+
+inline LibraryCall gather_call(int64_t rows, int64_t count, int64_t width, DType type,
+                               DType index) {
+  return CallBuilder("gather", 3)
+      .attr("rows", rows)
+      .attr("count", count)
+      .attr("width", width)
+      .attr("type", name_of(type))
+      .attr("index_type", name_of(index));
+}
+
+inline LibraryCall scatter_call(int64_t rows, int64_t count, int64_t width, DType type,
+                                DType index, const char* mode) {
+  return CallBuilder("scatter", 3)
+      .attr("rows", rows)
+      .attr("count", count)
+      .attr("width", width)
+      .attr("type", name_of(type))
+      .attr("index_type", name_of(index))
+      .attr("mode", mode);
+}
+
+inline LibraryCall cumsum_call(int64_t outer, int64_t n, int64_t inner, bool reverse, DType type) {
+  return CallBuilder("cumsum", 2)
+      .attr("outer", outer)
+      .attr("n", n)
+      .attr("inner", inner)
+      .attr("reverse", int64_t{reverse})
+      .attr("type", name_of(type));
+}
+
+inline LibraryCall top_k_call(int64_t rows, int64_t n, int64_t k, DType type) {
+  return CallBuilder("top_k", 3)
+      .attr("rows", rows)
+      .attr("n", n)
+      .attr("k", k)
+      .attr("type", name_of(type));
+}
+
+}  // namespace fusec::test
