@@ -113,56 +113,48 @@ void Emitter::column_pass(const Point& unit, int pass) {
     load_lanes(load, p.words[load], p, lane_limit_);
   }
   const bool guard = a_.steps % (team() * group) != 0;
-  const std::string T = std::to_string(team());
-  const std::string member = team() > 1 ? "member + " : "";
-  auto each = [&](const Body& body) {
-    turn_loop("u", group, [&](const std::string& u) {
-      const std::string turn = group == 1 ? "first" : "(first + u)";
-      out_.line("const " + index_type_ + " step = " + member + turn +
-                (team() > 1 ? " * " + T : std::string()) + ";");
-      if (guard) out_.open("if (step < " + num(a_.steps) + ")");
-      body(u);
-      if (guard) out_.close();
-    });
-  };
   const int inner = static_cast<int>(k_.extents.size()) - 1 - k_.row_dims;
-  auto with_index = [&](Point at, const std::function<void(Point&)>& body) {
-    Text outside = out_;
-    out_ = outside.inner();
-    delinearise("step", k_.row_dims, inner, at);
-    Text numbers = out_;
-    out_ = outside.inner();
-    body(at);
-    Text work = out_;
-    out_ = outside;
-    out_.append_needed(numbers, work);
+  auto each = [&](const std::function<void(Point&, const std::string&)>& body) {
+    turn_loop("u", group, [&](const std::string& u) {
+      Point at = p;
+      Text outside = out_;
+      out_ = outside.inner();
+      const std::string turn = group == 1 ? "first" : "(first + u)";
+      out_.line("const " + index_type_ + " step = " +
+                (team() > 1 ? "member + " + turn + " * " + std::to_string(team()) : turn) + ";");
+      delinearise("step", k_.row_dims, inner, at);
+      Text numbers = out_;
+      out_ = outside.inner();
+      if (guard) out_.open("if (step < " + num(a_.steps) + ")");
+      body(at, u);
+      if (guard) out_.close();
+      Text work = out_;
+      out_ = outside;
+      out_.append_needed(numbers, work);
+    });
   };
   out_.no_unroll();
   out_.open("for (" + index_type_ + " first = 0; first < " + num(a_.turns) +
             "; first += " + num(group) + ")");
   for (int load : loads) declare_words(load, std::to_string(group));
   if (!loads.empty())
-    each([&](const std::string& u) {
-      with_index(p, [&](Point& at) {
-        for (int load : loads)
-          load_lanes(load, "x" + std::to_string(load) + "[" + u + "]", at, lane_limit_);
-      });
+    each([&](Point& at, const std::string& u) {
+      for (int load : loads)
+        load_lanes(load, "x" + std::to_string(load) + "[" + u + "]", at, lane_limit_);
     });
-  each([&](const std::string& u) {
-    with_index(p, [&](Point& at) {
-      for (int load : loads) at.words[load] = "x" + std::to_string(load) + "[" + u + "]";
-      Scope step{p.scope};
-      at.scope = &step;
-      for (int i : below(reduces, [&](int id) {
-             return a_.ops[id].level == Level::inner && !a_.ops[id].varies;
-           }))
-        eval(i, at);
-      Scope inside{&step};
-      at.scope = &inside;
-      open_lanes(at);
-      accumulate(reduces, at, "[" + at.lane + "]");
-      close_lanes();
-    });
+  each([&](Point& at, const std::string& u) {
+    for (int load : loads) at.words[load] = "x" + std::to_string(load) + "[" + u + "]";
+    Scope step{p.scope};
+    at.scope = &step;
+    for (int i : below(reduces, [&](int id) {
+           return a_.ops[id].level == Level::inner && !a_.ops[id].varies;
+         }))
+      eval(i, at);
+    Scope inside{&step};
+    at.scope = &inside;
+    open_lanes(at);
+    accumulate(reduces, at, "[" + at.lane + "]");
+    close_lanes();
   });
   out_.close();
   out_.close();

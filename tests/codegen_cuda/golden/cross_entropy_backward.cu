@@ -1,0 +1,156 @@
+// cross_entropy (head.cpp:8)
+
+// To nearest even.
+__device__ __forceinline__ unsigned short to_bf16(float v) {
+  unsigned short bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(v));
+  return bits;
+}
+
+template <int N>
+__device__ __forceinline__ float bf16_at(const unsigned (&w)[N], int j) {
+  return __uint_as_float(j & 1 ? w[j / 2] & 0xffff0000u : w[j / 2] << 16);
+}
+
+__device__ __forceinline__ unsigned bf16_pair(float low, float high) {
+  unsigned w;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(high), "f"(low));
+  return w;
+}
+
+template <int N, int C>
+__device__ __forceinline__ void pack_bf16(unsigned (&w)[N], const float (&v)[C]) {
+  if constexpr (C == 1) {
+    w[0] = to_bf16(v[0]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) w[i] = bf16_pair(v[2 * i], v[2 * i + 1]);
+  }
+}
+
+enum Reuse { again, once };  // once: the first to leave the caches
+
+template <Reuse R, class T>
+__device__ __forceinline__ T fetch(const T* at) {
+  if constexpr (R == once)
+    return __ldcs(at);
+  else
+    return *at;
+}
+
+// BYTES bytes into words, in accesses of B bytes.
+template <int B, int BYTES, Reuse R = again, int N>
+__device__ __forceinline__ void load(unsigned (&w)[N], const void* from) {
+  if constexpr (B == 16) {
+#pragma unroll
+    for (int i = 0; i < BYTES / 16; ++i) {
+      const uint4 v = fetch<R>(static_cast<const uint4*>(from) + i);
+      w[4 * i] = v.x, w[4 * i + 1] = v.y, w[4 * i + 2] = v.z, w[4 * i + 3] = v.w;
+    }
+  } else if constexpr (B == 8) {
+#pragma unroll
+    for (int i = 0; i < BYTES / 8; ++i) {
+      const uint2 v = fetch<R>(static_cast<const uint2*>(from) + i);
+      w[2 * i] = v.x, w[2 * i + 1] = v.y;
+    }
+  } else if constexpr (B == 4) {
+#pragma unroll
+    for (int i = 0; i < BYTES / 4; ++i) w[i] = fetch<R>(static_cast<const unsigned*>(from) + i);
+  } else if constexpr (B == 2) {
+#pragma unroll
+    for (int i = 0; i < BYTES / 2; ++i) {
+      const unsigned v = fetch<R>(static_cast<const unsigned short*>(from) + i);
+      w[i / 2] = i & 1 ? w[i / 2] | v << 16 : v;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < BYTES; ++i) {
+      const unsigned v = fetch<R>(static_cast<const unsigned char*>(from) + i);
+      w[i / 4] = i & 3 ? w[i / 4] | v << (8 * (i & 3)) : v;
+    }
+  }
+}
+
+template <Reuse R, class T>
+__device__ __forceinline__ void put(T* at, T v) {
+  if constexpr (R == once)
+    __stcs(at, v);
+  else
+    *at = v;
+}
+
+// BYTES bytes of words to memory, in accesses of B bytes.
+template <int B, int BYTES, Reuse R = again, int N>
+__device__ __forceinline__ void store(void* to, const unsigned (&w)[N]) {
+  if constexpr (B == 16) {
+#pragma unroll
+    for (int i = 0; i < BYTES / 16; ++i)
+      put<R>(static_cast<uint4*>(to) + i,
+        make_uint4(w[4 * i], w[4 * i + 1], w[4 * i + 2], w[4 * i + 3]));
+  } else if constexpr (B == 8) {
+#pragma unroll
+    for (int i = 0; i < BYTES / 8; ++i)
+      put<R>(static_cast<uint2*>(to) + i, make_uint2(w[2 * i], w[2 * i + 1]));
+  } else if constexpr (B == 4) {
+#pragma unroll
+    for (int i = 0; i < BYTES / 4; ++i) put<R>(static_cast<unsigned*>(to) + i, w[i]);
+  } else if constexpr (B == 2) {
+#pragma unroll
+    for (int i = 0; i < BYTES / 2; ++i)
+      put<R>(static_cast<unsigned short*>(to) + i, (unsigned short)(w[i / 2] >> (16 * (i & 1))));
+  } else {
+#pragma unroll
+    for (int i = 0; i < BYTES; ++i)
+      put<R>(static_cast<unsigned char*>(to) + i, (unsigned char)(w[i / 4] >> (8 * (i & 3))));
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(512)
+fusec_softcap_cross_entropy_backward(const unsigned short* p0, const int* p1, const float* p2, const float* p3, unsigned short* p4, long long n, const unsigned* skip) {
+  if (skip && *skip) return;
+  const int member = threadIdx.x;
+  const int row = (int)blockIdx.x;
+  const int i0 = (int)(row);
+  const unsigned short* from3 = p0 + (i0 * 65536);
+  unsigned short* to22 = p4 + (i0 * 65536);
+  unsigned x3[16][4];
+#pragma unroll
+  for (int k = 0; k < 16; ++k) {
+    const int step = member + k * 512;
+    const int i1 = step * 8;
+    load<16, 16, once>(x3[k], from3 + i1);  // load p0[i0 * 65536 + i1]
+  }
+  const int v1 = *(p1 + i0);  // load p1[i0]
+  const float v10 = *(p2 + i0);  // load p2[i0]
+  const float v15 = p3[0];  // load p3[0]
+  {
+#pragma unroll
+    for (int k = 0; k < 16; ++k) {
+      const int step = member + k * 512;
+      const int i1 = step * 8;
+      float y22[8];
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const float v3 = bf16_at(x3[k], j);  // load p0[i0 * 65536 + i1]
+        const float v4 = v3;  // as f32
+        const float v6 = v4 * 0.0666666701f;  // mul
+        const float v7 = tanhf(v6);  // tanh
+        const float v9 = v7 * 15.0f;  // mul
+        const float v11 = v9 - v10;  // sub
+        const float v12 = expf(v11);  // exp
+        const int v0 = (int)((i1 + j));  // index
+        const bool v2 = v0 == v1;  // eq
+        const float v13 = (float)v2;  // as f32
+        const float v14 = v12 - v13;  // sub
+        const float v16 = v14 * v15;  // mul
+        const float v17 = v7 * v7;  // mul
+        const float v19 = 1.0f - v17;  // sub
+        const float v20 = v16 * v19;  // mul
+        y22[j] = v20;
+      }
+      unsigned w22[4];
+      pack_bf16(w22, y22);
+      store<16, 16, once>(to22 + i1, w22);  // store p4[i0 * 65536 + i1]
+    }
+  }
+}
