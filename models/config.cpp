@@ -49,6 +49,7 @@ VisionGptConfig of_depth(int64_t depth) {
   c.kv_heads = c.heads / 2;
   c.head_dim = 128;
   c.intermediate = 27 * c.width / 10;
+  c.bf16_stream = true;
   return c;
 }
 
@@ -57,7 +58,12 @@ VisionGptConfig of_depth(int64_t depth) {
 VitConfig VitConfig::preset(const std::string& name) {
   if (name == "tiny") return {};
   if (name == "vit-l/14") {
-    return {.image = 224, .patch = 14, .width = 1024, .layers = 24, .heads = 16};
+    return {.image = 224,
+            .patch = 14,
+            .width = 1024,
+            .layers = 24,
+            .heads = 16,
+            .bf16_stream = true};
   }
   fail_user("unknown vision encoder \"" + name + "\"" + suggest(name, {"tiny", "vit-l/14"}));
 }

@@ -13,6 +13,7 @@ void fields(Config& c, Visit& visit) {
   visit("vision.width", c.vision.width);
   visit("vision.layers", c.vision.layers);
   visit("vision.heads", c.vision.heads);
+  visit("vision.bf16_stream", c.vision.bf16_stream);
   visit("resampler.queries", c.resampler.queries);
   visit("resampler.layers", c.resampler.layers);
   visit("resampler.heads", c.resampler.heads);
@@ -30,6 +31,7 @@ void fields(Config& c, Visit& visit) {
   visit("softcap", c.softcap);
   visit("label_smoothing", c.label_smoothing);
   visit("attention_bias", c.attention_bias);
+  visit("bf16_stream", c.bf16_stream);
   visit("weighted_norms", c.weighted_norms);
 }
 

@@ -5,6 +5,11 @@
 
 namespace fusec::models {
 
+Tensor stream(At x, bool narrow) {
+  if (!narrow) return x.tensor;
+  return cast(At(cast(x, bf16), x.loc), f32);
+}
+
 Linear::Linear(Graph& graph, std::string_view name, int64_t in, int64_t out, bool with_bias) {
   ScopeGuard scope(graph, name);
   weight = graph.parameter("weight", {out, in});

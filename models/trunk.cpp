@@ -71,18 +71,19 @@ Tensor TextTrunk::run_blocks(const Tensor& tokens, const Tensor& embedded) const
   Graph& graph = tokens.graph();
   int64_t rows = tokens.size(0), length = tokens.size(1), width = config_.width;
   ScopeGuard scope(graph, "trunk");
-  Tensor x = reshape(embedded, {rows, length, width});
+  Tensor x = stream(reshape(embedded, {rows, length, width}), config_.bf16_stream);
   auto [cosines, sines] = rope_tables(graph, length, config_.head_dim, config_.rope_theta);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     ScopeGuard layer(graph, std::to_string(i));
     const Block& block = blocks_[i];
     {
       ScopeGuard part(graph, "attn");
-      x = x + attend(block, x, cosines, sines);
+      x = stream(x + attend(block, x, cosines, sines), config_.bf16_stream);
     }
     ScopeGuard part(graph, "mlp");
     Tensor normed = block.norm2(x);
-    x = x + block.down(swiglu(block.gate(normed), block.up(normed)));
+    x = stream(x + block.down(swiglu(block.gate(normed), block.up(normed))),
+               config_.bf16_stream);
   }
   return norm_(reshape(x, {rows * length, width}));
 }

@@ -35,10 +35,10 @@ Tensor Vit::operator()(const Tensor& images) const {
     {
       ScopeGuard part(graph, "attn");
       Tensor normed = block.norm1(x);
-      x = x + block.attn(normed, normed);
+      x = stream(x + block.attn(normed, normed), config_.bf16_stream);
     }
     ScopeGuard part(graph, "mlp");
-    x = x + block.mlp(block.norm2(x));
+    x = stream(x + block.mlp(block.norm2(x)), config_.bf16_stream);
   }
   return x;
 }

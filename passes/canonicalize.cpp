@@ -4,7 +4,9 @@
 //   identity view, cast to the same type -> x  contract(permute(x), y) -> contract(x, y),
 //   relabelled x * 1, x + 0 (splat constants) -> x        two equal pure ops -> one
 //
-// Refuses: anything that would move or drop a cast that changes a type.
+//   cast(view(cast(x : bf16) : f32) : bf16) -> view(x)    the narrowing undoes an exact widening
+//
+// Refuses: anything else that would move or drop a cast that changes a type.
 #include <mlir/IR/Builders.h>
 #include <mlir/IR/OperationSupport.h>
 
@@ -42,6 +44,33 @@ mlir::Value replace_view(ViewOp op, OpBuilder& b) {
                           ArrayRef<int64_t>{}, ArrayRef<int64_t>{}, ArrayRef<int64_t>{});
   }
   return {};
+}
+
+// Every value of `narrow` is one of `wide`, so that casting there and back changes no bit.
+bool holds(Type wide, Type narrow) {
+  return isa<FloatType>(narrow) && ((wide.isF32() && (narrow.isBF16() || narrow.isF16())) ||
+                                    (wide.isF64() && isa<FloatType>(narrow)));
+}
+
+mlir::Value replace_cast(CastOp op, OpBuilder& b) {
+  if (op.getArg().getType() == op.getType()) return op.getArg();
+  Type narrow = op.getType().getElementType(), wide = op.getArg().getType().getElementType();
+  if (narrow == wide || !holds(wide, narrow)) return {};
+  SmallVector<ViewOp> views;
+  mlir::Value v = op.getArg();
+  for (auto view = v.getDefiningOp<ViewOp>(); view; view = v.getDefiningOp<ViewOp>())
+    views.push_back(view), v = view.getArg();
+  auto widen = v.getDefiningOp<CastOp>();
+  if (!widen || widen.getArg().getType().getElementType() != narrow) return {};
+  v = widen.getArg();
+  b.setInsertionPoint(op);
+  for (ViewOp view : llvm::reverse(views)) {
+    Operation* copy = b.clone(*view);
+    copy->setOperand(0, v);
+    copy->getResult(0).setType(view.getType().clone(narrow));
+    v = copy->getResult(0);
+  }
+  return v;
 }
 
 // Follows broadcasts and reshapes to a splat constant.
@@ -93,7 +122,7 @@ bool fold(GraphOp graph) {
     mlir::Value with;
     if (auto view = dyn_cast<ViewOp>(op)) with = replace_view(view, b);
     if (auto map = dyn_cast<MapOp>(op)) with = replace_map(map);
-    if (auto c = dyn_cast<CastOp>(op); c && c.getArg().getType() == c.getType()) with = c.getArg();
+    if (auto c = dyn_cast<CastOp>(op)) with = replace_cast(c, b);
     if (auto c = dyn_cast<ContractOp>(op)) fold_contract(c, b);
     if (!with) continue;
     op.getResult(0).replaceAllUsesWith(with);

@@ -6,6 +6,7 @@
 //   ->  %y = kernel "silu_mul"(%g, %u) {..; yield %y}
 //       %d = kernel "silu_mul"(%dy, %g) { %s = silu(%g); yield mul(%dy, %s) }
 //
+// A value that was rounded to 16 bits is stored so, and widened by its readers.
 // Row statistics (a maximum, a sum) are not computed again but stored and read: exp(x - max) of a
 // softmax becomes its argument, the row's maximum, and two operations. Refuses values that others
 // than kernels read, whole reductions, and what costs more arithmetic than the saved bytes are worth
@@ -32,14 +33,28 @@ constexpr size_t kMostOps = 24;
 struct Slice {
   SmallVector<Operation*> ops;           // operands first
   SmallVector<BlockArgument> arguments;  // of the kernel's body
-  SmallVector<mlir::Value> statistics;   // small values of the body
+  SmallVector<mlir::Value> statistics;   // values of the body that are stored instead
   int64_t operations = 0;                // of one evaluation of all elements
 };
+
+std::optional<unsigned> result_number(KernelOp kernel, mlir::Value inner) {
+  auto yields = kernel.getBody().front().getTerminator()->getOperands();
+  for (auto [i, v] : llvm::enumerate(yields))
+    if (v == inner) return static_cast<unsigned>(i);
+  return std::nullopt;
+}
 
 std::optional<Slice> slice_of(KernelOp kernel, unsigned result) {
   Slice s;
   mlir::Value root = kernel.getBody().front().getTerminator()->getOperand(result);
   int64_t limit = bytes_of(root) / kStatistic;
+  // The value before a widening cast serves as well, at half the bytes; so does what is stored anyway.
+  mlir::Value narrow;
+  if (auto widen = root.getDefiningOp<CastOp>())
+    if (bytes_of(widen.getArg()) < bytes_of(root)) narrow = widen.getArg();
+  auto stored_narrower = [&](mlir::Value v) {
+    return v != root && bytes_of(v) < bytes_of(root) && result_number(kernel, v);
+  };
   llvm::SmallPtrSet<void*, 16> seen;
   auto visit = [&](auto&& self, mlir::Value v) -> bool {
     if (!seen.insert(v.getAsOpaquePointer()).second) return true;
@@ -48,7 +63,7 @@ std::optional<Slice> slice_of(KernelOp kernel, unsigned result) {
       return true;
     }
     Operation* op = v.getDefiningOp();
-    if (!is_free(op) && bytes_of(v) <= limit) {
+    if (!is_free(op) && (bytes_of(v) <= limit || v == narrow || stored_narrower(v))) {
       s.statistics.push_back(v);
       return true;
     }
@@ -89,13 +104,6 @@ bool readers_of(mlir::Value v, SmallVector<Operation*> through, SmallVectorImpl<
 
 mlir::Value outer(KernelOp kernel, BlockArgument argument) {
   return kernel.getArgs()[argument.getArgNumber()];
-}
-
-std::optional<unsigned> result_number(KernelOp kernel, mlir::Value inner) {
-  auto yields = kernel.getBody().front().getTerminator()->getOperands();
-  for (auto [i, v] : llvm::enumerate(yields))
-    if (v == inner) return static_cast<unsigned>(i);
-  return std::nullopt;
 }
 
 // The same kernel with `inputs` and the results of `yields`, its body moved over; `kept` are the

@@ -16,6 +16,7 @@ struct VitConfig {
   int64_t width = 128;
   int64_t layers = 2;
   int64_t heads = 4;  // divides width
+  bool bf16_stream = false;  // as VisionGptConfig's
   int64_t patches() const { return (image / patch) * (image / patch); }
 
   // "vit-l/14" (1024 wide, 24 layers, 16 heads, 224 px, 256 patches) or "tiny" (the defaults).
@@ -50,6 +51,9 @@ struct VisionGptConfig {
   double softcap = 15;          // of the logits; 0: none
   double label_smoothing = 0;   // of the training loss; evaluation never smooths
   bool attention_bias = false;  // q, k, v biases, as in Qwen2.5
+  // What blocks pass on, and its gradient, is rounded to bf16 (half the traffic between kernels);
+  // the presets from d12 on do.
+  bool bf16_stream = false;
   bool weighted_norms = false;  // RMS norm weights, as in Llama and Qwen2.5
 
   // Without image slots there is no encoder, resampler and projector, and no input for pictures.

@@ -22,6 +22,10 @@ T in_scope(Graph& graph, std::string_view scope, Args&&... args) {
   return T(graph, std::forward<Args>(args)...);
 }
 
+// What a block passes on: x, rounded to bf16 if `narrow`. The casts are ops of the graph, so the
+// gradient is rounded there too. x [...] f32 -> the same.
+Tensor stream(At x, bool narrow);
+
 // y = x W^T (+ b): x [..., in] -> [..., out]; weight [out, in], bias [out], both f32.
 struct Linear {
   Linear(Graph& graph, std::string_view name, int64_t in, int64_t out, bool with_bias);
