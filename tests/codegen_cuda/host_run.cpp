@@ -73,6 +73,9 @@ struct Segment {
     for (size_t i = 0; i < c.kernel.params.size(); ++i) {
       Buffer b(c.kernel.params[i].dtype, c.counts[i]);
       b.fill(c.lo, c.hi, seed * 100 + i);
+      for (const auto& [param, values] : c.values)
+        for (size_t e = 0; param == static_cast<int>(i) && e < values.size(); ++e)
+          b.set(static_cast<int64_t>(e), values[e]);
       found.push_back(b);
       expected.push_back(b);
     }

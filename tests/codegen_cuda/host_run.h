@@ -18,6 +18,7 @@ struct HostCase {
   double lo = -2, hi = 2;      // range of inputs
   double relative = 2e-6;      // allowed error, relative to the larger of |expected| and 1
   uint64_t seed = 1;
+  std::vector<std::pair<int, std::vector<double>>> values = {};  // first elements of a parameter
 };
 
 // Compiles all cases as one library, runs each and compares its results. Table forms run three

@@ -175,6 +175,8 @@ inline unsigned __umulhi(unsigned a, unsigned b) {
 }
 
 // Twins of the helpers made of PTX. The approximations are off by about one unit of the last place.
+template <int K, int N>
+void hide(unsigned (&)[K][N]) {}
 inline unsigned short to_bf16(float x) {
   unsigned b = __float_as_uint(x);
   if ((b & 0x7fffffffu) > 0x7f800000u) return 0x7fff;

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "fusec/codegen_cuda/codegen.h"
+#include "fusec/cuda/cuda.h"
 #include "fusec/plan/plan.h"
 
 using namespace fusec;
@@ -48,6 +49,27 @@ TEST_CASE("kernels have their golden text") {
     if (update) std::ofstream(golden) << text;
     INFO(golden.string() << " differs; FUSEC_UPDATE_GOLDEN=1 writes it anew");
     CHECK(contents(golden) == text);
+  }
+}
+
+TEST_CASE("golden kernels compile for every architecture, and spill nothing") {
+  std::string why;
+  if (cuda::nvrtc_version(&why).empty()) {
+    MESSAGE("[SKIP] " << why);
+    return;
+  }
+  for (const fs::path& file : kernel_files()) {
+    KernelProgram k = parse_kernel(contents(file));
+    for (LaunchForm form : {LaunchForm::single, LaunchForm::table}) {
+      const std::string text = codegen_cuda::emit(k, form, false);
+      for (const char* arch : {"sm_80", "sm_90a", "sm_100a", "sm_120a"}) {
+        INFO(file.stem().string() << " for " << arch);
+        cuda::Cubin cubin = cuda::compile_source(text, k.name, arch);
+        CHECK(!cubin.bytes.empty());
+        CHECK(cubin.spill_bytes == 0);
+        CHECK(cubin.shared_bytes <= 48 << 10);
+      }
+    }
   }
 }
 

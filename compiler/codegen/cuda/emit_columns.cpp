@@ -104,9 +104,9 @@ void Emitter::column_pass(const Point& unit, int pass) {
   Point p = unit;
   Scope scope{unit.scope};
   p.scope = &scope;
-  int words = 1;
+  int words = 0;
   for (int load : loads) words += words_of(k_.ops[load].type, a_.lanes);
-  const int64_t group = std::max<int64_t>(1, std::min<int64_t>({a_.turns, 8, words_in_flight(block()) / words}));
+  const int64_t group = std::max<int64_t>(1, std::min<int64_t>({a_.turns, 8, kWordsInFlight / std::max(words, 1)}));
   for (int load : fixed) {
     declare_words(load, "");
     p.words[load] = "x" + std::to_string(load);

@@ -89,7 +89,7 @@ void Emitter::flat_reduce() {
 // Groups of pieces of block * lanes elements; lanes past the end count for nothing.
 void Emitter::flat_reduce_loop(const Ops& reduces, Point& unit) {
   Ops loads;
-  int words = 1;
+  int words = 0;
   for (size_t i = 0; i < k_.ops.size(); ++i) {
     if (k_.ops[i].kind != Kind::load || !a_.ops[i].varies || !a_.ops[i].live) continue;
     loads.push_back(static_cast<int>(i));
@@ -97,7 +97,7 @@ void Emitter::flat_reduce_loop(const Ops& reduces, Point& unit) {
   }
   const int64_t stride = int64_t{block()} * a_.lanes;
   const int64_t pieces = (k_.schedule.chunk + stride - 1) / stride;
-  const int64_t group = std::max<int64_t>(1, std::min<int64_t>({pieces, 8, words_in_flight(block()) / words}));
+  const int64_t group = std::max<int64_t>(1, std::min<int64_t>({pieces, 8, kWordsInFlight / std::max(words, 1)}));
   out_.no_unroll();
   out_.open("for (" + index_type_ + " first = member * " + std::to_string(a_.lanes) +
             "; first < count; first += " + num(group * stride) + ")");

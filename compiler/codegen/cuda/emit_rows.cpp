@@ -191,6 +191,11 @@ void Emitter::row_pass(Point& unit, int pass) {
     if (keep_.needed[pass][i] && k_.ops[i].kind == Kind::load && a_.ops[i].varies &&
         !keep_.loads[i])
       fetched.push_back(static_cast<int>(i));
+  // The compiler would rather keep what it made of packed words, in more registers than there are.
+  for (const auto& [load, words] : unit.words)
+    if (pass > 0 && keep_.needed[pass][load] && keep_.first_pass[load] < pass &&
+        a_.turns * words_of(k_.ops[load].type, a_.lanes) > 8)
+      out_.line(use("hide") + "(" + words + ");");
   Point p = unit;
   const bool whole = fetched.empty() ? keep_.unrolled : a_.turns <= keep_.group;
   const int64_t group = whole ? a_.turns : keep_.group;

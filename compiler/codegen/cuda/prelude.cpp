@@ -299,6 +299,16 @@ $ void store_strided(void* to, const unsigned (&w)[N], long long stride, long lo
   }
 }
 )"},
+    {"hide", "", R"(
+// Values made of these words are made anew from here on, instead of being kept in registers.
+template <int K, int N>
+$ void hide(unsigned (&w)[K][N]) {
+#pragma unroll
+  for (int k = 0; k < K; ++k)
+#pragma unroll
+    for (int i = 0; i < N; ++i) asm("" : "+r"(w[k][i]));
+}
+)"},
     {"rcp_approx", "", R"(
 // Within one unit of the last place.
 $ float rcp_approx(float v) {

@@ -14,8 +14,12 @@ using Kind = KernelOp::Kind;
 constexpr int kCostly = 20;          // instructions; recomputing less beats a register
 constexpr int64_t kMaxCode = 12000;  // operations of straight-line code
 
-// Registers for what is kept: half of what a thread has in a block of this size.
-int budget(int block) { return block > 512 ? 28 : 64; }
+// Registers for what is kept: half of what a thread has in a block of this size. One pass keeps
+// nothing, so more would only let fewer threads run.
+int budget(const KernelProgram& k, const Analysis& a) {
+  if (a.stages == 0) return kWordsInFlight;
+  return k.schedule.block > 512 ? 16 : 64;
+}
 
 void find_needed(const KernelProgram& k, const Analysis& a, Residency& r) {
   r.first_pass.assign(k.ops.size(), -1);
@@ -112,7 +116,7 @@ std::vector<int> stores_at(const KernelProgram& k, const Analysis& a, Level leve
 
 Residency choose_residency(const KernelProgram& k, const Analysis& a) {
   Residency r;
-  const int64_t room = budget(k.schedule.block);
+  const int64_t room = budget(k, a);
   auto nothing = [&] {
     r.values.assign(k.ops.size(), 0);
     r.loads.assign(k.ops.size(), 0);
@@ -130,6 +134,10 @@ Residency choose_residency(const KernelProgram& k, const Analysis& a) {
     used = keep_shared_loads(k, a, r);
   }
   int64_t code = 0, fetched = 0;
+  if (a.stages == 0)  // all loads at once, or a loop
+    for (size_t i = 0; i < k.ops.size(); ++i)
+      if (is_lane_load(k, a, i) && r.first_pass[i] >= 0)
+        used += a.turns * words_of(k.ops[i].type, a.lanes);
   for (const auto& needed : r.needed) code += std::count(needed.begin(), needed.end(), 1);
   code *= a.turns * a.lanes;
   r.unrolled = used <= room && code <= kMaxCode && a.turns <= 64;
@@ -137,6 +145,7 @@ Residency choose_residency(const KernelProgram& k, const Analysis& a) {
     nothing();
   } else {
     // What is left of the room lets more loads start before the first reduction.
+    if (a.stages == 0) used = 0;
     for (size_t i = 0; i < k.ops.size(); ++i) {
       int64_t words = a.turns * words_of(k.ops[i].type, a.lanes);
       if (!is_lane_load(k, a, i) || r.loads[i] || r.first_pass[i] < 0 || used + words > room)
@@ -152,8 +161,7 @@ Residency choose_residency(const KernelProgram& k, const Analysis& a) {
         words += words_of(k.ops[i].type, a.lanes);
     fetched = std::max(fetched, words);
   }
-  int64_t group = std::max<int64_t>(
-      1, words_in_flight(k.schedule.block) / std::max<int64_t>(fetched, 1));
+  int64_t group = std::max<int64_t>(1, kWordsInFlight / std::max<int64_t>(fetched, 1));
   r.group = static_cast<int>(std::max<int64_t>(1, std::min({group, a.turns, int64_t{8}})));
   return r;
 }

@@ -23,8 +23,8 @@ std::vector<int> reduces_of(const KernelProgram& kernel, const Analysis& facts, 
 std::vector<int> stores_at(const KernelProgram& kernel, const Analysis& facts, Level level);
 // 32-bit words of the lanes of one value of `type`.
 int words_of(DType type, int lanes);
-// Words of loads that a thread of such a block waits for at once: enough for the memory's latency,
-// and no more than its registers.
-inline int words_in_flight(int block) { return block > 512 ? 16 : 33; }
+// Words of loads that a thread waits for at once: with a thousand threads of a processor enough for
+// the latency of memory, and few enough to leave registers for the work.
+inline constexpr int kWordsInFlight = 16;
 
 }  // namespace fusec::codegen_cuda

@@ -136,32 +136,27 @@ fusec_column_sum(const unsigned short* p0, const unsigned short* p1, float* p2, 
   for (int j = 0; j < 8; ++j) r6[j] = 0.0f;
   {
 #pragma unroll 1
-    for (int first = 0; first < 8; first += 3) {
-      unsigned x0[3][4];
-      unsigned x2[3][4];
+    for (int first = 0; first < 8; first += 2) {
+      unsigned x0[2][4];
+      unsigned x2[2][4];
 #pragma unroll
-      for (int u = 0; u < 3; ++u) {
+      for (int u = 0; u < 2; ++u) {
         const int step = member + (first + u) * 32;
         const int i1 = (int)(step);
-        if (step < 256) {
-          load<16, 16>(x0[u], from0 + i1 * 1280);  // load p0[i0 * 327680 + i1 * 1280 + i2]
-          load<16, 16>(x2[u], from2 + i1 * 1280);  // load p1[i0 * 327680 + i1 * 1280 + i2]
-        }
+        load<16, 16>(x0[u], from0 + i1 * 1280);  // load p0[i0 * 327680 + i1 * 1280 + i2]
+        load<16, 16>(x2[u], from2 + i1 * 1280);  // load p1[i0 * 327680 + i1 * 1280 + i2]
       }
 #pragma unroll
-      for (int u = 0; u < 3; ++u) {
-        const int step = member + (first + u) * 32;
-        if (step < 256) {
+      for (int u = 0; u < 2; ++u) {
 #pragma unroll
-          for (int j = 0; j < 8; ++j) {
-            const float v0 = bf16_at(x0[u], j);  // load p0[i0 * 327680 + i1 * 1280 + i2]
-            const float v1 = v0;  // as f32
-            const float v2 = bf16_at(x2[u], j);  // load p1[i0 * 327680 + i1 * 1280 + i2]
-            const float v3 = v2;  // as f32
-            const float v4 = v1 * v3;  // mul
-            r5[j] = r5[j] + v4;  // sum
-            r6[j] = r6[j] + v1;  // sum
-          }
+        for (int j = 0; j < 8; ++j) {
+          const float v0 = bf16_at(x0[u], j);  // load p0[i0 * 327680 + i1 * 1280 + i2]
+          const float v1 = v0;  // as f32
+          const float v2 = bf16_at(x2[u], j);  // load p1[i0 * 327680 + i1 * 1280 + i2]
+          const float v3 = v2;  // as f32
+          const float v4 = v1 * v3;  // mul
+          r5[j] = r5[j] + v4;  // sum
+          r6[j] = r6[j] + v1;  // sum
         }
       }
     }

@@ -190,10 +190,10 @@ fusec_column_variance(const float* p0, const float* p1, float* p2, double* p3, l
     unsigned x1[4];
     load<16, 16>(x1, p1 + i1);  // load p1[i1]
 #pragma unroll 1
-    for (int first = 0; first < 19; first += 6) {
-      unsigned x0[6][4];
+    for (int first = 0; first < 19; first += 4) {
+      unsigned x0[4][4];
 #pragma unroll
-      for (int u = 0; u < 6; ++u) {
+      for (int u = 0; u < 4; ++u) {
         const int step = member + (first + u) * 16;
         const int i0 = (int)(step);
         if (step < 300) {
@@ -201,7 +201,7 @@ fusec_column_variance(const float* p0, const float* p1, float* p2, double* p3, l
         }
       }
 #pragma unroll
-      for (int u = 0; u < 6; ++u) {
+      for (int u = 0; u < 4; ++u) {
         const int step = member + (first + u) * 16;
         if (step < 300) {
 #pragma unroll
@@ -224,10 +224,10 @@ fusec_column_variance(const float* p0, const float* p1, float* p2, double* p3, l
     unsigned x1[4];
     load<16, 16>(x1, p1 + i1);  // load p1[i1]
 #pragma unroll 1
-    for (int first = 0; first < 19; first += 6) {
-      unsigned x0[6][4];
+    for (int first = 0; first < 19; first += 4) {
+      unsigned x0[4][4];
 #pragma unroll
-      for (int u = 0; u < 6; ++u) {
+      for (int u = 0; u < 4; ++u) {
         const int step = member + (first + u) * 16;
         const int i0 = (int)(step);
         if (step < 300) {
@@ -235,7 +235,7 @@ fusec_column_variance(const float* p0, const float* p1, float* p2, double* p3, l
         }
       }
 #pragma unroll
-      for (int u = 0; u < 6; ++u) {
+      for (int u = 0; u < 4; ++u) {
         const int step = member + (first + u) * 16;
         if (step < 300) {
 #pragma unroll

@@ -113,25 +113,26 @@ fusec_softcap_cross_entropy_backward(const unsigned short* p0, const int* p1, co
   const int i0 = (int)(row);
   const unsigned short* from3 = p0 + (i0 * 65536);
   unsigned short* to22 = p4 + (i0 * 65536);
-  unsigned x3[16][4];
-#pragma unroll
-  for (int k = 0; k < 16; ++k) {
-    const int step = member + k * 512;
-    const int i1 = step * 8;
-    load<16, 16, once>(x3[k], from3 + i1);  // load p0[i0 * 65536 + i1]
-  }
   const int v1 = *(p1 + i0);  // load p1[i0]
   const float v10 = *(p2 + i0);  // load p2[i0]
   const float v15 = p3[0];  // load p3[0]
-  {
+#pragma unroll 1
+  for (int first = 0; first < 16; first += 4) {
+    unsigned x3[4][4];
 #pragma unroll
-    for (int k = 0; k < 16; ++k) {
-      const int step = member + k * 512;
+    for (int u = 0; u < 4; ++u) {
+      const int step = member + (first + u) * 512;
+      const int i1 = step * 8;
+      load<16, 16, once>(x3[u], from3 + i1);  // load p0[i0 * 65536 + i1]
+    }
+#pragma unroll
+    for (int u = 0; u < 4; ++u) {
+      const int step = member + (first + u) * 512;
       const int i1 = step * 8;
       float y22[8];
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
-        const float v3 = bf16_at(x3[k], j);  // load p0[i0 * 65536 + i1]
+        const float v3 = bf16_at(x3[u], j);  // load p0[i0 * 65536 + i1]
         const float v4 = v3;  // as f32
         const float v6 = v4 * 0.0666666701f;  // mul
         const float v7 = tanhf(v6);  // tanh

@@ -105,6 +105,15 @@ __device__ __forceinline__ void store(void* to, const unsigned (&w)[N]) {
   }
 }
 
+// Values made of these words are made anew from here on, instead of being kept in registers.
+template <int K, int N>
+__device__ __forceinline__ void hide(unsigned (&w)[K][N]) {
+#pragma unroll
+  for (int k = 0; k < K; ++k)
+#pragma unroll
+    for (int i = 0; i < N; ++i) asm("" : "+r"(w[k][i]));
+}
+
 struct Sum {
   template <class T>
   static __device__ __forceinline__ T join(T a, T b) { return a + b; }
@@ -156,6 +165,8 @@ fusec_rms_norm_backward(const unsigned short* p0, const unsigned short* p1, cons
   r6 = across_lanes<Sum, 32>(r6);
   const float v8 = r6 * 0.000781250012f;  // mul
   const float v10 = v9 * v8;  // mul
+  hide(x0);
+  hide(x2);
   {
 #pragma unroll
     for (int k = 0; k < 5; ++k) {

@@ -70,17 +70,17 @@ fusec_square_sum(const unsigned short* p0, float* p1, long long n, const unsigne
   const int count = left < 65536 ? (int)left : 65536;
   float r3 = 0.0f;
 #pragma unroll 1
-  for (int first = member * 8; first < count; first += 24576) {
-    unsigned x0[6][4];
+  for (int first = member * 8; first < count; first += 16384) {
+    unsigned x0[4][4];
 #pragma unroll
-    for (int u = 0; u < 6; ++u) {
+    for (int u = 0; u < 4; ++u) {
       const int at = first + u * 4096;
       if (at < count) {
         load<16, 16>(x0[u], p0 + (begin + at));  // load p0[i0]
       }
     }
 #pragma unroll
-    for (int u = 0; u < 6; ++u) {
+    for (int u = 0; u < 4; ++u) {
       const int at = first + u * 4096;
       if (at < count) {
 #pragma unroll

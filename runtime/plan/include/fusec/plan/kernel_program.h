@@ -116,7 +116,7 @@ struct KernelProgram {
   FUSEC_API int64_t units(int64_t n) const;
   // Thread blocks of one launch, on a device that has them (schedule.block > 0). Block b holds, in
   // order:
-  //   flat         elements [b * block * vector, ...), thread t from t * vector on
+  //   flat         elements [b * block * vector, ...), in pieces that all threads share
   //   rows         rows [b * block / team, ...), thread t in team t / team
   //   columns      units [c * block / team, ...) of outer index o, with b = o * (blocks an outer
   //                index) + c; thread t serves unit t % (block / team) as member t / (block / team),

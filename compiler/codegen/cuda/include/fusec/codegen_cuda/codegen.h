@@ -23,8 +23,8 @@ namespace fusec::codegen_cuda {
 
 enum class LaunchForm : uint8_t { single, table };
 
-// The kernel's entry: its name without the number that the plan gave it, so that equal kernels of
-// different plans have equal text.
+// The kernel's entry: "fusec_" and its name without the number that the plan gave it, so that equal
+// kernels of different plans have equal text and none has the name of a function of the language.
 FUSEC_API std::string entry_of(const KernelProgram& kernel);
 
 // The whole translation unit. With `comments`, it opens with the user lines that it came from and

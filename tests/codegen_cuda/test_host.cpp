@@ -1,0 +1,161 @@
+// Chosen kernels on the host: special values, in-place updates, extents of 0 and 1, and the golden
+// kernels at small sizes.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include "build.h"
+#include "fusec/base/shape.h"
+#include "fusec/plan/plan.h"
+#include "host_run.h"
+
+using namespace fusec;
+using namespace fusec::test;
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+Build flat(const char* name, int vector = 4) {
+  Build b(name, ScheduleKind::flat, {0}, 0);
+  b.k.schedule.vector = vector;
+  b.k.schedule.block = 64, b.k.schedule.team = 1;
+  return b;
+}
+
+Build rows(const char* name, std::vector<int64_t> extents, int row_dims, int block, int team) {
+  Build b(name, ScheduleKind::rows, std::move(extents), row_dims);
+  b.k.schedule.vector = 4;
+  b.k.schedule.block = block, b.k.schedule.team = team;
+  return b;
+}
+
+// Every pair of two lists.
+void add_pairs(HostCase& c, const std::vector<double>& list) {
+  std::vector<double> left, right;
+  for (double a : list)
+    for (double b : list) left.push_back(a), right.push_back(b);
+  c.values = {{0, left}, {1, right}};
+  c.n = static_cast<int64_t>(left.size());
+}
+
+// Of an f32 quotient: exact to the last place but for results that underflow.
+HostCase division() {
+  Build b = flat("division");
+  int x = b.in("x", f32), y = b.in("y", f32), q = b.out("q", f32), r = b.out("r", f32);
+  int big = b.out("big", f32), small = b.out("small", f32);
+  int a = b.load(x, {1}), d = b.load(y, {1});
+  b.store(q, b.prim(Prim::div, {a, d}), {1});
+  b.store(r, b.prim(Prim::sqrt, {a}), {1});
+  b.store(big, b.prim(Prim::max, {a, d}), {1});
+  b.store(small, b.prim(Prim::min, {a, d}), {1});
+  HostCase c{.relative = 1.5e-7};
+  add_pairs(c, {0.0, 1.0, -1.0, 3.0, 7.0, 0.1, kInf, -kInf, kNaN, 0x1p-140, 0x1p-126, 3e38, -3e38,
+                0x1.8p100, 0x1p-100, 1e10, 1.0 / 3, 81.0, 0x1p-70, 65536.0});
+  c.kernel = b.k;
+  c.counts.assign(6, c.n);
+  return c;
+}
+
+// 1 / (1 + e^x) divides by what is never tiny, and may be infinite.
+HostCase sigmoid() {
+  Build b = flat("sigmoid", 8);
+  int x = b.in("x", bf16), y = b.out("y", f32), z = b.out("z", bf16);
+  int e = b.prim(Prim::add, {b.c(1), b.prim(Prim::exp, {b.cast(b.load(x, {1}), f32)})});
+  int s = b.prim(Prim::div, {b.c(1), e});
+  b.store(y, s, {1});
+  b.store(z, b.cast(s, bf16), {1});
+  HostCase c{.n = 999, .lo = -120, .hi = 120, .relative = 4e-7};
+  c.values = {{0, {kInf, -kInf, kNaN, 0, 88, 89, -88}}};
+  c.kernel = b.k;
+  c.counts.assign(3, c.n);
+  return c;
+}
+
+HostCase integers() {
+  Build b = flat("integers", 2);
+  int x = b.in("x", i64), y = b.in("y", i64), z = b.in("z", i32);
+  int q = b.out("q", i64), m = b.out("m", i32), w = b.out("w", u8), p = b.out("p", i64);
+  int a = b.load(x, {1}), d = b.load(y, {1}), e = b.load(z, {1});
+  int safe = b.prim(Prim::add, {b.prim(Prim::abs, {d}), b.c(1, i64)});
+  b.store(q, b.prim(Prim::div, {a, safe}), {1});
+  b.store(m, b.prim(Prim::max, {b.cast(a, i32), b.prim(Prim::neg, {e})}), {1});
+  b.store(w, b.cast(b.prim(Prim::abs, {e}), u8), {1});
+  b.store(p, b.prim(Prim::philox, {a, b.index({1}, i64, 5)}), {1});
+  HostCase c{.kernel = b.k, .n = 777, .lo = -1000, .hi = 1000, .relative = 0};
+  c.counts.assign(7, c.n);
+  return c;
+}
+
+// y = y * 0.5 + 1 over the same memory, and a counter that all threads of a row read.
+HostCase in_place(int block, int team) {
+  Build b = rows("in_place", {1, 300}, 1, block, team);
+  int y = b.in_out("y", f32), step = b.in_out("step", f32);
+  int s = b.prim(Prim::add, {b.load(step, {0, 0}), b.c(1)});
+  int v = b.prim(Prim::add, {b.prim(Prim::mul, {b.load(y, {300, 1}), b.c(0.5)}), s});
+  b.store(y, v, {300, 1});
+  b.store(step, s, {0, 0});
+  return {.kernel = b.k, .counts = {300, 1}};
+}
+
+// Reductions over nothing give what reductions start with.
+HostCase nothing_to_reduce() {
+  Build b = rows("nothing", {5, 0}, 1, 64, 32);
+  int x = b.in("x", f32), sum = b.out("sum", f32), top = b.out("top", f32), low = b.out("low", i32);
+  int v = b.load(x, {0, 1});
+  b.store(sum, b.reduce(ReduceKind::sum, v), {1, 0});
+  b.store(top, b.reduce(ReduceKind::max, v), {1, 0});
+  b.store(low, b.reduce(ReduceKind::max, b.cast(v, i32)), {1, 0});
+  // The interpreter has no point to store at: the results are there beforehand.
+  HostCase c{.kernel = b.k, .counts = {8, 5, 5, 5}};
+  c.values = {{1, {0, 0, 0, 0, 0}}, {2, std::vector<double>(5, -kInf)},
+              {3, std::vector<double>(5, -2147483648.0)}};
+  return c;
+}
+
+// The golden kernel of a file, its large dimensions cut down.
+HostCase small(const std::string& name, std::vector<int64_t> extents, int64_t n) {
+  std::ifstream in(std::filesystem::path(FUSEC_TEST_KERNELS) / (name + ".txt"));
+  std::stringstream text;
+  text << in.rdbuf();
+  HostCase c{.kernel = parse_kernel(text.str()), .n = n};
+  if (!extents.empty()) c.kernel.extents = std::move(extents);
+  c.form = name == "adamw" ? codegen_cuda::LaunchForm::table : codegen_cuda::LaunchForm::single;
+  c.relative = 0x1p-7;  // bf16 is rounded after other f32 roundings
+  c.lo = 0.01;          // second moments are not negative
+  for (size_t p = 0; p < c.kernel.params.size(); ++p) {
+    int64_t reach = n;
+    for (const KernelOp& op : c.kernel.ops) {
+      if (op.access.param != static_cast<int>(p)) continue;
+      int64_t end = op.access.offset + 1;
+      for (size_t d = 0; d < op.access.strides.size(); ++d)
+        end += std::max<int64_t>(op.access.strides[d], 0) * (c.kernel.extents[d] - 1);
+      if (c.kernel.schedule.kind != ScheduleKind::flat) reach = std::max(reach, end);
+    }
+    c.counts.push_back(reach);
+  }
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("special values, integers, in-place updates, empty reductions") {
+  run_on_host("special", {division(), sigmoid(), integers(), in_place(128, 128), in_place(64, 16),
+                          nothing_to_reduce()});
+}
+
+TEST_CASE("golden kernels compute what they say") {
+  run_on_host("golden", {small("silu_mul", {}, 5000), small("rms_norm", {3, 2048}, 0),
+                         small("rms_norm_backward", {6, 1280}, 0), small("softmax", {3, 1000}, 0),
+                         small("cross_entropy", {1, 65536}, 0),
+                         small("cross_entropy_backward", {1, 65536}, 0),
+                         small("column_sum", {2, 70, 1280}, 0),
+                         small("column_variance", {}, 0), small("adamw", {}, 1500),
+                         small("rope", {2, 3, 5, 2, 64}, 0), small("transpose", {2, 33, 512}, 0),
+                         small("square_sum", {}, 150000), small("dropout", {}, 3000)});
+}
