@@ -21,6 +21,8 @@ bool Graph::record(const Stream& stream, const std::function<void()>& work) {
     work();
   } catch (const Error& e) {
     failed = e.message();
+  } catch (const std::exception& e) {
+    failed = e.what();
   }
   CuGraph graph = nullptr;
   result = d.cuStreamEndCapture(stream.get(), &graph);  // also after a failure: frees the stream

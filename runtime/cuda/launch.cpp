@@ -40,6 +40,11 @@ CuKernel Code::kernel(const std::string& entry, int64_t dynamic_shared) const {
   CuKernel kernel = nullptr;
   FUSEC_CU(cuLibraryGetKernel(&kernel, library_, entry.c_str()),
            "looking for \"" + entry + "\" in the code of " + name_);
+  // Asked for by nobody but the loader: else the first launch would load it, and be the one to
+  // fail.
+  CuFunction loaded = nullptr;
+  FUSEC_CU(cuKernelGetFunction(&loaded, kernel),
+           "loading \"" + entry + "\" of " + name_ + " on " + gpu_.info.name + age(gpu_));
   if (dynamic_shared > gpu_.info.shared_per_block)
     fail_unsupported(name_ + " needs " + std::to_string(dynamic_shared) +
                      " bytes of shared memory a block; " + gpu_.info.name + " has " +

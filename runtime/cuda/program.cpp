@@ -171,7 +171,9 @@ class CudaProgram final : public Program {
   }
 
   std::string backend(std::string_view work) const override {
-    std::string compiled = "compiled by NVRTC " + nvrtc_version() + " for " + gpu_.info.arch();
+    std::string compiled = "compiled for " + gpu_.info.arch();
+    if (std::string version = nvrtc_version(); !version.empty())
+      compiled = "compiled by NVRTC " + version + " for " + gpu_.info.arch();
     if (work == "gemm") return gemm_line();
     if (work == "attention") return "own CUDA kernels, " + compiled;
     if (work == "optimizer") {

@@ -34,8 +34,9 @@ TEST_CASE("stand-in: every call that can fail at load is an Error, and nothing l
   Double plan;
   plan.load();  // what is kept for good
   size_t before = s.used;
-  for (const char* call : {"cuStreamCreate", "cuMemHostAlloc", "cuMemAlloc", "cuMemsetD8Async",
-                           "cuLibraryLoadData", "cuLibraryGetKernel", "cuStreamSynchronize"})
+  for (const char* call :
+       {"cuStreamCreate", "cuMemHostAlloc", "cuMemAlloc", "cuMemsetD8Async", "cuLibraryLoadData",
+        "cuLibraryGetKernel", "cuKernelGetFunction", "cuStreamSynchronize"})
     for (int good = 0; good < 2; ++good) {
       s.fail[call] = {good, 304};
       std::string text = error_of([&] { plan.load(); }, ErrorKind::device);

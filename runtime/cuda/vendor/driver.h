@@ -22,6 +22,7 @@ using CuGraph = struct CuGraphTag*;
 using CuGraphExec = struct CuGraphExecTag*;
 using CuLibrary = struct CuLibraryTag*;
 using CuKernel = struct CuKernelTag*;  // a launch takes it where it takes a function
+using CuFunction = struct CuFunctionTag*;
 
 // Every function that is used: its name, the version of CUDA that gave it this type (by which the
 // driver is asked for it, so that a later form under the same name changes nothing), its type.
@@ -65,6 +66,7 @@ using CuKernel = struct CuKernelTag*;  // a launch takes it where it takes a fun
              unsigned jit_count, int* options, void** values, unsigned count))                     \
   X(cuLibraryUnload, 12000, CuResult(CuLibrary library))                                           \
   X(cuLibraryGetKernel, 12000, CuResult(CuKernel* kernel, CuLibrary library, const char* name))    \
+  X(cuKernelGetFunction, 12000, CuResult(CuFunction* function, CuKernel kernel))                   \
   X(cuKernelSetAttribute, 12000, CuResult(int attribute, int value, CuKernel, CuDevice))           \
   X(cuLaunchKernel, 4000,                                                                          \
     CuResult(CuKernel kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, \

@@ -202,6 +202,10 @@ int get_kernel(Kernel** kernel, Library* library, const char* name) {
   *kernel = new Kernel{name, library, static_cast<const fusec::test::HostKernel*>(f)};
   return 0;
 }
+int get_function(void** function, Kernel* kernel) {
+  ENTER(cuKernelGetFunction);
+  return *function = kernel, 0;
+}
 int set_attribute(int which, int value, Kernel* kernel, int device) {
   ENTER(cuKernelSetAttribute);
   if (which != 8 || device != 100) return kInvalid;
@@ -263,6 +267,7 @@ const std::map<std::string, void*>& table() {
       ROW(cuLibraryLoadData, library_load),
       ROW(cuLibraryUnload, library_unload),
       ROW(cuLibraryGetKernel, get_kernel),
+      ROW(cuKernelGetFunction, get_function),
       ROW(cuKernelSetAttribute, set_attribute),
       ROW(cuLaunchKernel, launch),
 #undef ROW
