@@ -248,9 +248,10 @@ int run(const Options& o) {
       }
       const double ms = 1e3 * median(times), rate = built.work.bytes / median(times);
       const double ceiling = copy.work.bytes / median(copies);
-      std::printf("%-42s %9.3f %9.1f %9.1f %9.3f %9.2f %8zu\n", kernel.name.c_str(), ms,
+      std::printf("%-42s %9.3f %9.1f %9.1f %9.3f %9.2f %8lld\n", kernel.name.c_str(), ms,
                   1e-9 * rate, 1e-9 * ceiling, rate / ceiling,
-                  1e-12 * built.work.flops / median(times), static_cast<size_t>(launches(built.exe)));
+                  1e-12 * built.work.flops / median(times),
+                  static_cast<long long>(launches(built.exe)));
       line.update({{"ms", ms},
                    {"gb_s", 1e-9 * rate},
                    {"copy_gb_s", 1e-9 * ceiling},

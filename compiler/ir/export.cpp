@@ -103,6 +103,11 @@ class Exporter {
     std::string& data = plan_.buffers[id].data;
     data.resize(t.bytes());
     auto dense = mlir::cast<DenseElementsAttr>(o.getValue());
+    if (!dense.isSplat() && t.dtype != DType::b8) {  // truth values are packed there
+      data.assign(dense.getRawData().begin(), dense.getRawData().end());
+      refs_[o.getResult()] = {id, 0};
+      return;
+    }
     int64_t i = 0;
     if (is_float(t.dtype))
       for (APFloat v : dense.getValues<APFloat>())
