@@ -142,7 +142,7 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
         most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
         most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
         // A query that has seen no key keeps -inf; exp2 must not see -inf - (-inf).
-        float base = most == -__int_as_float(0x7f800000) ? 0.0f : most * kExponent;
+        float base = fmaxf(most, -1e30f) * kExponent;
         float factor = exp2_fast(top[m][half] * kExponent - base), sum = total[m][half] * factor;
         top[m][half] = most;
 #pragma unroll

@@ -320,7 +320,9 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
 
 CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call,
                             const CallTarget& target) {
-  int64_t panels = (a.d + 63) / 64, columns = 64, team = 2;
+  int64_t panels = (a.d + 63) / 64, team = 2;
+  // With documents, 64 do not fit the registers of a thread beyond heads of 64.
+  int64_t columns = a.docs && a.d > 64 ? 48 : 64;
   while (team < a.d / 8) team *= 2;
   // Eight warps share a step where their tiles fit; heads of up to 64 leave room for several blocks.
   auto shared = [&](int64_t warps) {
@@ -340,13 +342,12 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call,
   std::string text = constants.text() + std::string(kPrelude) + std::string(kTensorInstructions) +
                      std::string(a.type == bf16 ? kBf16Instructions : kF16Instructions) +
                      std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) +
-                     std::string(kTensorTiles) + std::string(kShared) + std::string(kDelta) +
-                     std::string(kKeySide) + std::string(kQuerySide);
+                     std::string(kTensorTiles) + std::string(kShared);
 
   CallPlan plan;
   int64_t query_rows = a.b * a.h * a.t;
   LaunchArg delta = workspace(take(plan.workspace, query_rows * 4));
-  auto launch = [&](const char* entry, int64_t blocks, int64_t threads, int64_t bytes,
+  auto launch = [&](const char* entry, std::string_view kernel, int64_t blocks, int64_t threads, int64_t bytes,
                     std::vector<LaunchArg> args, int64_t tiles) {
     if (blocks == 0) return;
     if (tiles > 0) {
@@ -354,22 +355,22 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call,
       args.push_back(i32_value(tiles));
       args.push_back(skip());
     }
-    plan.launches.push_back({text,
+    plan.launches.push_back({text + std::string(kernel),
                              entry,
                              {blocks_for(call, blocks, 1), 1, 1},
                              {static_cast<unsigned>(threads), 1, 1},
                              bytes,
                              std::move(args)});
   };
-  launch("fusec_attention_delta", (query_rows * team + 127) / 128, 128, 0,
+  launch("fusec_attention_delta", kDelta, (query_rows * team + 127) / 128, 128, 0,
          {argument(0), argument(4), delta, i64_value(query_rows), i32_value(a.t), skip()}, 0);
   int64_t tiles = (a.s + rows - 1) / rows;
-  launch("fusec_attention_dkv", a.b * a.kv * tiles, 32 * warps, shared(warps),
+  launch("fusec_attention_dkv", kKeySide, a.b * a.kv * tiles, 32 * warps, shared(warps),
          {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(7),
           argument(8)},
          tiles);
   tiles = (a.t + rows - 1) / rows;
-  launch("fusec_attention_dq", a.b * a.h * tiles, 32 * warps, shared(warps),
+  launch("fusec_attention_dq", kQuerySide, a.b * a.h * tiles, 32 * warps, shared(warps),
          {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(6)},
          tiles);
   return plan;

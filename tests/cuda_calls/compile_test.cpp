@@ -1,0 +1,98 @@
+// Every text of a table of calls compiles with NVRTC for each architecture; what runs often keeps all
+// its values in registers.
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <set>
+
+#include "call.h"
+#include "call_table.h"
+#include "fusec/cuda/cuda.h"
+
+using namespace fusec;
+using namespace fusec::test;
+
+namespace {
+
+struct Arch {
+  const char* name;
+  cuda::CallTarget target;
+};
+
+cuda::CallTarget target(int major, int sm_count, int64_t shared_kib) {
+  cuda::CallTarget t;
+  t.major = major, t.sm_count = sm_count, t.shared_per_block = shared_kib << 10;
+  return t;
+}
+
+const Arch kArchs[] = {{"sm_80", target(8, 108, 163)},
+                       {"sm_90a", target(9, 132, 227)},
+                       {"sm_100a", target(10, 148, 227)},
+                       {"sm_120a", target(12, 170, 99)}};
+
+bool no_nvrtc() {
+  std::string why;
+  if (!cuda::nvrtc_version(&why).empty()) return false;
+  std::printf("[SKIP] %s\n", why.c_str());
+  return true;
+}
+
+void compile_all(const std::vector<LibraryCall>& calls, int most_spilled = 0) {
+  for (const Arch& arch : kArchs) {
+    std::set<std::string> seen;
+    for (const LibraryCall& call : calls)
+      for (const cuda::CallLaunch& l : cuda::launches_of(call, arch.target)) {
+        CHECK(l.dynamic_shared <= arch.target.shared_per_block);
+        if (!seen.insert(l.text).second) continue;
+        INFO(arch.name << " " << l.text.substr(0, l.text.find("struct Status")));
+        cuda::Cubin cubin = cuda::compile_source(l.text, call.name, arch.name);
+        CHECK(cubin.spill_bytes <= most_spilled);
+        CHECK(cubin.shared_bytes + l.dynamic_shared <= arch.target.shared_per_block);
+      }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("attention on tensor cores compiles; accumulators stay in registers") {
+  if (no_nvrtc()) return;
+  std::vector<LibraryCall> calls;
+  for (int64_t d : {64, 128})
+    for (bool causal : {true, false})
+      for (int64_t docs : {0, 8}) {
+        AttentionShape shape{1, 8192, 8192, 32, 16, d, causal, bf16, 0, docs};
+        calls.push_back(shape.forward());
+        calls.push_back(shape.grad());
+      }
+  AttentionShape capped{1, 8192, 8192, 32, 16, 128, true, f16, 15};
+  calls.push_back(capped.forward());
+  calls.push_back(capped.grad());
+  AttentionShape few{1, 256, 256, 4, 4, 80, false, bf16};  // half-size tiles
+  calls.push_back(few.forward());
+  calls.push_back(few.grad());
+  // Of 255 registers, what the assembler keeps in memory is a few numbers touched once a step.
+  compile_all(calls, 64);
+}
+
+TEST_CASE("all other calls compile") {
+  if (no_nvrtc()) return;
+  std::vector<LibraryCall> calls = {
+      AttentionShape{2, 100, 100, 4, 2, 72, true, f16, 15}.forward(),
+      AttentionShape{2, 100, 100, 4, 2, 72, true, f16, 15}.grad(),
+      AttentionShape{1, 100, 100, 4, 2, 64, false, f32, 0, 3}.forward(),
+      AttentionShape{1, 100, 100, 4, 2, 64, false, f32, 0, 3}.grad(),
+      gather_call(65536, 16384, 1280, bf16, i32),
+      scatter_call(65536, 16384, 1280, bf16, i32, "add"),
+      scatter_call(int64_t{1} << 33, 16384, 1, f32, i64, "set"),
+      scatter_call(65536, 256, 1280, f16, i64, "add"),
+      scatter_call(65536, 256, 13, u8, i64, "add"),
+      CallBuilder("copy", 2).attr("bytes", 1000),
+      CallBuilder("fill", 1).attr("bytes", 1000).offset(0, 4),
+      CallBuilder("guard", 1).attr("type", "f64")};
+  for (DType t : {f32, f64, bf16, f16, i32, i64}) {
+    calls.push_back(cumsum_call(4, 1000, 7, true, t));
+    calls.push_back(top_k_call(4, 100, 7, t));
+    calls.push_back(top_k_call(4, 65536, 50, t));
+  }
+  compile_all(calls);
+}
