@@ -33,7 +33,8 @@ TEST_CASE("the measured peak of the tiny step is the planned one") {
       // What oneDNN packs during a call is not held between calls: 0.7 MB a thread of the plan.
       CHECK(exe.measured_bytes() <= memory.peak());
       CHECK(exe.measured_bytes() >= memory.persistent + memory.arena);
-      CHECK(static_cast<double>(hooked) <= 1.02 * planned);
+      // The hooks also see the plan itself and its code, about 1 MB.
+      CHECK(static_cast<double>(hooked) <= 1.02 * planned + 1e6);
       // A third thread on two cores may get no GEMM, and then packs nothing.
       double idle = threads <= 2 ? 0 : static_cast<double>(memory.workspace) / threads;
       CHECK(static_cast<double>(exe.measured_bytes()) >= 0.98 * planned - idle);
