@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -25,14 +26,17 @@ struct Stream {
 struct Graph {
   std::vector<Work> work;
 };
-struct Library {
-  std::string text;
-};
+struct Library;
 struct Kernel {
   std::string entry;
   const Library* library;
   const fusec::test::HostKernel* function;
   int most_shared = 48 << 10;
+};
+
+struct Library {
+  std::string text;
+  std::vector<std::unique_ptr<Kernel>> kernels;
 };
 
 constexpr size_t kMemory = 64 << 20;
@@ -191,7 +195,7 @@ int event_destroy(double* event) { return delete event, 0; }
 int library_load(Library** library, const void* code, int*, void**, unsigned, int*, void**,
                  unsigned) {
   ENTER(cuLibraryLoadData);
-  return *library = new Library{static_cast<const char*>(code)}, 0;
+  return *library = new Library{static_cast<const char*>(code), {}}, 0;
 }
 int library_unload(Library* library) { return delete library, 0; }
 int get_kernel(Kernel** kernel, Library* library, const char* name) {
@@ -199,7 +203,9 @@ int get_kernel(Kernel** kernel, Library* library, const char* name) {
   if (library->text.find(name) == std::string::npos) return kNotFound;
   void* f = dlsym(RTLD_DEFAULT, ("fusec_kernel_" + std::string(name)).c_str());
   if (!f) return kNotFound;
-  *kernel = new Kernel{name, library, static_cast<const fusec::test::HostKernel*>(f)};
+  library->kernels.push_back(std::make_unique<Kernel>(
+      Kernel{name, library, static_cast<const fusec::test::HostKernel*>(f)}));
+  *kernel = library->kernels.back().get();
   return 0;
 }
 int get_function(void** function, Kernel* kernel) {
