@@ -52,11 +52,12 @@ std::string source_of(const std::vector<HostCase>& cases) {
         args += "shim::Pointer{a[" + std::to_string(p) + "]}, ";
       args += "n";
     }
-    out += "extern \"C\" void run" + id +
-           "(void** a, const unsigned long long* table, int segments, long long n, long long blocks, "
-           "const unsigned* skip) {\n  shim::launch(blocks, " +
-           std::to_string(k.schedule.block) + ", [&] { k" + id + "::" + entry + "(" + args +
-           ", skip); });\n}\n";
+    out +=
+        "extern \"C\" void run" + id +
+        "(void** a, const unsigned long long* table, int segments, long long n, long long blocks, "
+        "const unsigned* skip) {\n  shim::launch(blocks, " +
+        std::to_string(k.schedule.block) + ", [&] { k" + id + "::" + entry + "(" + args +
+        ", skip); });\n}\n";
   }
   return out;
 }
@@ -146,10 +147,11 @@ void run_on_host(const std::string& name, const std::vector<HostCase>& cases) {
   const std::string base = std::string(FUSEC_TEST_TMP) + "/" + name;
   std::ofstream(base + ".cpp") << source_of(cases);
   // Traps on a vector access that is not aligned.
-  const std::string command = std::string(FUSEC_TEST_CXX) +
-                              " -std=c++20 -O1 -w -fPIC -shared -fno-strict-aliasing -fwrapv -U_FORTIFY_SOURCE"
-                              " -fsanitize=alignment -fsanitize-undefined-trap-on-error -I" +
-                              FUSEC_TEST_SHIM + " -o " + base + ".so " + base + ".cpp";
+  const std::string command =
+      std::string(FUSEC_TEST_CXX) +
+      " -std=c++20 -O1 -w -fPIC -shared -fno-strict-aliasing -fwrapv -U_FORTIFY_SOURCE"
+      " -fsanitize=alignment -fsanitize-undefined-trap-on-error -I" +
+      FUSEC_TEST_SHIM + " -o " + base + ".so " + base + ".cpp";
   REQUIRE_MESSAGE(std::system(command.c_str()) == 0, command);
   void* library = dlopen((base + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
   REQUIRE_MESSAGE(library, dlerror());

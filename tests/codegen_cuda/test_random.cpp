@@ -138,7 +138,8 @@ struct Random {
     const double inner = sized() ? static_cast<double>(numel(b.k.extents))
                                  : static_cast<double>(b.k.schedule.chunk);
     std::vector<int> reduced;
-    int times = kind == ScheduleKind::flat ? 0 : 1 + dice(kind == ScheduleKind::flat_reduce ? 2 : 3);
+    int times =
+        kind == ScheduleKind::flat ? 0 : 1 + dice(kind == ScheduleKind::flat_reduce ? 2 : 3);
     if (kind == ScheduleKind::rows && dice(4) == 0) times = 0;
     for (int i = 0; i < times; ++i) {
       int arg = kind == ScheduleKind::flat_reduce ? pool[3 + dice(3)] : pool.back();

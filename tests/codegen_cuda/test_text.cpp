@@ -26,7 +26,8 @@ std::string contents(const fs::path& path) {
 
 std::vector<fs::path> kernel_files() {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(FUSEC_TEST_KERNELS)) files.push_back(entry.path());
+  for (const auto& entry : fs::directory_iterator(FUSEC_TEST_KERNELS))
+    files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
 }

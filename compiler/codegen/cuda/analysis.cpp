@@ -1,4 +1,5 @@
-// KernelProgram (of few dimensions) -> Analysis: dependence, liveness, stages, lanes, access widths.
+// KernelProgram (of few dimensions) -> Analysis: dependence, liveness, stages, lanes, access
+// widths.
 #include "analysis.h"
 
 #include <algorithm>

@@ -10,8 +10,8 @@
 
 namespace fusec::codegen_cuda {
 
-// Where a value is computed: once a work unit, or for each point of the loop inside a unit. All of a
-// flat kernel that depends on its index is inner.
+// Where a value is computed: once a work unit, or for each point of the loop inside a unit. All of
+// a flat kernel that depends on its index is inner.
 enum class Level : uint8_t { unit, inner };
 
 struct OpFacts {
@@ -23,7 +23,7 @@ struct OpFacts {
   int cost = 0;       // lane-level work below it, in simple instructions
   // A cast to bf16 or f16 that only stores of that type use: packing rounds, the cast need not.
   bool rounded_by_store = false;
-  int bytes = 0;        // load, store: of one access of lanes; the element's size if it is not packed
+  int bytes = 0;  // load, store: of one access of lanes; the element's size if it is not packed
   bool wide = false;    // its address may pass 2^31 elements
   bool whole = false;   // load, store: touches different elements at all points of the domain
   double at_least = 0;  // a float value never below this (or NaN); -inf if nothing is known

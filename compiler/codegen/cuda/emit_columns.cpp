@@ -58,7 +58,8 @@ void Emitter::column_index(Point& unit) {
   } else {
     out_.line("const int unit = threadIdx.x;");
   }
-  std::string place = blocks == 1 ? "" : block_index() + " % " + std::to_string(blocks) + "u * " + U;
+  std::string place =
+      blocks == 1 ? "" : block_index() + " % " + std::to_string(blocks) + "u * " + U;
   if (form_ == LaunchForm::table && blocks > 1)
     place = block_index() + " % " + std::to_string(blocks) + " * " + U;
   out_.line(type + column + " = (" + as + (place.empty() ? "" : "(" + place + ") + ") +
@@ -106,7 +107,8 @@ void Emitter::column_pass(const Point& unit, int pass) {
   p.scope = &scope;
   int words = 0;
   for (int load : loads) words += words_of(k_.ops[load].type, a_.lanes);
-  const int64_t group = std::max<int64_t>(1, std::min<int64_t>({a_.turns, 8, kWordsInFlight / std::max(words, 1)}));
+  const int64_t group =
+      std::max<int64_t>(1, std::min<int64_t>({a_.turns, 8, kWordsInFlight / std::max(words, 1)}));
   for (int load : fixed) {
     declare_words(load, "");
     p.words[load] = "x" + std::to_string(load);

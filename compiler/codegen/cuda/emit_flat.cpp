@@ -97,7 +97,8 @@ void Emitter::flat_reduce_loop(const Ops& reduces, Point& unit) {
   }
   const int64_t stride = int64_t{block()} * a_.lanes;
   const int64_t pieces = (k_.schedule.chunk + stride - 1) / stride;
-  const int64_t group = std::max<int64_t>(1, std::min<int64_t>({pieces, 8, kWordsInFlight / std::max(words, 1)}));
+  const int64_t group =
+      std::max<int64_t>(1, std::min<int64_t>({pieces, 8, kWordsInFlight / std::max(words, 1)}));
   out_.no_unroll();
   out_.open("for (" + index_type_ + " first = member * " + std::to_string(a_.lanes) +
             "; first < count; first += " + num(group * stride) + ")");

@@ -173,7 +173,8 @@ std::string Emitter::prim(const KernelOp& op, DType t, const std::vector<std::st
   };
   auto function = [&](const char* f32_name, const char* f64_name) {
     if (!real) refuse();
-    return std::string(f64_type ? f64_name : f32_name) + "(" + a + (b.empty() ? "" : ", " + b) + ")";
+    return std::string(f64_type ? f64_name : f32_name) + "(" + a + (b.empty() ? "" : ", " + b) +
+           ")";
   };
   auto extreme = [&](const std::string& name) {
     use(real ? name + (f64_type ? "_nan_f64" : "_nan") : name + "_int");

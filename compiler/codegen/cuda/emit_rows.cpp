@@ -1,5 +1,5 @@
-// The `rows` schedule: a team of threads a row. Thread m of a team of T takes steps m, m + T, ... of
-// `lanes` elements; the k-th of them is its turn k. Passes over the row end at reductions.
+// The `rows` schedule: a team of threads a row. Thread m of a team of T takes steps m, m + T, ...
+// of `lanes` elements; the k-th of them is its turn k. Passes over the row end at reductions.
 //
 //   x4[turn]  <- loads of all turns (a row that fits in registers)
 //   pass 0:   r7 = max over turns and lanes of v6;   joined over the team
@@ -104,8 +104,8 @@ void Emitter::turn_loop(const std::string& name, int64_t count,
   out_.close();
 }
 
-// Runs `body` at the step of a turn, behind the test that there is one; `spare`: turns past the last
-// occur. The step's numbers are declared where the body names them.
+// Runs `body` at the step of a turn, behind the test that there is one; `spare`: turns past the
+// last occur. The step's numbers are declared where the body names them.
 void Emitter::row_step(Point p, const std::string& turn, bool spare,
                        const std::function<void(Point&)>& body) {
   const int rank = static_cast<int>(k_.extents.size()), inner = rank - 1 - k_.row_dims;
@@ -246,10 +246,9 @@ void Emitter::row_join(const Ops& reduces, Point& unit) {
   }
   out_.line("__syncthreads();");
   const bool power = std::has_single_bit(static_cast<unsigned>(warps));
-  const std::string first =
-      team() == block() ? ""
-                        : "threadIdx.x / " + std::to_string(team()) + " * " + std::to_string(warps) +
-                              " + ";
+  const std::string first = team() == block() ? ""
+                                              : "threadIdx.x / " + std::to_string(team()) + " * " +
+                                                    std::to_string(warps) + " + ";
   for (int r : reduces) {
     const std::string shared = "s" + std::to_string(r), count = std::to_string(warps);
     if (power)

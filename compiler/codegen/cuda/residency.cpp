@@ -77,7 +77,8 @@ void keep_only_read(const KernelProgram& k, const Analysis& a, Residency& r) {
 int64_t words_of_values(const KernelProgram& k, const Analysis& a, const Residency& r) {
   int64_t words = 0;
   for (size_t i = 0; i < k.ops.size(); ++i)
-    if (r.values[i]) words += a.turns * a.lanes * (size_of(compute_type(k.ops[i].type)) == 8 ? 2 : 1);
+    if (r.values[i])
+      words += a.turns * a.lanes * (size_of(compute_type(k.ops[i].type)) == 8 ? 2 : 1);
   return words;
 }
 
@@ -110,7 +111,8 @@ std::vector<int> reduces_of(const KernelProgram& k, const Analysis& a, int pass)
 std::vector<int> stores_at(const KernelProgram& k, const Analysis& a, Level level) {
   std::vector<int> found;
   for (size_t i = 0; i < k.ops.size(); ++i)
-    if (k.ops[i].kind == Kind::store && a.ops[i].level == level) found.push_back(static_cast<int>(i));
+    if (k.ops[i].kind == Kind::store && a.ops[i].level == level)
+      found.push_back(static_cast<int>(i));
   return found;
 }
 
