@@ -287,6 +287,9 @@ static bool sized_at_launch(const KernelProgram& k) {
   return k.schedule.kind == ScheduleKind::flat || k.schedule.kind == ScheduleKind::flat_reduce;
 }
 
+// Of a kernel sized at launch: an access to nothing has any index, so its code stands for no other.
+static bool is_empty(const KernelProgram& k) { return sized_at_launch(k) && k.extents[0] == 0; }
+
 // Calls put(v) with every number that shapes the code; lists follow their length. The bindings name
 // all fields, so that a field that is added does not compile here before somebody decides on it.
 template <class Put>
@@ -300,7 +303,7 @@ static void each_structural_number(const KernelProgram& k, Put put) {
   put(params.size());
   for (const auto& [label, dtype, read, written] : params) put(dtype), put(read), put(written);
   if (sized_at_launch(k))
-    put(extents.size());
+    put(extents.size()), put(is_empty(k));
   else
     list(extents);
   put(row_dims), put(kind), put(vector), put(chunk), put(grain), put(stream);
@@ -341,7 +344,9 @@ bool structurally_equal(const KernelProgram& a, const KernelProgram& b) {
     return true;
   };
   bool any_extents = sized_at_launch(a) && sized_at_launch(b);
-  bool same_extents = any_extents ? a.extents.size() == b.extents.size() : a.extents == b.extents;
+  bool same_extents = any_extents
+                          ? a.extents.size() == b.extents.size() && is_empty(a) == is_empty(b)
+                          : a.extents == b.extents;
   return same_extents && a.row_dims == b.row_dims && a.schedule == b.schedule &&
          equal(a.params, b.params, same_param) && equal(a.ops, b.ops, same_op);
 }

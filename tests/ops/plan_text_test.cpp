@@ -176,6 +176,24 @@ void expect_broken(Plan p, const std::function<void(Plan&)>& damage, const std::
   FAIL("verify() accepted a plan that breaks: " << rule);
 }
 
+TEST_CASE("the code of an empty flat kernel stands for no other") {
+  // The element that a slice of nothing would start at says nothing about other slices.
+  const char* text = R"(kernel k {
+    domain   [0] rows 0
+    schedule flat vector 16 grain 64
+    param    "x" : f32  read
+    param    "y" : f32  write
+    %0 = load @0[1] : f32
+         store %0, @1[i0] : f32
+  })";
+  KernelProgram empty = parse_kernel(text), one = empty, two = empty;
+  one.extents = {1}, two.extents = {2};
+  CHECK(!structurally_equal(empty, one));
+  CHECK(structural_hash(empty) != structural_hash(one));
+  CHECK(structurally_equal(one, two));
+  CHECK(structural_text(one) == structural_text(two));
+}
+
 }  // namespace
 
 TEST_CASE("a plan verifies, prints and reads back") {
