@@ -1,5 +1,5 @@
-// Every text of a table of calls compiles with NVRTC for each architecture; what runs often keeps all
-// its values in registers.
+// Every text of a table of calls compiles with NVRTC for each architecture; what runs often keeps
+// all its values in registers.
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -83,15 +83,14 @@ TEST_CASE("attention in any form compiles") {
 
 TEST_CASE("all other calls compile") {
   if (no_nvrtc()) return;
-  std::vector<LibraryCall> calls = {
-      gather_call(65536, 16384, 1280, bf16, i32),
-      scatter_call(65536, 16384, 1280, bf16, i32, "add"),
-      scatter_call(int64_t{1} << 33, 16384, 1, f32, i64, "set"),
-      scatter_call(65536, 256, 1280, f16, i64, "add"),
-      scatter_call(65536, 256, 13, u8, i64, "add"),
-      CallBuilder("copy", 2).attr("bytes", 1000),
-      CallBuilder("fill", 1).attr("bytes", 1000).offset(0, 4),
-      CallBuilder("guard", 1).attr("type", "f64")};
+  std::vector<LibraryCall> calls = {gather_call(65536, 16384, 1280, bf16, i32),
+                                    scatter_call(65536, 16384, 1280, bf16, i32, "add"),
+                                    scatter_call(int64_t{1} << 33, 16384, 1, f32, i64, "set"),
+                                    scatter_call(65536, 256, 1280, f16, i64, "add"),
+                                    scatter_call(65536, 256, 13, u8, i64, "add"),
+                                    CallBuilder("copy", 2).attr("bytes", 1000),
+                                    CallBuilder("fill", 1).attr("bytes", 1000).offset(0, 4),
+                                    CallBuilder("guard", 1).attr("type", "f64")};
   for (DType t : {f32, f64, bf16, f16, i32, i64}) {
     calls.push_back(cumsum_call(4, 1000, 7, true, t));
     calls.push_back(top_k_call(4, 100, 7, t));
