@@ -137,9 +137,9 @@ void check(const Case& c, const cuda::CallTarget& target = {}) {
   check_within(got[3], e.o.value, e.o.bound, "o");
   check_within(got[4], e.lse.value, e.lse.bound, "lse");
 
-  std::vector<Operand> grad = {{d_out, x.type},  {q, x.type},      {k, x.type},
-                               {v, x.type},      {got[3], x.type}, {got[4], f32},
-                               {nan_q, x.type},  {nan_k, x.type},  {nan_k, x.type}};
+  std::vector<Operand> grad = {{d_out, x.type}, {q, x.type},      {k, x.type},
+                               {v, x.type},     {got[3], x.type}, {got[4], f32},
+                               {nan_q, x.type}, {nan_k, x.type},  {nan_k, x.type}};
   if (x.docs) grad.push_back({cu, i32});
   std::vector<Values> grads = run_text(x.grad(), grad, nullptr, false, target);
   check_within(grads[6], e.dq.value, e.dq.bound, "dq");
@@ -162,7 +162,8 @@ std::string form_of(const LibraryCall& call) {
 }  // namespace
 
 TEST_CASE("the form follows from type, head size and alignment") {
-  CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64}.forward()).find("tensor cores") != std::string::npos);
+  CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64}.forward()).find("tensor cores") !=
+        std::string::npos);
   CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 72}.forward()).find("any form") != std::string::npos);
   CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64, true, f32}.forward()).find("any form") !=
         std::string::npos);
@@ -172,7 +173,7 @@ TEST_CASE("the form follows from type, head size and alignment") {
 
 TEST_CASE("any form: types, head sizes, masks") {
   check({{2, 20, 20, 4, 2, 8, true, f32}});
-  check({{1, 70, 33, 2, 1, 40, true, f32}});           // rows that see nothing
+  check({{1, 70, 33, 2, 1, 40, true, f32}});  // rows that see nothing
   check({{1, 33, 130, 2, 2, 72, true, bf16, 15}});
   check({{1, 17, 90, 3, 1, 5, false, f16, 3}});
   check({{1, 1, 1, 1, 1, 1, true, f32}});
@@ -210,7 +211,8 @@ TEST_CASE("an empty side") {
 }
 
 TEST_CASE("cu_seqlens that fall or exceed the tokens are reported") {
-  for (const std::vector<int>& cu : std::vector<std::vector<int>>{{0, 9, 4}, {0, 3, 21}, {1, 3, 20}}) {
+  for (const std::vector<int>& cu :
+       std::vector<std::vector<int>>{{0, 9, 4}, {0, 3, 21}, {1, 3, 20}}) {
     for (int64_t d : {8, 64}) {
       Case c{{1, 20, 20, 1, 1, d, true, bf16, 0, 2}, cu};
       int64_t n = 20 * d;

@@ -64,8 +64,8 @@ inline LibraryCall gather_call(int64_t rows, int64_t count, int64_t width, DType
       .attr("index_type", name_of(index));
 }
 
-inline LibraryCall scatter_call(int64_t rows, int64_t count, int64_t width, DType type,
-                                DType index, const char* mode) {
+inline LibraryCall scatter_call(int64_t rows, int64_t count, int64_t width, DType type, DType index,
+                                const char* mode) {
   return CallBuilder("scatter", 3)
       .attr("rows", rows)
       .attr("count", count)

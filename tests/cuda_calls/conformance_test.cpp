@@ -1,5 +1,5 @@
-// Library calls through compile() on a GPU, against the oracle and its error bounds: attention and its
-// gradient in every form, gather, scatter, cumsum, top_k. Skipped where there is no GPU.
+// Library calls through compile() on a GPU, against the oracle and its error bounds: attention and
+// its gradient in every form, gather, scatter, cumsum, top_k. Skipped where there is no GPU.
 #include <cstdio>
 
 #include "../compiler/agree.h"

@@ -50,8 +50,8 @@ void* compiled(const std::string& text) {
   static std::map<std::string, void*> known;
   auto [it, fresh] = known.emplace(text, nullptr);
   if (!fresh) return it->second;
-  std::filesystem::path folder = std::filesystem::temp_directory_path() /
-                                 ("fusec_emulate_" + std::to_string(getpid()));
+  std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("fusec_emulate_" + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
   std::string stem = (folder / ("text" + std::to_string(known.size()))).string();
   std::ofstream(stem + ".cpp") << host_text(text);
@@ -74,8 +74,7 @@ F symbol(void* library, const char* name) {
 
 }  // namespace
 
-Watched::Watched(int64_t bytes)
-    : size_(bytes), memory_(bytes + 2 * kZone + 256, std::byte{0xff}) {
+Watched::Watched(int64_t bytes) : size_(bytes), memory_(bytes + 2 * kZone + 256, std::byte{0xff}) {
   front_ = kZone + static_cast<int64_t>(-reinterpret_cast<uintptr_t>(memory_.data() + kZone) & 255);
 }
 
@@ -97,7 +96,9 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
     if (l.args.size() > 20) throw std::runtime_error("more than 20 arguments");
     for (size_t i = 0; i < l.args.size(); ++i) {
       using Kind = cuda::LaunchArg::Kind;
-      auto address = [](const void* p) { return static_cast<int64_t>(reinterpret_cast<intptr_t>(p)); };
+      auto address = [](const void* p) {
+        return static_cast<int64_t>(reinterpret_cast<intptr_t>(p));
+      };
       const cuda::LaunchArg& a = l.args[i];
       switch (a.kind) {
         case Kind::argument:

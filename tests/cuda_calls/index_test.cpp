@@ -37,7 +37,8 @@ Values indices(int64_t n, uint64_t key, int64_t rows) {
 
 TEST_CASE("gather") {
   for (DType type : kAll)  // of a type, only the bytes of a row matter
-    for (int64_t width : type == f32 ? std::vector<int64_t>{1, 3, 8, 33} : std::vector<int64_t>{3}) {
+    for (int64_t width :
+         type == f32 ? std::vector<int64_t>{1, 3, 8, 33} : std::vector<int64_t>{3}) {
       INFO(std::string(name_of(type)) << " width " << width);
       DType index = width % 2 ? i32 : i64;
       LibraryCall call = gather_call(20, 50, width, type, index);
@@ -105,7 +106,8 @@ TEST_CASE("scatter of bf16 and f16 sums in f32 and rounds once") {
         }
       double u = type == bf16 ? 0x1p-8 : 0x1p-11;
       for (size_t i = 0; i < bound.size(); ++i)
-        bound[i] = static_cast<double>(count) * 0x1p-24 * size[i] * (1 + u) + u * std::fabs(exact[i]);
+        bound[i] =
+            static_cast<double>(count) * 0x1p-24 * size[i] * (1 + u) + u * std::fabs(exact[i]);
       LibraryCall call = scatter_call(rows, count, width, type, i32, "add");
       check_within(run_text(call, {{base, type}, {index, i32}, {update, type}})[0], exact, bound,
                    "out");
@@ -163,8 +165,13 @@ TEST_CASE("top_k: NaN first, ties by index") {
   struct Shape {
     int64_t rows, n, k;
   };
-  for (auto [rows, n, k] : {Shape{5, 8, 2}, {3, 1000, 32}, {1, 1, 1}, {2, 1000, 33}, {3, 1500, 7},
-                            {2, 1500, 1500}, {200, 40, 40}})
+  for (auto [rows, n, k] : {Shape{5, 8, 2},
+                            {3, 1000, 32},
+                            {1, 1, 1},
+                            {2, 1000, 33},
+                            {3, 1500, 7},
+                            {2, 1500, 1500},
+                            {200, 40, 40}})
     for (DType type : {f32, f64, bf16, f16, i64, i32}) {
       INFO("rows " << rows << " n " << n << " k " << k << " " << std::string(name_of(type)));
       // Few distinct values, so that ties abound.

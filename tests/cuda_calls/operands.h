@@ -14,8 +14,8 @@ struct Operand {
   DType type;
 };
 
-// The operands after the call ran as CUDA text on the host. Writes out of bounds and errors fail the
-// test, unless the caller takes the status.
+// The operands after the call ran as CUDA text on the host. Writes out of bounds and errors fail
+// the test, unless the caller takes the status.
 inline std::vector<Values> run_text(const LibraryCall& call, const std::vector<Operand>& operands,
                                     cuda::Status* status = nullptr, bool skip = false,
                                     const cuda::CallTarget& target = {}) {
@@ -48,12 +48,14 @@ inline std::vector<Values> run_cpu(const LibraryCall& call, const std::vector<Op
   CpuCall cpu(call.name);
   for (const Operand& o : operands) cpu.operand(o.values, o.type);
   for (const auto& [key, value] : call.attrs)
-    std::visit([&](const auto& v) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>)
-        cpu.attr(key, v.c_str());
-      else
-        cpu.attr(key, v);
-    }, value);
+    std::visit(
+        [&](const auto& v) {
+          if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>)
+            cpu.attr(key, v.c_str());
+          else
+            cpu.attr(key, v);
+        },
+        value);
   cpu.run();
   std::vector<Values> out;
   for (size_t i = 0; i < operands.size(); ++i) out.push_back(cpu.values(static_cast<int>(i)));

@@ -2,8 +2,8 @@
 // assembly (prelude.h's "..._instructions"), and a launch that runs every thread of a block as a
 // fiber. Fibers switch only where threads meet, in a random order, so what a kernel needs a barrier
 // for goes wrong without one. cp.async copies land as late as the program allows: when they are
-// waited for. Shared memory starts as NaN in each block. Ends the process with a message when threads
-// wait for each other for ever, or end with copies under way.
+// waited for. Shared memory starts as NaN in each block. Ends the process with a message when
+// threads wait for each other for ever, or end with copies under way.
 #pragma once
 
 #include <setjmp.h>
@@ -189,7 +189,8 @@ extern "C" void emulate_launch(void (*kernel)(...), const int64_t* arguments, un
   }
 }
 
-// What NVRTC has built in --------------------------------------------------------------------------
+// What NVRTC has built in
+// --------------------------------------------------------------------------
 
 inline void __syncthreads() { shim::meet(shim::block); }
 inline int __syncthreads_or(int x) {
@@ -207,7 +208,7 @@ T shim_shuffle(T x, int from) {
         std::memcpy(in, &x, sizeof x);
         in[1] = static_cast<uint64_t>(from);
       },
-      [](uint64_t (*in)[8], uint64_t (*out)[4]) {
+      [](uint64_t(*in)[8], uint64_t(*out)[4]) {
         for (int l = 0; l < 32; ++l) out[l][0] = in[in[l][1]][0];
       });
   std::memcpy(&x, got, sizeof x);
@@ -222,23 +223,24 @@ T __shfl_up_sync(unsigned, T x, int d) {
   return shim_shuffle(x, shim::lane() < d ? shim::lane() : shim::lane() - d);
 }
 inline unsigned __match_any_sync(unsigned, int x) {
-  return static_cast<unsigned>(*shim::together(
-      [&](uint64_t* in) { in[0] = static_cast<uint64_t>(x); },
-      [](uint64_t (*in)[8], uint64_t (*out)[4]) {
-        for (int l = 0; l < 32; ++l) {
-          out[l][0] = 0;
-          for (int m = 0; m < 32; ++m) out[l][0] |= uint64_t{in[l][0] == in[m][0]} << m;
-        }
-      }));
+  return static_cast<unsigned>(
+      *shim::together([&](uint64_t* in) { in[0] = static_cast<uint64_t>(x); },
+                      [](uint64_t(*in)[8], uint64_t(*out)[4]) {
+                        for (int l = 0; l < 32; ++l) {
+                          out[l][0] = 0;
+                          for (int m = 0; m < 32; ++m)
+                            out[l][0] |= uint64_t{in[l][0] == in[m][0]} << m;
+                        }
+                      }));
 }
 inline unsigned __ballot_sync(unsigned, int x) {
-  return static_cast<unsigned>(*shim::together(
-      [&](uint64_t* in) { in[0] = x != 0; },
-      [](uint64_t (*in)[8], uint64_t (*out)[4]) {
-        uint64_t votes = 0;
-        for (int m = 0; m < 32; ++m) votes |= in[m][0] << m;
-        for (int l = 0; l < 32; ++l) out[l][0] = votes;
-      }));
+  return static_cast<unsigned>(*shim::together([&](uint64_t* in) { in[0] = x != 0; },
+                                               [](uint64_t(*in)[8], uint64_t(*out)[4]) {
+                                                 uint64_t votes = 0;
+                                                 for (int m = 0; m < 32; ++m)
+                                                   votes |= in[m][0] << m;
+                                                 for (int l = 0; l < 32; ++l) out[l][0] = votes;
+                                               }));
 }
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
@@ -256,7 +258,8 @@ inline int atomicAdd(int* p, int x) {
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
 
-// Half precision. SHIM_BF16 or not: f16 -------------------------------------------------------------
+// Half precision. SHIM_BF16 or not: f16
+// -------------------------------------------------------------
 
 #ifdef SHIM_BF16
 inline float half_value(unsigned short x) {
@@ -281,7 +284,8 @@ inline unsigned short half_bits(float x) {
 }
 #endif
 
-// Tensor-core instructions --------------------------------------------------------------------------
+// Tensor-core instructions
+// --------------------------------------------------------------------------
 
 inline int opaque(int x) { return x; }
 inline unsigned shared_address(const void* p) {
@@ -292,12 +296,13 @@ inline void shim_ldmatrix(unsigned (&r)[4], unsigned address, bool trans) {
   if (address % 16 != 0 || address + 16 > shim::memory.size()) shim::die("ldmatrix: bad address");
   const uint64_t* got = shim::together(
       [&](uint64_t* in) { in[0] = address, in[1] = trans; },
-      [](uint64_t (*in)[8], uint64_t (*out)[4]) {
+      [](uint64_t(*in)[8], uint64_t(*out)[4]) {
         for (int l = 0; l < 32; ++l)
           for (int m = 0; m < 4; ++m) {
             unsigned short two[2];
             for (int e = 0; e < 2; ++e) {
-              int row = in[l][1] ? 2 * (l % 4) + e : l / 4, col = in[l][1] ? l / 4 : 2 * (l % 4) + e;
+              int row = in[l][1] ? 2 * (l % 4) + e : l / 4,
+                  col = in[l][1] ? l / 4 : 2 * (l % 4) + e;
               std::memcpy(&two[e], shim::shared_base + in[8 * m + row][0] + 2 * col, 2);
             }
             out[l][m] = two[0] | static_cast<uint64_t>(two[1]) << 16;
@@ -314,7 +319,7 @@ inline void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
         for (int i = 0; i < 4; ++i) in[i] = a[i] | uint64_t{std::bit_cast<unsigned>(c[i])} << 32;
         in[4] = b0, in[5] = b1;
       },
-      [](uint64_t (*in)[8], uint64_t (*out)[4]) {
+      [](uint64_t(*in)[8], uint64_t(*out)[4]) {
         auto half = [](uint64_t word, int e) {
           return half_value(static_cast<unsigned short>(word >> (16 * e)));
         };
@@ -341,7 +346,8 @@ inline unsigned pack(float low, float high) {
 }
 
 inline void shim_copy(unsigned to, const void* from, int bytes, bool valid) {
-  if (to % bytes != 0 || to + bytes > shim::memory.size()) shim::die("cp.async: bad shared address");
+  if (to % bytes != 0 || to + bytes > shim::memory.size())
+    shim::die("cp.async: bad shared address");
   if (valid && reinterpret_cast<uintptr_t>(from) % bytes != 0) shim::die("cp.async: bad alignment");
   shim::fibers[shim::current].open.push_back({shim::shared_base + to, from, bytes, valid});
 }

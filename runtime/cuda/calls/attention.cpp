@@ -1,7 +1,7 @@
 // attention and attention_grad: reads the call, picks the form, and the text that turns masks into
-// ranges. Without documents a query sees keys [0, s), causal ones [0, i + s - t + 1); with them, its
-// own document, found by bisection in cu_seqlens, which is data of the run. Every mask is thus one
-// range of keys a query and one range of queries a key, so tiles outside are never touched.
+// ranges. Without documents a query sees keys [0, s), causal ones [0, i + s - t + 1); with them,
+// its own document, found by bisection in cu_seqlens, which is data of the run. Every mask is thus
+// one range of keys a query and one range of queries a key, so tiles outside are never touched.
 #include "attention.h"
 
 #include "fusec/base/error.h"
@@ -77,8 +77,8 @@ Attention read_attention(const LibraryCall& call) {
   constexpr int64_t kMost = (int64_t{1} << 30) - 1024;
   if (a.t > kMost || a.s > kMost || a.h * a.d > kMost)
     fail_unsupported("attention over " + std::to_string(a.t) + " queries and " +
-                     std::to_string(a.s) + " keys: the CUDA device takes " +
-                     std::to_string(kMost) + " at most");
+                     std::to_string(a.s) + " keys: the CUDA device takes " + std::to_string(kMost) +
+                     " at most");
   return a;
 }
 

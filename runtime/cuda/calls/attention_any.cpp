@@ -1,8 +1,8 @@
 // attention and its gradient for every type and head size, in f32 arithmetic without tensor cores.
-// A block of 128 threads owns 16 rows (queries, or keys for dk and dv) and walks over 64 columns at a
-// time; heads of any size go through shared memory in pieces of 32 elements, sums of the output rows
-// stay in shared memory. Each output element is summed by one thread in one order.
-// Refuses heads whose sums do not fit shared memory (beyond about 1,700 elements on sm_90).
+// A block of 128 threads owns 16 rows (queries, or keys for dk and dv) and walks over 64 columns at
+// a time; heads of any size go through shared memory in pieces of 32 elements, sums of the output
+// rows stay in shared memory. Each output element is summed by one thread in one order. Refuses
+// heads whose sums do not fit shared memory (beyond about 1,700 elements on sm_90).
 #include "attention.h"
 #include "fusec/base/error.h"
 #include "prelude.h"
@@ -240,7 +240,8 @@ fusec_attention_dq(const Stored* d_o, const Stored* q, const Stored* k, const St
       for (int j = 0; j < 4; ++j) {
         int r = row_at(i), at = key + column_at(j);
         bool visible = r < count && at >= s.range[r].low && at < s.range[r].high;
-        float row_lse = visible ? lse[lse_at + r] : 0.0f, shift = visible ? delta[lse_at + r] : 0.0f;
+        float row_lse = visible ? lse[lse_at + r] : 0.0f;
+        float shift = visible ? delta[lse_at + r] : 0.0f;
         s.w[0][r][column_at(j)] = gradient(visible, qk[i][j], dp[i][j], row_lse, shift).ds;
       }
     accumulate(s, s.w[0], false, k + k_at + key * k_stride, k_stride, keys, sums);
@@ -300,10 +301,10 @@ std::string text_of(const Attention& a, const char* title, std::string_view kern
 int64_t sums_bytes(const Attention& a, int64_t heads, const CallTarget& target) {
   int64_t bytes = heads * kRows * a.d * 4;
   if (bytes + kStaticShared > target.shared_per_block)
-    fail_unsupported("attention with heads of " + std::to_string(a.d) +
-                     " elements: this GPU's shared memory holds at most " +
-                     std::to_string((target.shared_per_block - kStaticShared) /
-                                    (heads * kRows * 4)));
+    fail_unsupported(
+        "attention with heads of " + std::to_string(a.d) +
+        " elements: this GPU's shared memory holds at most " +
+        std::to_string((target.shared_per_block - kStaticShared) / (heads * kRows * 4)));
   return bytes;
 }
 
@@ -327,8 +328,7 @@ CallPlan any_attention(const Attention& a, const LibraryCall& call, const CallTa
   return {{l}, 0};
 }
 
-CallPlan any_attention_grad(const Attention& a, const LibraryCall& call,
-                            const CallTarget& target) {
+CallPlan any_attention_grad(const Attention& a, const LibraryCall& call, const CallTarget& target) {
   CallPlan plan;
   int64_t rows = a.b * a.h * a.t;
   int64_t delta = take(plan.workspace, rows * 4);
@@ -337,8 +337,12 @@ CallPlan any_attention_grad(const Attention& a, const LibraryCall& call,
   auto launch = [&](const char* entry, int64_t blocks, int64_t shared,
                     std::vector<LaunchArg> args) {
     if (blocks == 0) return;
-    plan.launches.push_back({text, entry, {blocks_for(call, blocks, 1), 1, 1}, {kThreads, 1, 1},
-                             shared, std::move(args)});
+    plan.launches.push_back({text,
+                             entry,
+                             {blocks_for(call, blocks, 1), 1, 1},
+                             {kThreads, 1, 1},
+                             shared,
+                             std::move(args)});
   };
   launch("fusec_attention_delta", (rows + 3) / 4, 0,
          {argument(0), argument(4), workspace(delta), i64_value(rows), i32_value(a.t), skip()});

@@ -1,7 +1,8 @@
-// attention on tensor cores (mma.sync): FlashAttention-2's forward (Dao, 2023). A block of 4 warps owns
-// kRowTiles * 64 queries of one head, 16 * kRowTiles a warp, with sums, maxima and weights in registers.
-// It walks over kKeys keys at a time; keys and values of the next step are copied while this one
-// computes, one barrier a step. Softmax in base 2, with scale * log2(e) folded into one multiply-add.
+// attention on tensor cores (mma.sync): FlashAttention-2's forward (Dao, 2023). A block of 4 warps
+// owns kRowTiles * 64 queries of one head, 16 * kRowTiles a warp, with sums, maxima and weights in
+// registers. It walks over kKeys keys at a time; keys and values of the next step are copied while
+// this one computes, one barrier a step. Softmax in base 2, with scale * log2(e) folded into one
+// multiply-add.
 #include "attention.h"
 #include "prelude.h"
 
@@ -92,7 +93,8 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
     for (int x = 0; x < kD / 16; ++x) {
       unsigned a[kRowTiles][4];
 #pragma unroll
-      for (int m = 0; m < kRowTiles; ++m) ldmatrix(a[m], at<kQueries>(q_now + lanes.a, x) + m * 16 * 128);
+      for (int m = 0; m < kRowTiles; ++m)
+        ldmatrix(a[m], at<kQueries>(q_now + lanes.a, x) + m * 16 * 128);
 #pragma unroll
       for (int j = 0; j < kKeys / 16; ++j) {
         unsigned b[4];

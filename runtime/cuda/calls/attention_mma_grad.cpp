@@ -1,7 +1,8 @@
 // attention_grad on tensor cores (mma.sync), with the same bits in every run: nothing is added
 // atomically. Three kernels:
 //   delta   rowsum(d_o * o), for both others
-//   dk, dv  a block owns 16 keys a warp and walks over the queries that see them, of every head of the
+//   dk, dv  a block owns 16 keys a warp and walks over the queries that see them, of every head of
+//   the
 //           group. Scores are computed transposed (keys x queries), so that weights and score
 //           gradients are operand A of the second products as they lie in registers:
 //           S^T = K Q^T, dP^T = V dO^T, dV += P^T dO, dK += dS^T Q
@@ -318,13 +319,13 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
 
 }  // namespace
 
-CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call,
-                            const CallTarget& target) {
+CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const CallTarget& target) {
   int64_t panels = (a.d + 63) / 64, team = 2;
   // With documents, 64 do not fit the registers of a thread beyond heads of 64.
   int64_t columns = a.docs && a.d > 64 ? 48 : 64;
   while (team < a.d / 8) team *= 2;
-  // Eight warps share a step where their tiles fit; heads of up to 64 leave room for several blocks.
+  // Eight warps share a step where their tiles fit; heads of up to 64 leave room for several
+  // blocks.
   auto shared = [&](int64_t warps) {
     return (32 * warps + 4 * columns) * 128 * panels + 16 * columns;
   };
@@ -347,8 +348,8 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call,
   CallPlan plan;
   int64_t query_rows = a.b * a.h * a.t;
   LaunchArg delta = workspace(take(plan.workspace, query_rows * 4));
-  auto launch = [&](const char* entry, std::string_view kernel, int64_t blocks, int64_t threads, int64_t bytes,
-                    std::vector<LaunchArg> args, int64_t tiles) {
+  auto launch = [&](const char* entry, std::string_view kernel, int64_t blocks, int64_t threads,
+                    int64_t bytes, std::vector<LaunchArg> args, int64_t tiles) {
     if (blocks == 0) return;
     if (tiles > 0) {
       for (const LaunchArg& x : mask_arguments(a, 9)) args.push_back(x);

@@ -53,9 +53,7 @@ class Constants {
 };
 
 // Arguments of a launch.
-inline LaunchArg argument(size_t i) {
-  return {LaunchArg::Kind::argument, static_cast<int64_t>(i)};
-}
+inline LaunchArg argument(size_t i) { return {LaunchArg::Kind::argument, static_cast<int64_t>(i)}; }
 inline LaunchArg workspace(int64_t byte) { return {LaunchArg::Kind::workspace, byte}; }
 inline LaunchArg status() { return {LaunchArg::Kind::status}; }
 inline LaunchArg skip() { return {LaunchArg::Kind::skip}; }

@@ -1,7 +1,7 @@
-// cumsum: running sums along the middle axis of [outer, n, inner]. A block owns kColumns neighbouring
-// columns of one outer index and walks along n: each thread sums kRun rows in order, the threads of a
-// column are scanned in shared memory, and the total is carried on. The order of additions depends on
-// the shape alone.
+// cumsum: running sums along the middle axis of [outer, n, inner]. A block owns kColumns
+// neighbouring columns of one outer index and walks along n: each thread sums kRun rows in order,
+// the threads of a column are scanned in shared memory, and the total is carried on. The order of
+// additions depends on the shape alone.
 #include <algorithm>
 #include <bit>
 

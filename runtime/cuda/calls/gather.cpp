@@ -1,5 +1,5 @@
-// gather: rows of a table picked by an index tensor. A thread moves one unit of one row, so wide and
-// narrow rows spread alike. Index < 0: zeros; an index past the end: zeros, and a report.
+// gather: rows of a table picked by an index tensor. A thread moves one unit of one row, so wide
+// and narrow rows spread alike. Index < 0: zeros; an index past the end: zeros, and a report.
 #include "calls.h"
 #include "prelude.h"
 
@@ -51,8 +51,8 @@ CallPlan plan_gather(const LibraryCall& call, const CallTarget&) {
   l.entry = "fusec_gather";
   l.grid[0] = blocks_for(call, total, kThreads);
   l.block[0] = kThreads;
-  l.args = {argument(0), argument(1), argument(2),
-            wide ? i64_value(total) : i32_value(total), i64_value(rows), skip(), status(), step()};
+  l.args = {argument(0),     argument(1), argument(2), wide ? i64_value(total) : i32_value(total),
+            i64_value(rows), skip(),      status(),    step()};
   return {{l}, 0};
 }
 

@@ -51,8 +51,8 @@ namespace {
 
 std::string plain(std::string_view stored, std::string_view sum) {
   std::string s(stored), w(sum);
-  return "using Stored = " + s + ";\nusing Sum = " + w + ";\nDEV Sum widen(Stored x) { return (" + w +
-         ")x; }\nDEV Stored narrow(Sum x) { return (" + s + ")x; }\n";
+  return "using Stored = " + s + ";\nusing Sum = " + w + ";\nDEV Sum widen(Stored x) { return (" +
+         w + ")x; }\nDEV Stored narrow(Sum x) { return (" + s + ")x; }\n";
 }
 
 constexpr std::string_view kHalfElement = R"cuda(

@@ -32,8 +32,8 @@ extern const std::string_view kTensorInstructions;
 extern const std::string_view kBf16Mma;
 extern const std::string_view kF16Mma;
 
-// Tiles of 16-bit rows in shared memory and products of them, built on the above: kTileBytes, Lanes,
-// load_tile, product, and so on. Needs kD.
+// Tiles of 16-bit rows in shared memory and products of them, built on the above: kTileBytes,
+// Lanes, load_tile, product, and so on. Needs kD.
 extern const std::string_view kTensorTiles;
 
 }  // namespace fusec::cuda

@@ -16,9 +16,9 @@
 namespace fusec::cuda {
 namespace {
 
-constexpr int64_t kFew = 2048;        // updates, and places in the shared list of kFewText
-constexpr int64_t kTile = 2048;       // updates a block counts and places
-constexpr int kMostDigitBits = 9;     // of one sorting pass: 512 counters a tile
+constexpr int64_t kFew = 2048;     // updates, and places in the shared list of kFewText
+constexpr int64_t kTile = 2048;    // updates a block counts and places
+constexpr int kMostDigitBits = 9;  // of one sorting pass: 512 counters a tile
 constexpr int64_t kMostCount = 1 << 30;
 
 // Adds (or sets) `n` updates, numbers by place(q), to row `row`; all threads of the block.
@@ -233,8 +233,8 @@ Constants constants_of(const Scatter& s, const char* title) {
 }
 
 std::string text_of(const Constants& constants, const Scatter& s, std::string_view kernels) {
-  return constants.text() + std::string(kPrelude) + element_text(s.type) +
-         std::string(kRowUpdate) + std::string(kernels);
+  return constants.text() + std::string(kPrelude) + element_text(s.type) + std::string(kRowUpdate) +
+         std::string(kernels);
 }
 
 CallLaunch few(const Scatter& s) {
@@ -243,8 +243,8 @@ CallLaunch few(const Scatter& s) {
   l.entry = "fusec_scatter_few";
   l.grid[0] = static_cast<unsigned>(s.count);
   l.block[0] = 256;
-  l.args = {argument(0), argument(1), argument(2), i32_value(s.count), i64_value(s.rows),
-            skip(),      status(),    step()};
+  l.args = {argument(0),       argument(1), argument(2), i32_value(s.count),
+            i64_value(s.rows), skip(),      status(),    step()};
   return l;
 }
 

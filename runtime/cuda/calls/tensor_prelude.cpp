@@ -101,7 +101,7 @@ constexpr int kPanels = (kD + 63) / 64, kPieces = kD / 8;
 template <int ROWS>
 constexpr int kTileBytes = ROWS * 128 * kPanels;
 
-// Byte of a lane's row in the first 16 columns of a tile; at(base, ROWS, k) moves on to columns 16 k.
+// Byte of a lane's row in the first 16 columns of a tile; at<ROWS>(base, k) moves to columns 16 k.
 // `a`: for operand A, and for B of [k][n] rows by ldmatrix_trans; `b`: for B of [n][k] rows.
 struct Lanes {
   unsigned a, b;
@@ -117,8 +117,8 @@ DEV unsigned at(unsigned base, int k) {
   return (base ^ ((k & 3) << 5)) + (k >> 2) * (ROWS * 128);
 }
 
-// Rows [first, first + ROWS) of a tensor to shared memory; rows at or past `end` become zeros (their
-// addresses are formed and never read).
+// Rows [first, first + ROWS) of a tensor to shared memory; rows at or past `end` become zeros
+// (their addresses are formed and never read).
 template <int ROWS, int THREADS>
 DEV void load_tile(unsigned to, const unsigned short* from, int stride, int first, int end) {
   if (THREADS % (8 * kPieces) == 0 && ROWS % (THREADS / kPieces) == 0) {

@@ -3,7 +3,8 @@
 //
 //   short rows     a warp a row: k times the largest of those after the one before
 //   others         a block a row: the k-th key digit by digit (radix select), the chosen elements
-//                  gathered in index order, then sorted by key (stable radix sort, the largest first)
+//                  gathered in index order, then sorted by key (stable radix sort, the largest
+//                  first)
 #include <algorithm>
 
 #include "calls.h"
@@ -252,8 +253,8 @@ CallPlan plan_top_k(const LibraryCall& call, const CallTarget& target) {
     l.entry = "fusec_top_k_warp";
     l.grid[0] = blocks_for(call, rows, 4);
     l.block[0] = 128;
-    l.args = {argument(0), argument(1), argument(2), i64_value(rows), i32_value(n), i32_value(k),
-              skip()};
+    l.args = {argument(0),  argument(1),  argument(2), i64_value(rows),
+              i32_value(n), i32_value(k), skip()};
     return {{l}, 0};
   }
   CallPlan plan;
