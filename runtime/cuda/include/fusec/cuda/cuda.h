@@ -38,7 +38,8 @@ FUSEC_API FreeMemory free_memory(int ordinal);
 
 // NVRTC -------------------------------------------------------------------------------------------
 
-// "13.0", or empty with the reason in `why`. Needs no driver.
+// "13.0", or empty with the reason in `why`. Needs no driver, and where the disk cache knows the
+// library's file does not open it.
 FUSEC_API std::string nvrtc_version(std::string* why = nullptr);
 
 // Machine code of one translation unit, and what the assembler reported of its first kernel.
@@ -58,8 +59,8 @@ struct SourceUnit {
 };
 
 // Cubins of many units on `threads` threads (0: all cores), those that the disk cache has taken
-// from there (key: text, arch, options, NVRTC version). Equal texts are compiled once. hits and
-// misses may be null.
+// from there (key: text, arch, options, NVRTC version), which opens no NVRTC if it has all. Equal
+// texts are compiled once, the longest first. hits and misses may be null.
 FUSEC_API std::vector<std::string> compile_units(const std::vector<SourceUnit>& units,
                                                  const std::string& arch, int threads,
                                                  int* hits = nullptr, int* misses = nullptr);
