@@ -115,6 +115,7 @@ std::string quoted_lines(const std::string& source, const std::string& log) {
                                const std::string& arch, const std::string& source,
                                std::string log) {
   std::string status = n.nvrtcGetErrorString(result);
+  while (log.ends_with('\n')) log.pop_back();
   if (result == kInvalidOption)
     fail_device("NVRTC " + n.version() + " (" + n.library + ") refuses to compile for " + arch +
                 ": " + (log.empty() ? status : log) + "; it knows " + supported_archs(n) +
