@@ -16,9 +16,8 @@ namespace {
 
 constexpr std::string_view kKind = "cubin 1";
 
-// Compiles the units that `wanted` lists into `out`, the longest first, since a long one that starts
-// last is waited for alone. Of several errors that of the
-// first unit in this order is thrown.
+// Compiles the units that `wanted` lists into `out`, the longest first, since a long one that
+// starts last is waited for alone. Of several errors that of the first in this order is thrown.
 void compile_all(const std::vector<SourceUnit>& units, const std::vector<size_t>& wanted,
                  const std::string& arch, int threads, std::vector<std::string>& out) {
   std::vector<std::exception_ptr> errors(wanted.size());

@@ -1,8 +1,8 @@
-// The version of NVRTC, which is part of the key of everything that it compiled, without opening its
-// 100 MB: the disk cache keeps it under what the search for the library depends on, together with
-// the file that was found. A file of another size, time or number is opened again. Should the search
-// find another library than the recorded one after all, whoever opens it sees its true version; what
-// was compiled by the recorded one is still what the key says.
+// The version of NVRTC, part of the key of everything that it compiled, without opening its 100 MB:
+// the disk cache keeps it under what the search for the library depends on, together with the file
+// that was found. A file of another size, time or number is opened again. Should the search find
+// another library than the recorded one after all, whoever opens it sees its true version; what the
+// recorded one compiled is still what the key says.
 #include <sys/stat.h>
 
 #include <cstdlib>

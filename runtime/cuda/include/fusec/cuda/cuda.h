@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +37,10 @@ struct FreeMemory {
   int64_t free = 0, total = 0;
 };
 FUSEC_API FreeMemory free_memory(int ordinal);
+
+// Starts GPU `ordinal` and cuBLASLt in the background, for a load() that comes later. What fails is
+// told by whoever needs it then. The futures wait when they are destroyed.
+FUSEC_API std::vector<std::future<void>> open_ahead(int ordinal);
 
 // NVRTC -------------------------------------------------------------------------------------------
 
@@ -80,7 +86,13 @@ struct LoadOptions {
   int device = 0;
   bool tf32 = false;           // f32 GEMMs in tf32
   bool deterministic = false;  // the exact form where a faster one is not bit-exact
+  // Text -> cubin of library calls compiled beforehand (call_units()); the others are at load.
+  std::map<std::string, std::string> call_code;
 };
+
+// The texts that load() needs for the plan's library calls, each once, to be compiled together with
+// the kernels. The own GEMMs, for what cuBLASLt turns down at load, are not among them.
+FUSEC_API std::vector<SourceUnit> call_units(const Plan& plan, const LoadOptions& options);
 
 // Allocates memory for the plan and binds kernels and library calls to it. `share` may be null or
 // the store of another program on the same GPU. A run() is one CUDA graph from the second on.
