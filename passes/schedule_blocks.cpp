@@ -44,6 +44,16 @@ int vector_for(const KernelProgram& k, int64_t length) {
   return vector;
 }
 
+// Elements of one step of a thread: 16 bytes of the widest tensor along the last dimension.
+int64_t lanes_of(const KernelProgram& k, int vector) {
+  int64_t widest = 1;
+  for (const KernelOp& op : k.ops) {
+    bool memory = op.kind == KernelOp::Kind::load || op.kind == KernelOp::Kind::store;
+    if (memory && op.access.strides.back() == 1) widest = std::max(widest, size_of(op.type));
+  }
+  return std::min<int64_t>(vector, kVectorBytes / widest);
+}
+
 int64_t product(const KernelProgram& k, size_t from, size_t to) {
   int64_t n = 1;
   for (size_t d = from; d < to; ++d) n *= k.extents[d];
@@ -92,8 +102,18 @@ void rows(KernelProgram& k) {
                                                  : (steps + 1) / 2);
   // A warp shares a row of more than a few steps; fewer threads would leave it without work.
   if (has_reduction(k) && steps >= 32) team = std::max<int64_t>(team, 32);
+  // A row of a few short lines (the halves that RoPE turns): a team as long as a line, so that the
+  // turns of a thread differ in the line alone. Loads that all lines share, and those that one turn
+  // repeats of another, are then one load, and the row stays in registers.
+  const int64_t length = k.extents.back(), lines = product(k, k.row_dims, k.extents.size() - 1);
+  const int64_t lanes = lanes_of(k, s.vector), line = length / lanes;
+  if (has_reduction(k) && lines >= 2 && lines <= 4 && length % lanes == 0 && line >= 8 &&
+      line <= 32 && std::has_single_bit(static_cast<uint64_t>(line)))
+    team = line;
+  // Of a row that no block keeps in registers, two blocks share a processor: one computes while the
+  // other joins its threads or waits for memory.
   // Of a block of 1024 a thread has 64 registers, of one of 512 it has 128.
-  int64_t most = row_numbers(k) > kRowNumbers ? 512 : 1024;
+  const int64_t most = steps > 4096 || row_numbers(k) > kRowNumbers ? 512 : 1024;
   s.team = static_cast<int>(std::min(team, most));
   s.block = std::max(s.team, kBlock);
 }

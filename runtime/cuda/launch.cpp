@@ -9,8 +9,6 @@
 namespace fusec::cuda {
 namespace {
 
-constexpr int64_t kSharedForAll = 48 << 10;  // more dynamic shared memory must be asked for
-
 // Why a cubin does not load where the driver is older than what made it.
 std::string age(const Gpu& gpu) {
   const Nvrtc& n = nvrtc();
@@ -52,7 +50,8 @@ CuKernel Code::kernel(const std::string& entry, int64_t dynamic_shared) const {
     fail_unsupported(name_ + " needs " + std::to_string(dynamic_shared) +
                      " bytes of shared memory a block; " + gpu_.info.name + " has " +
                      std::to_string(gpu_.info.shared_per_block));
-  if (dynamic_shared > kSharedForAll)
+  // 48 KB, the static part included, need not be asked for.
+  if (dynamic_shared > 0)
     FUSEC_CU(cuKernelSetAttribute(kMaxDynamicShared, static_cast<int>(dynamic_shared), kernel,
                                   gpu_.device),
              "asking for " + std::to_string(dynamic_shared) + " bytes of shared memory a block");

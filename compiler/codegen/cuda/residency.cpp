@@ -18,7 +18,8 @@ constexpr int64_t kMaxCode = 12000;  // operations of straight-line code
 // nothing, so more would only let fewer threads run.
 int budget(const KernelProgram& k, const Analysis& a) {
   if (a.stages == 0) return kWordsInFlight;
-  return k.schedule.block > 512 ? 16 : 64;
+  // Long rows share a processor with another block, at 64 registers a thread.
+  return k.schedule.block > 512 || (k.schedule.block == 512 && a.turns > 8) ? 16 : 64;
 }
 
 void find_needed(const KernelProgram& k, const Analysis& a, Residency& r) {

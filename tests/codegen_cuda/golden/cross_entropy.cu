@@ -132,7 +132,7 @@ __device__ __forceinline__ T across_lanes(T v) {
   return v;
 }
 
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(512)
 fusec_softcap_cross_entropy(const unsigned short* p0, const int* p1, float* p2, float* p3, long long n, const unsigned* skip) {
   if (skip && *skip) return;
   const int member = threadIdx.x;
@@ -146,17 +146,17 @@ fusec_softcap_cross_entropy(const unsigned short* p0, const int* p1, float* p2, 
   float r13 = 0.0f;
   r10 = -3.40282347e38f;  // the lowest finite number
 #pragma unroll 1
-  for (int first = 0; first < 8; first += 4) {
+  for (int first = 0; first < 16; first += 4) {
     unsigned x3[4][4];
 #pragma unroll
     for (int u = 0; u < 4; ++u) {
-      const int step = member + (first + u) * 1024;
+      const int step = member + (first + u) * 512;
       const int i1 = step * 8;
       load<16, 16>(x3[u], from3 + i1);  // load p0[i0 * 65536 + i1]
     }
 #pragma unroll
     for (int u = 0; u < 4; ++u) {
-      const int step = member + (first + u) * 1024;
+      const int step = member + (first + u) * 512;
       const int i1 = step * 8;
       float m9[8];
 #pragma unroll
@@ -182,17 +182,17 @@ fusec_softcap_cross_entropy(const unsigned short* p0, const int* p1, float* p2, 
   r10 = across_lanes<Max, 32>(t10);
   r16 = across_lanes<Sum, 32>(r16);
   r13 = across_lanes<Sum, 32>((r13) * exp_below(t10 - r10));
-  __shared__ float s10[32];
+  __shared__ float s10[16];
   if (threadIdx.x % 32 == 0) s10[threadIdx.x / 32] = r10;
-  __shared__ float s16[32];
+  __shared__ float s16[16];
   if (threadIdx.x % 32 == 0) s16[threadIdx.x / 32] = r16;
-  __shared__ float s13[32];
+  __shared__ float s13[16];
   if (threadIdx.x % 32 == 0) s13[threadIdx.x / 32] = r13;
   __syncthreads();
-  t10 = s10[threadIdx.x % 32];
-  r10 = across_lanes<Max, 32>(t10);
-  r16 = across_lanes<Sum, 32>(s16[threadIdx.x % 32]);
-  r13 = across_lanes<Sum, 32>((s13[threadIdx.x % 32]) * exp_below(t10 - r10));
+  t10 = s10[threadIdx.x % 16];
+  r10 = across_lanes<Max, 16>(t10);
+  r16 = across_lanes<Sum, 16>(s16[threadIdx.x % 16]);
+  r13 = across_lanes<Sum, 16>((s13[threadIdx.x % 16]) * exp_below(t10 - r10));
   end_exps(r10, r13);
   const float v17 = logf(r13);  // log
   const float v18 = v17 + r10;  // add
