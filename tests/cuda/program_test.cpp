@@ -319,9 +319,9 @@ TEST_CASE("code for another GPU is refused with the reason") {
   plan.code[0].cubin = cuda::compile_source(kScale, "scale", arch).bytes;
   // A driver refuses it when it is loaded, or loads it and refuses the kernel in it.
   std::string text = error_of([&] { plan.load(); }, ErrorKind::device);
-  bool loading = text.find("cuLibraryLoadData failed while loading the code of k0_scale") == 0;
-  bool looking = text.find("cuLibraryGetKernel failed while looking for \"scale\" in the code of "
-                           "k0_scale") == 0;
+  bool loading = has(text, "cuLibraryLoadData failed while loading the code of k0_scale");
+  bool looking =
+      has(text, "cuLibraryGetKernel failed while looking for \"scale\" in the code of k0_scale");
   CAPTURE(text);
   CHECK((loading || looking));
   CHECK(has(text, "CUDA_ERROR_NO_BINARY_FOR_GPU"));
