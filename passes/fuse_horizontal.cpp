@@ -7,7 +7,7 @@
 // Takes flat kernels (their code does not depend on the size), and small ones of one size, that are
 // equally far from the end of the step, which proves that none depends on another. Refuses results
 // that others than assigns read, unless they are small: joining those would hold memory longer than
-// it saves.
+// it saves; but for copies of parameters, on devices where a launch has its price.
 #include <mlir/Analysis/TopologicalSortUtils.h>
 #include <mlir/IR/Builders.h>
 #include <mlir/IR/IRMapping.h>
@@ -36,7 +36,14 @@ llvm::DenseMap<Operation*, int> distances(Block& body) {
   return distance;
 }
 
-bool is_candidate(KernelOp kernel) {
+// Reads parameters alone: independent of every other kernel that does.
+bool reads_parameters(KernelOp kernel) {
+  return !kernel.getArgs().empty() && llvm::all_of(kernel.getArgs(), [](mlir::Value v) {
+    return v.getDefiningOp<ParameterOp>() != nullptr;
+  });
+}
+
+bool is_candidate(KernelOp kernel, bool may_hold) {
   if (kernel.getSegments() != 1) return false;
   // The length of each segment of a reduction is that of its tensors: one must have it.
   if (int64_t n = reduced_length(kernel))
@@ -45,7 +52,7 @@ bool is_candidate(KernelOp kernel) {
       return false;
   for (mlir::Value r : kernel.getOuts())
     for (Operation* user : r.getUsers())
-      if (!isa<AssignOp>(user) && bytes_of(r) > kSmall) return false;
+      if (!isa<AssignOp>(user) && bytes_of(r) > kSmall) return may_hold;
   return true;
 }
 
@@ -76,7 +83,10 @@ void fuse_horizontal(GraphOp graph, PassContext& context) {
   std::map<std::pair<int, uint64_t>, SmallVector<KernelOp>> groups;
   std::unordered_map<uint64_t, std::pair<ScheduleKind, uint64_t>> known;
   for (KernelOp kernel : body.getOps<KernelOp>()) {
-    if (!is_candidate(kernel)) continue;
+    // The narrow copies of weights are read from the forward to the backward pass, so that making
+    // all of them first holds little more; a launch each costs more than that where launches do.
+    bool at_start = context.target.cores > 0 && reads_parameters(kernel);
+    if (!is_candidate(kernel, at_start)) continue;
     auto [it, fresh] = known.try_emplace(structure_of(kernel), ScheduleKind::rows, 0);
     if (fresh)
       if (KernelBuild built = build_kernel(region_of(kernel), ""); built.program)
@@ -85,7 +95,7 @@ void fuse_horizontal(GraphOp graph, PassContext& context) {
     bool any_size = kind == ScheduleKind::flat || kind == ScheduleKind::flat_reduce;
     if (hash && (any_size || llvm::all_of(kernel.getArgs(),
                                           [](mlir::Value v) { return bytes_of(v) <= kSmall; })))
-      groups[{distance[kernel], hash}].push_back(kernel);
+      groups[{at_start ? -1 : distance[kernel], hash}].push_back(kernel);
   }
   for (auto& [key, group] : groups) {
     if (group.size() < 2) continue;

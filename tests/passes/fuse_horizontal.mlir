@@ -2,6 +2,7 @@
 // RUN: %fusec --print-after=fuse_horizontal --stop-after=fused --no-locations %t/update.mlir | FileCheck %t/update.mlir
 // RUN: %fusec --print-after=fuse_horizontal --stop-after=fused --no-locations %t/refuses.mlir | FileCheck %t/refuses.mlir
 // RUN: %fusec --dump-ir=plan %t/update.mlir | FileCheck %t/update.mlir --check-prefix=PLAN
+// RUN: %fusec --device=sm_90a --precision=bf16 --print-after=fuse_horizontal --stop-after=fused --no-locations %t/weights.mlir | FileCheck %t/weights.mlir
 
 //--- update.mlir
 // One update of parameters of different shapes is one launch over a table of pointers.
@@ -61,3 +62,16 @@ fusec.graph "refuses" {
 // CHECK-LABEL: // after fuse_horizontal
 // CHECK-NOT: segments
 // CHECK: fusec.output "y1"
+
+//--- weights.mlir
+// On a GPU the bf16 copies of all weights are one launch.
+fusec.graph "weights" {
+  %x = fusec.input "x" : tensor<256x256xf32>
+  %v = fusec.parameter "v" : tensor<256x256xf32>
+  %w = fusec.parameter "w" : tensor<512x256xf32>
+  %h = fusec.contract "mk,nk->mn"(%x, %v) : (tensor<256x256xf32>, tensor<256x256xf32>) -> tensor<256x256xf32>
+  %y = fusec.contract "mk,nk->mn"(%h, %w) : (tensor<256x256xf32>, tensor<512x256xf32>) -> tensor<256x512xf32>
+  fusec.output "y" %y : tensor<256x512xf32>
+}
+// CHECK-LABEL: // after fuse_horizontal
+// CHECK: fusec.kernel "cast"(%{{[0-9]+}}, %{{[0-9]+}}) {segments = 2 : i64} : (tensor<256x256xf32>, tensor<512x256xf32>) -> (tensor<256x256xbf16>, tensor<512x256xbf16>)
