@@ -180,8 +180,10 @@ std::string Emitter::prim(const KernelOp& op, DType t, const std::vector<std::st
     use(real ? name + (f64_type ? "_nan_f64" : "_nan") : name + "_int");
     return name + (real ? "_nan" : "_int") + "(" + a + ", " + b + ")";
   };
-  const std::string zero = t == DType::i64 ? "0ull - (unsigned long long)" : "0u - (unsigned)";
-  const std::string negative = "(" + std::string(type_name(t)) + ")(" + zero + a + ")";
+  auto negative = [&] {
+    if (t == DType::i32) return use("negated") + "(" + a + ")";
+    return "(" + std::string(type_name(t)) + ")(0ull - (unsigned long long)" + a + ")";
+  };
   switch (op.prim) {
     case Prim::add: return truth ? "(" + a + " || " + b + ")" : arithmetic(" + ");
     case Prim::sub: return arithmetic(" - ");
@@ -192,10 +194,10 @@ std::string Emitter::prim(const KernelOp& op, DType t, const std::vector<std::st
       const bool large = a_.ops[op.args[1]].at_least >= 1e-30;
       return use(large ? "divide_large" : "divide") + "(" + a + ", " + b + ")";
     }
-    case Prim::neg: return real ? "-" + a : negative;
+    case Prim::neg: return real ? "-" + a : negative();
     case Prim::abs:
       if (real) return function("fabsf", "fabs");
-      return "(" + a + " < 0 ? " + negative + " : " + a + ")";
+      return "(" + a + " < 0 ? " + negative() + " : " + a + ")";
     case Prim::min: return extreme("min");
     case Prim::max: return extreme("max");
     case Prim::sqrt:

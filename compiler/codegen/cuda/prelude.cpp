@@ -402,6 +402,14 @@ $ float min_nan(float a, float b) {
     {"min_nan_f64", "", R"(
 $ double min_nan(double a, double b) { return a != a || a < b ? a : b; }
 )"},
+    {"negated", "", R"(
+// -v. A product: ptxas 13.0 joins plain negations with the maximum behind them, wrongly.
+$ int negated(int v) {
+  int r;
+  asm("mul.lo.s32 %0, %1, -1;" : "=r"(r) : "r"(v));
+  return r;
+}
+)"},
     {"max_int", "", R"(
 template <class T>
 $ T max_int(T a, T b) { return a > b ? a : b; }
