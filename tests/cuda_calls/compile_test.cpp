@@ -47,6 +47,7 @@ void compile_all(const std::vector<LibraryCall>& calls, int most_spilled = 0) {
         INFO(std::string(arch.name) << " " << l.text.substr(0, l.text.find("struct Status")));
         cuda::Cubin cubin = cuda::compile_source(l.text, call.name, arch.name);
         CHECK(cubin.spill_bytes <= most_spilled);
+        CHECK_FALSE(cubin.serialized);
         CHECK(cubin.shared_bytes + l.dynamic_shared <= arch.target.shared_per_block);
       }
   }

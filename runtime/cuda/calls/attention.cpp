@@ -108,8 +108,9 @@ CallPlan plan_attention(const LibraryCall& call, const CallTarget& target) {
   Attention a = read_attention(call);
   require(call, call.args.size() == (a.docs ? 6u : 5u), "takes (q, k, v, o, lse[, cu_seqlens])");
   if (a.b == 0 || a.t == 0) return {};
-  return fits_tensor_cores(a, call, {0, 1, 2, 3}, target) ? mma_attention(a, call, target)
-                                                          : any_attention(a, call, target);
+  if (!fits_tensor_cores(a, call, {0, 1, 2, 3}, target)) return any_attention(a, call, target);
+  return fits_hopper(a, target) ? hopper_attention(a, call, target)
+                                : mma_attention(a, call, target);
 }
 
 CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target) {
