@@ -19,6 +19,7 @@ constexpr int kBlock = 256;
 constexpr int64_t kStepsOfRow = 4;     // vectors of a row for each thread of its team
 constexpr int64_t kRowsOfMember = 8;   // reduced rows for each member of a columns team
 constexpr int64_t kPieceOfRow = 2048;  // elements of a long row of a map that one team takes
+constexpr int64_t kRowNumbers = 16;    // of a whole row, beside which 64 registers are enough
 
 int64_t power_at_least(int64_t n) {
   return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(1, n))));
@@ -54,6 +55,16 @@ bool has_reduction(const KernelProgram& k) {
                      [](const KernelOp& op) { return op.kind == KernelOp::Kind::reduce; });
 }
 
+// Numbers that each thread of a team holds for its whole row: loads that do not walk it.
+int64_t row_numbers(const KernelProgram& k) {
+  return std::count_if(k.ops.begin(), k.ops.end(), [&](const KernelOp& op) {
+    const std::vector<int64_t>& strides = op.access.strides;
+    return op.kind == KernelOp::Kind::load &&
+           std::all_of(strides.begin() + k.row_dims, strides.end(),
+                       [](int64_t stride) { return stride == 0; });
+  });
+}
+
 // [rows][length] -> [rows, pieces][piece]: legal for a map, whose elements are independent.
 void cut_rows(KernelProgram& k) {
   int64_t length = k.extents.back(), piece = kPieceOfRow;
@@ -81,7 +92,9 @@ void rows(KernelProgram& k) {
                                                  : (steps + 1) / 2);
   // A warp shares a row of more than a few steps; fewer threads would leave it without work.
   if (has_reduction(k) && steps >= 32) team = std::max<int64_t>(team, 32);
-  s.team = static_cast<int>(std::min<int64_t>(team, 1024));
+  // Of a block of 1024 a thread has 64 registers, of one of 512 it has 128.
+  int64_t most = row_numbers(k) > kRowNumbers ? 512 : 1024;
+  s.team = static_cast<int>(std::min(team, most));
   s.block = std::max(s.team, kBlock);
 }
 

@@ -6,6 +6,8 @@
 //   sm_90a    code for that architecture, to look at on any machine; nothing runs
 #include "backend.h"
 
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 
 #include "fusec/cuda/cuda.h"
@@ -20,8 +22,18 @@ int ordinal_of(const std::string& device) {
   const char* end = device.data() + device.size();
   auto [stop, failure] = std::from_chars(begin, end, n);
   if (failure != std::errc() || stop != end || n < 0)
-    fail_user("device \"" + device + "\": expected the number of a GPU behind \"cuda:\", as cuda:0");
+    fail_user("device \"" + device +
+              "\": expected the number of a GPU behind \"cuda:\", as cuda:0");
   return n;
+}
+
+// "sm_90a": sm_, a number, at most one letter.
+bool names_architecture(const std::string& device) {
+  constexpr std::string_view kPrefix = "sm_", kDigits = "0123456789";
+  if (!device.starts_with(kPrefix)) return false;
+  size_t end = std::min(device.find_first_not_of(kDigits, kPrefix.size()), device.size());
+  return end > kPrefix.size() &&
+         (end == device.size() || (end + 1 == device.size() && std::islower(device[end])));
 }
 
 }  // namespace
@@ -33,7 +45,7 @@ std::unique_ptr<Backend> make_backend(const CompileOptions& options) {
     bool gpu = cuda::device_count() > 0 && !cuda::nvrtc_version().empty();
     return gpu ? make_cuda_backend(options, 0, "") : make_cpu_backend(options);
   }
-  if (device.starts_with("sm_")) return make_cuda_backend(options, 0, device);
+  if (names_architecture(device)) return make_cuda_backend(options, 0, device);
   if (device != "cuda" && !device.starts_with("cuda:"))
     fail_user("unknown device \"" + device +
               "\"; expected \"auto\", \"cpu\", \"cuda\", \"cuda:N\", or an architecture such as "

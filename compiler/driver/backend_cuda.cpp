@@ -1,6 +1,7 @@
 // An NVIDIA GPU: CUDA C++ through NVRTC. With a bare architecture it compiles on any machine that
 // has NVRTC and loads nothing.
 #include <chrono>
+#include <future>
 
 #include "backend.h"
 #include "fusec/codegen_cuda/codegen.h"
@@ -28,6 +29,7 @@ class CudaBackend final : public Backend {
     load_.tf32 = options.tf32;
     load_.deterministic = options.deterministic;
     if (looks_only_) return;
+    opening_ = cuda::open_ahead(ordinal);
     device_ = cuda::device_info(ordinal);
     arch_ = device_.arch();
   }
@@ -71,7 +73,16 @@ class CudaBackend final : public Backend {
     auto start = std::chrono::steady_clock::now();
     std::vector<cuda::SourceUnit> units;
     for (size_t i = 0; i < texts.size(); ++i) units.push_back({plan.kernels[i].name, texts[i]});
-    keep(plan, cuda::compile_units(units, arch_, threads_, &times.cache_hits, &times.cache_misses));
+    // Library calls' texts, of which attention's are the longest, wait for no kernel.
+    std::vector<cuda::SourceUnit> calls;
+    if (!looks_only_) calls = cuda::call_units(plan, load_);
+    units.insert(units.end(), calls.begin(), calls.end());
+    std::vector<std::string> cubins =
+        cuda::compile_units(units, arch_, threads_, &times.cache_hits, &times.cache_misses);
+    for (size_t i = 0; i < calls.size(); ++i)
+      load_.call_code[calls[i].text] = std::move(cubins[texts.size() + i]);
+    cubins.resize(texts.size());
+    keep(plan, cubins);
     times.binary +=
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
@@ -108,6 +119,7 @@ class CudaBackend final : public Backend {
   bool looks_only_;
   int threads_;
   cuda::DeviceInfo device_;
+  std::vector<std::future<void>> opening_;
   cuda::LoadOptions load_;
   std::vector<cuda::KernelCode> codes_;
 };

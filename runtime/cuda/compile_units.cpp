@@ -16,17 +16,21 @@ namespace {
 
 constexpr std::string_view kKind = "cubin 1";
 
-// Compiles the units that `wanted` lists into `out`. The first failing unit's error is thrown,
-// whatever order they failed in.
+// Compiles the units that `wanted` lists into `out`, the longest first, since a long one that
+// starts last is waited for alone. Of several errors that of the first in this order is thrown.
 void compile_all(const std::vector<SourceUnit>& units, const std::vector<size_t>& wanted,
                  const std::string& arch, int threads, std::vector<std::string>& out) {
   std::vector<std::exception_ptr> errors(wanted.size());
+  std::vector<size_t> order = wanted;
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return units[a].text.size() > units[b].text.size();
+  });
   std::atomic<size_t> next = 0;
   auto work = [&] {
     for (size_t i = next++; i < wanted.size(); i = next++) {
-      const SourceUnit& unit = units[wanted[i]];
+      const SourceUnit& unit = units[order[i]];
       try {
-        out[wanted[i]] = compile_source(unit.text, unit.name, arch).bytes;
+        out[order[i]] = compile_source(unit.text, unit.name, arch).bytes;
       } catch (...) {
         errors[i] = std::current_exception();
         next = wanted.size();
@@ -58,10 +62,11 @@ std::vector<std::string> compile_units(const std::vector<SourceUnit>& units,
   if (units.empty()) return out;
   if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 
-  std::string options;
-  for (const std::string& option : compile_options(arch)) options += option + " ";
-  std::string version = require_nvrtc().version();
   std::shared_ptr<DiskCache> cache = DiskCache::of_environment();
+  std::string version = cache ? nvrtc_version() : "";
+  if (version.empty()) version = require_nvrtc().version();
+  std::string options;
+  for (const std::string& option : compile_options(arch, version)) options += option + " ";
 
   std::map<std::string_view, size_t> first;  // text -> the first unit that has it
   std::vector<size_t> wanted;
@@ -78,6 +83,9 @@ std::vector<std::string> compile_units(const std::vector<SourceUnit>& units,
     }
     wanted.push_back(i);
   }
+  // What was recorded of NVRTC without opening it may be out of date: then nothing found counts.
+  if (!wanted.empty() && require_nvrtc().version() != version)
+    return compile_units(units, arch, threads, hits, misses);
   compile_all(units, wanted, arch, threads, out);
   if (misses) *misses = static_cast<int>(wanted.size());
   if (cache)

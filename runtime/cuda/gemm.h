@@ -8,6 +8,7 @@
 
 #include "call.h"
 #include "fusec/base/dtype.h"
+#include "fusec/base/sha256.h"
 #include "vendor/cublaslt.h"
 
 namespace fusec::cuda {
@@ -50,7 +51,11 @@ class LtGemm {
  private:
   LtGemm() = default;
   int describe(bool tf32);
-  int choose();
+  // The algorithm: of an equal product of this process, of the disk cache, of the heuristic.
+  int choose(const Gpu& gpu, bool tf32);
+  int ask();
+  bool takes(const LtAlgo& algo) const;
+  Digest problem(const Gpu& gpu, bool tf32) const;
 
   Gemm g_{};
   LtHandle handle_ = nullptr;

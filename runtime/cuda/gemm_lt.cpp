@@ -4,7 +4,12 @@
 #include <algorithm>
 #include <bit>
 
+#include <cstring>
+#include <map>
+#include <mutex>
+
 #include "fusec/base/error.h"
+#include "fusec/core/disk_cache.h"
 #include "gemm.h"
 
 namespace fusec::cuda {
@@ -81,7 +86,53 @@ int LtGemm::describe(bool tf32) {
   return status;
 }
 
-int LtGemm::choose() {
+// All that the heuristic sees, and what it runs in.
+Digest LtGemm::problem(const Gpu& gpu, bool tf32) const {
+  std::string text;
+  for (int64_t v :
+       {g_.m, g_.n, g_.k, g_.batch, g_.lda, g_.ldb, g_.ldc, g_.stride_a, g_.stride_b, g_.stride_c,
+        int64_t{g_.trans_a}, int64_t{g_.trans_b}, int64_t{g_.beta != 0}, int64_t{tf32},
+        workspace_bytes_, int64_t{alignment(a_, g_.stride_a, g_.batch, g_.type_a)},
+        int64_t{alignment(b_, g_.stride_b, g_.batch, g_.type_b)},
+        int64_t{alignment(c_, g_.stride_c, g_.batch, g_.type_c)}, int64_t{gpu.info.major},
+        int64_t{gpu.info.minor}, int64_t{gpu.info.sm_count}})
+    text += std::to_string(v) + " ";
+  std::string version = std::to_string(cublaslt().cublasLtGetVersion());
+  return sha256_of_list({"cuBLASLt algorithm 1", g_.str(), text, gpu.info.name, version});
+}
+
+bool LtGemm::takes(const LtAlgo& algo) const {
+  LtHeuristic checked = {};
+  return cublaslt().cublasLtMatmulAlgoCheck(handle_, matmul_, b_layout_, a_layout_, c_layout_,
+                                            c_layout_, &algo, &checked) == 0 &&
+         checked.state == 0 && checked.workspace <= static_cast<size_t>(workspace_bytes_);
+}
+
+int LtGemm::choose(const Gpu& gpu, bool tf32) {
+  static std::mutex mutex;
+  static std::map<Digest, LtAlgo> known;
+  Digest key = problem(gpu, tf32);
+  std::lock_guard lock(mutex);
+  if (auto it = known.find(key); it != known.end()) {
+    algo_ = it->second;
+    return 0;
+  }
+  std::shared_ptr<DiskCache> cache = DiskCache::of_environment();
+  std::optional<std::string> kept = cache ? cache->get(key) : std::nullopt;
+  bool found = kept && kept->size() == sizeof algo_;
+  if (found) {
+    std::memcpy(&algo_, kept->data(), sizeof algo_);
+    found = takes(algo_);
+  }
+  if (!found) {
+    if (int status = ask(); status != 0) return status;
+    if (cache) cache->put(key, {reinterpret_cast<const char*>(&algo_), sizeof algo_});
+  }
+  known[key] = algo_;
+  return 0;
+}
+
+int LtGemm::ask() {
   const CublasLt& lt = cublaslt();
   int status = lt.cublasLtMatmulPreferenceCreate(&preference_);
   auto prefer = [&](int which, auto value) {
@@ -127,7 +178,7 @@ std::unique_ptr<LtGemm> LtGemm::bind(const Gpu& gpu, const Gemm& g, CuAddress a,
   out->workspace_bytes_ = std::min(workspace_bytes, gemm_workspace(g));
   out->alpha_ = static_cast<float>(g.alpha), out->beta_ = static_cast<float>(g.beta);
   int status = out->describe(tf32);
-  if (status == 0) status = out->choose();
+  if (status == 0) status = out->choose(gpu, tf32);
   if (status == 0) return out;
   *why = "cuBLASLt has no algorithm for " + g.str() + " (" +
          cublaslt().cublasLtGetStatusString(status) + ")";

@@ -32,9 +32,10 @@ Code::Code(const Gpu& gpu, const std::string& cubin, const std::string& name)
     : gpu_(gpu), name_(name) {
   CuResult result =
       driver().cuLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0);
-  driver().check(result, "cuLibraryLoadData",
-                 "loading the code of " + name + " (" + std::to_string(cubin.size()) +
-                     " bytes) on " + gpu.info.name + ", " + gpu.info.arch() + age(gpu));
+  if (result != 0)  // age() opens NVRTC
+    driver().fail(result, "cuLibraryLoadData",
+                  "loading the code of " + name + " (" + std::to_string(cubin.size()) +
+                      " bytes) on " + gpu.info.name + ", " + gpu.info.arch() + age(gpu));
 }
 
 Code::~Code() {
@@ -48,8 +49,10 @@ CuKernel Code::kernel(const std::string& entry, int64_t dynamic_shared) const {
   // Asked for by nobody but the loader: else the first launch would load it, and be the one to
   // fail.
   CuFunction loaded = nullptr;
-  FUSEC_CU(cuKernelGetFunction(&loaded, kernel),
-           "loading \"" + entry + "\" of " + name_ + " on " + gpu_.info.name + age(gpu_));
+  CuResult result = driver().cuKernelGetFunction(&loaded, kernel);
+  if (result != 0)
+    driver().fail(result, "cuKernelGetFunction",
+                  "loading \"" + entry + "\" of " + name_ + " on " + gpu_.info.name + age(gpu_));
   if (dynamic_shared > gpu_.info.shared_per_block)
     fail_unsupported(name_ + " needs " + std::to_string(dynamic_shared) +
                      " bytes of shared memory a block; " + gpu_.info.name + " has " +

@@ -3,6 +3,7 @@
 #include "steps.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 
 #include "fusec/base/error.h"
@@ -153,7 +154,18 @@ class Binder {
   }
 
   void compile_calls() {
-    std::vector<std::string> cubins = compile_units(units_, gpu_.info.arch(), 0);
+    std::vector<std::string> cubins(units_.size());
+    std::vector<SourceUnit> missing;
+    std::vector<size_t> where;
+    for (size_t i = 0; i < units_.size(); ++i) {
+      auto known = options_.call_code.find(units_[i].text);
+      if (known != options_.call_code.end())
+        cubins[i] = known->second;
+      else
+        missing.push_back(units_[i]), where.push_back(i);
+    }
+    std::vector<std::string> compiled = compile_units(missing, gpu_.info.arch(), 0);
+    for (size_t i = 0; i < where.size(); ++i) cubins[where[i]] = std::move(compiled[i]);
     for (Pending& p : pending_) {
       const PlanStep& step = plan_.steps[p.step];
       LaunchScope scope;
@@ -220,6 +232,21 @@ int64_t call_workspace_bytes(const Plan& plan, const CallTarget& target) {
       most = std::max(most, is_gemm(step) ? gemm_workspace(read_gemm(step.call))
                                           : call_workspace(step.call, target));
   return most;
+}
+
+std::vector<SourceUnit> call_units(const Plan& plan, const LoadOptions& options) {
+  CallTarget target = call_target(device_info(options.device), options.deterministic);
+  std::set<std::string> seen;
+  std::vector<SourceUnit> units;
+  for (const PlanStep& step : plan.steps) {
+    if (step.kernel >= 0 || is_gemm(step)) continue;
+    try {
+      for (CallLaunch& l : launches_of(step.call, target))
+        if (seen.insert(l.text).second) units.push_back({step.call.name, std::move(l.text)});
+    } catch (const Error&) {  // load() tells it, with its step
+    }
+  }
+  return units;
 }
 
 void Step::go(CuStream stream) const {

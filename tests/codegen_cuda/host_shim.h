@@ -197,6 +197,10 @@ inline float off_by_one(float v, float from) {
   return __uint_as_float(__float_as_uint(v) + (__float_as_uint(from) % 3) - 1);
 }
 inline float rcp_approx(float v) { return off_by_one(1.0f / v, v); }
+inline float exp2_approx(float v) {
+  const float r = off_by_one(static_cast<float>(std::exp2(static_cast<double>(v))), v);
+  return std::fabs(r) < 0x1p-126f ? 0.0f : v == 0 ? 1.0f : r;
+}
 inline float rsqrt_approx(float v) {
   return off_by_one(static_cast<float>(1.0 / std::sqrt(static_cast<double>(v))), v);
 }

@@ -77,6 +77,54 @@ HostCase sigmoid() {
   return c;
 }
 
+// tanh(x) / x keeps the relative error of small results in sight: four units of the last place, and
+// one of the division.
+HostCase hyperbolic() {
+  Build b = flat("hyperbolic", 8);
+  int x = b.in("x", f32), y = b.out("y", f32), z = b.out("z", f32);
+  int v = b.load(x, {1}), t = b.prim(Prim::tanh, {v});
+  b.store(y, t, {1});
+  b.store(z, b.prim(Prim::div, {t, v}), {1});
+  HostCase c{.relative = 5 * 0x1p-23};
+  std::vector<double> at = {kInf, -kInf, kNaN, 1e30, -1e30, 0x1p-100, -0x1p-120};
+  for (double size = 0x1p-20; size < 100; size *= 1.0007) at.push_back(size), at.push_back(-size);
+  c.n = static_cast<int64_t>(at.size());
+  c.values = {{0, at}};
+  c.kernel = b.k;
+  c.counts.assign(3, c.n);
+  return c;
+}
+
+// Rows too long for registers: the sum of exponentials follows the maximum. Rising values move it
+// at each step; -inf, inf and NaN end as they do in two passes; one element of a row is picked.
+HostCase long_softmax(int block, int team, int64_t length) {
+  Build b = rows("long_softmax", {6, length}, 1, block, team);
+  int x = b.in("x", f32), target = b.in("target", i32), top = b.out("top", f32);
+  int sum = b.out("sum", f32), one = b.out("one", f32), all = b.out("all", f32);
+  int v = b.load(x, {length, 1}), max = b.reduce(ReduceKind::max, v);
+  int e = b.prim(Prim::exp, {b.prim(Prim::sub, {v, max})}), total = b.reduce(ReduceKind::sum, e);
+  int hit = b.prim(Prim::eq, {b.index({0, 1}, i32), b.load(target, {1, 0})});
+  b.store(top, max, {1, 0});
+  b.store(sum, total, {1, 0});
+  b.store(one, b.reduce(ReduceKind::sum, b.prim(Prim::select, {hit, v, b.c(0)})), {1, 0});
+  b.store(all, b.prim(Prim::div, {e, total}), {length, 1});
+  HostCase c{.relative = 4e-6};  // up to 300 terms of a thread, and the rescaling of its sum
+  std::vector<double> values(6 * length);
+  for (int64_t i = 0; i < length; ++i) {
+    const double wave = std::sin(static_cast<double>(i)) * 20;
+    values[i] = static_cast<double>(i) * 0.01;
+    values[length + i] = -kInf;
+    values[2 * length + i] = i % 3 == 0 && i > length / 2 ? wave : -kInf;
+    values[3 * length + i] = i == 77 ? kInf : wave;
+    values[4 * length + i] = i == 99 ? kNaN : wave;
+    values[5 * length + i] = -3e38 + wave * 1e36;
+  }
+  c.values = {{0, values}, {1, {5.0, -1.0, static_cast<double>(length - 1), 78, 2147483647.0, 0}}};
+  c.kernel = b.k;
+  c.counts = {6 * length, 6, 6, 6, 6, 6 * length};
+  return c;
+}
+
 HostCase integers() {
   Build b = flat("integers", 2);
   int x = b.in("x", i64), y = b.in("y", i64), z = b.in("z", i32);
@@ -146,7 +194,9 @@ HostCase small(const std::string& name, std::vector<int64_t> extents, int64_t n)
 
 TEST_CASE("special values, integers, in-place updates, empty reductions") {
   run_on_host("special", {division(), sigmoid(), integers(), in_place(128, 128), in_place(64, 16),
-                          nothing_to_reduce()});
+                          nothing_to_reduce(), hyperbolic(), long_softmax(64, 64, 16000),
+                          long_softmax(64, 16, 5000), long_softmax(96, 96, 30004),
+                          long_softmax(32, 1, 300)});
 }
 
 TEST_CASE("golden kernels compute what they say") {

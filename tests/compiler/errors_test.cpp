@@ -36,6 +36,42 @@ TEST_CASE("compile and Executable name the nearest valid thing") {
   CHECK(contains(message_of([&] { parse_stage("fuse"); }), "did you mean \"fused\"?"));
 }
 
+TEST_CASE("a device that is none, or not there, or only to look at") {
+  Graph g;
+  Tensor x = g.input("x", {4});
+  auto refusal = [&](const std::string& device, ErrorKind kind) {
+    try {
+      compile(g, {{"y", x + 1.0}}, {.device = device});
+    } catch (const Error& e) {
+      CHECK(e.kind() == kind);
+      return std::string(e.what());
+    }
+    return std::string("(no error)");
+  };
+  for (const char* device : {"gpu", "CUDA", "", "cuda0", "sm_", "sm_x", "sm_90ab"}) {
+    std::string m = refusal(device, ErrorKind::user);
+    CHECK(contains(m, "unknown device \"" + std::string(device) + "\""));
+    CHECK(contains(m, "expected \"auto\", \"cpu\", \"cuda\", \"cuda:N\""));
+  }
+  for (const char* device : {"cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:99999999999"})
+    CHECK(contains(refusal(device, ErrorKind::user), "expected the number of a GPU"));
+  CHECK(contains(refusal("cuda:99", ErrorKind::device), "\"cuda:99\" is not available"));
+  CHECK(contains(refusal("sm_90a", ErrorKind::device), "an architecture to look at"));
+}
+
+// The plan is a GPU's; that it does not fit is known before a GPU or NVRTC is looked for.
+TEST_CASE("a plan for a GPU that does not fit is refused with its peak and a way out") {
+  Graph g;
+  Tensor x = g.input("x", {1000, 1000}), w = g.parameter("w", {1000, 1000});
+  std::string m = message_of([&] {
+    compile(g, {{"y", matmul(x, w)}}, {.device = "sm_90a", .memory_limit = 5 << 20});
+  });
+  CHECK(contains(m, "not enough memory, and nothing was allocated"));
+  CHECK(contains(m, "the limit is 5.24 MB (CompileOptions::memory_limit)"));
+  CHECK(contains(m, "f32[1000, 1000]"));
+  CHECK(contains(m, "what would help"));
+}
+
 TEST_CASE("an index out of range is found at run time") {
   Graph g;
   Tensor t = g.input("t", {4, 2}), i = g.input("i", {3}, i32);

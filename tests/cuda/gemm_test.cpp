@@ -1,6 +1,8 @@
 // GEMM against a double loop: types, transposes, strides, batches, beta, odd sizes and addresses,
 // empty sums. The bound is that of a sum of k rounded products (Higham, "Accuracy and Stability of
 // Numerical Algorithms", 3.1), and half a unit of the stored type.
+#include <dlfcn.h>
+
 #include <cmath>
 
 #include "cuda_plan.h"
@@ -227,6 +229,26 @@ TEST_CASE("GEMM: the line of the start-up table says what serves it") {
   x.ab = x.b = x.c = bf16;
   line = GemmPlan(x).load()->backend("gemm");
   if (on_stand_in()) CHECK(has(line, "1 by an own kernel (cuBLASLt has no algorithm for m 64"));
+}
+
+TEST_CASE("GEMM: equal products ask for an algorithm once, and others for their own") {
+  if (no_gpu() || !on_stand_in() || std::getenv("STAND_IN_NO_CUBLASLT")) return;
+  Case x{72, 88, 104};
+  x.c = x.ab = x.b = bf16;
+  GemmPlan(x).load();
+  std::string path = std::getenv("FUSEC_CUDA_PATH");
+  void* library = dlopen((path + "/libcublasLt.so.13").c_str(), RTLD_NOW | RTLD_NOLOAD);
+  REQUIRE(library);
+  auto* asked = reinterpret_cast<int (*)()>(dlsym(library, "fusec_stand_in_heuristics"));
+  int before = asked();
+  GemmPlan(x).load();
+  check(x);
+  CHECK(asked() == before);
+  // One that has no algorithm is not kept, so it is asked for anew.
+  x.offset = 1;
+  GemmPlan(x).load();
+  GemmPlan(x).load();
+  CHECK(asked() == before + 2);
 }
 
 TEST_CASE("GEMM: other types are refused as on the CPU") {

@@ -196,6 +196,36 @@ TEST_CASE("child: compiles one unit") {
   std::_Exit(10 + misses);
 }
 
+TEST_CASE("the version of NVRTC is known without opening it while its file stays the same") {
+  if (no_nvrtc()) return;
+  CacheFolder folder;
+  auto child = [&] {
+    std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+    std::string command = "FUSEC_TEST_CHILD=1 '" + self +
+                          "' --test-case='child: asks for the version of NVRTC' > /dev/null";
+    return WEXITSTATUS(std::system(command.c_str()));
+  };
+  CHECK(child() == 21);  // opened
+  CHECK(child() == 20);  // recorded
+  // Another search is another record.
+  const char* loader = std::getenv("LD_LIBRARY_PATH");
+  std::string before = loader ? loader : "";
+  setenv("LD_LIBRARY_PATH", (before + ":/nowhere").c_str(), 1);
+  CHECK(child() == 21);
+  if (loader)
+    setenv("LD_LIBRARY_PATH", loader, 1);
+  else
+    unsetenv("LD_LIBRARY_PATH");
+  CHECK(child() == 20);
+}
+
+TEST_CASE("child: asks for the version of NVRTC") {
+  if (!std::getenv("FUSEC_TEST_CHILD")) return;
+  bool known = !nvrtc_version().empty() && !nvrtc_searched();
+  bool agrees = nvrtc_version() == require_nvrtc().version();
+  std::_Exit(!agrees ? 29 : known ? 20 : 21);
+}
+
 TEST_CASE("of several units that fail, the first one is reported") {
   if (no_nvrtc()) return;
   CacheFolder folder;

@@ -1,6 +1,8 @@
 // What goes wrong in a driver, asked for from the stand-in: each is an Error that says so, leaks
 // nothing, and what can be done without goes on.
 #include <dlfcn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cuda_plan.h"
 #include "stand_in/stand_in.h"
@@ -15,6 +17,10 @@ StandIn& stand_in() {
   void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
   auto* get = reinterpret_cast<StandIn* (*)()>(dlsym(library, "fusec_stand_in"));
   return *get();
+}
+
+bool has_part(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
 }
 
 struct Double : PlanBuilder {
@@ -104,6 +110,25 @@ TEST_CASE("stand-in: more shared memory than every block has is asked for, or re
   CHECK(plan.load()->run());
   plan.code[0].dynamic_shared = 300 << 10;
   CHECK(has(error_of([&] { plan.load(); }, ErrorKind::unsupported), "shared memory a block"));
+}
+
+TEST_CASE("stand-in: a child of fork() is told that it cannot use the GPU") {
+  if (!on_stand_in()) return;
+  StandIn& s = stand_in();
+  Double plan;
+  s.fail["cuMemAlloc"] = {0, 3};
+  CHECK(!has_part(error_of([&] { plan.load(); }, ErrorKind::device), "fork"));
+  pid_t child = fork();
+  if (child == 0) {
+    s.fail["cuMemAlloc"] = {0, 3};
+    std::string text = error_of([&] { plan.load(); }, ErrorKind::device);
+    _exit(has(text, "a process that has used a GPU must not fork and use it again") ? 0 : 1);
+  }
+  REQUIRE(child > 0);
+  int status = -1;
+  waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }
 
 // The last one: after it the GPU of this process is gone.

@@ -3,6 +3,8 @@
 // type before the second product, results to the stored type, everything else in f32.
 #include <doctest/doctest.h>
 
+#include <cstdlib>
+
 #include <cmath>
 #include <limits>
 
@@ -184,25 +186,31 @@ TEST_CASE("any form: types, head sizes, masks") {
   check({{1, 90, 90, 2, 1, 24, false, bf16, 0, 3}, {0, 40, 40, 90}});
 }
 
-TEST_CASE("tensor cores: tiles, tails, masks") {
-  for (const cuda::CallTarget& target : {cuda::CallTarget{}, one_sm()}) {
-    check({{1, 64, 64, 1, 1, 64, false, bf16}}, target);
-    check({{2, 150, 150, 4, 2, 64, true, bf16}}, target);
-    check({{1, 100, 200, 2, 1, 128, true, bf16}}, target);
-    check({{1, 200, 77, 2, 1, 128, true, f16}}, target);  // rows that see nothing
-    check({{1, 130, 130, 2, 2, 128, false, f16, 15}}, target);
-    check({{1, 1, 1, 1, 1, 64, true, f16}}, target);
-    check({{1, 65, 40, 2, 1, 80, false, bf16}}, target);
-    check({{1, 40, 65, 3, 1, 16, true, bf16, 5}}, target);
+// Each case at one size of GPU, in turn; at both with FUSEC_TEST_ALL=1 (a thread of the GPU takes
+// about as long here as a whole one there).
+void check_in_turn(const std::vector<Case>& cases) {
+  const cuda::CallTarget targets[] = {{}, one_sm()};
+  for (size_t i = 0; i < cases.size(); ++i) {
+    check(cases[i], targets[i % 2]);
+    if (std::getenv("FUSEC_TEST_ALL")) check(cases[i], targets[(i + 1) % 2]);
   }
 }
 
+TEST_CASE("tensor cores: tiles, tails, masks") {
+  check_in_turn({{{1, 64, 64, 1, 1, 64, false, bf16}},
+                 {{2, 150, 150, 4, 2, 64, true, bf16}},
+                 {{1, 100, 200, 2, 1, 128, true, bf16}},
+                 {{1, 200, 77, 2, 1, 128, true, f16}},  // rows that see nothing
+                 {{1, 130, 130, 2, 2, 128, false, f16, 15}},
+                 {{1, 1, 1, 1, 1, 64, true, f16}},
+                 {{1, 65, 40, 2, 1, 80, false, bf16}},
+                 {{1, 40, 65, 3, 1, 16, true, bf16, 5}}});
+}
+
 TEST_CASE("tensor cores: documents") {
-  for (const cuda::CallTarget& target : {cuda::CallTarget{}, one_sm()}) {
-    check({{1, 300, 300, 2, 1, 64, true, bf16, 0, 6}, {0, 0, 7, 150, 151, 260, 300}}, target);
-    check({{1, 300, 300, 2, 1, 64, false, bf16, 0, 4}, {0, 100, 100, 230, 280}}, target);
-    check({{1, 260, 260, 2, 1, 128, true, f16, 15, 2}, {0, 129, 200}}, target);
-  }
+  check_in_turn({{{1, 300, 300, 2, 1, 64, true, bf16, 0, 6}, {0, 0, 7, 150, 151, 260, 300}},
+                 {{1, 300, 300, 2, 1, 64, false, bf16, 0, 4}, {0, 100, 100, 230, 280}},
+                 {{1, 260, 260, 2, 1, 128, true, f16, 15, 2}, {0, 129, 200}}});
 }
 
 TEST_CASE("an empty side") {

@@ -13,8 +13,9 @@ inline Executable compile_tiny(const CompileOptions& options) {
   return compile(*step.graph, step.outputs, options);
 }
 
-// Writes every input and parameter; states are left as they are (zero at first).
-inline void feed_tiny(Executable& exe) {
+// Writes every input and parameter; states are left as they are (zero at first). Another key gives
+// other values.
+inline void feed_tiny(Executable& exe, uint64_t key = 1) {
   Shape tokens = exe.type("tokens").shape;
   for (const PlanBuffer& b : exe.plan().buffers) {
     int64_t n = numel(b.type.shape);
@@ -23,12 +24,12 @@ inline void feed_tiny(Executable& exe) {
       int64_t queries = n / tokens[0];
       for (int64_t i = 0; i < n; ++i)
         ids[i] = b.name == "slots" ? static_cast<int32_t>(i / queries * tokens[1] + 1 + i % queries)
-                                   : static_cast<int32_t>(philox(1, i)[0] % 1000);
+                                   : static_cast<int32_t>(philox(key, i)[0] % 1000);
       exe.set(b.name, ids);
     } else if (b.cls == BufferClass::input || b.cls == BufferClass::parameter) {
       std::vector<float> values(n);
       for (int64_t i = 0; i < n; ++i) {
-        PhiloxBlock words = philox(2, i);
+        PhiloxBlock words = philox(key + 1, i);
         values[i] = n == 1 ? 1e-3f : 0.1f * static_cast<float>(philox_normal(words[0], words[1]));
       }
       exe.set(b.name, values);

@@ -62,6 +62,14 @@ class Emitter {
                  const std::string& slot, bool spare);
   void row_compute(const Point& unit, int pass, const std::string& turn, bool spare);
   void row_pass(Point& unit, int pass);
+
+  // emit_row_reduce.cpp
+  struct Pick {
+    int index = 0, number = 0, value = 0;
+  };
+  bool find_pick(int reduce, Pick& pick) const;
+  int joined_max(int reduce) const;  // or -1
+  void row_lanes(const Ops& reduces, const Ops& stores, Point& p);
   void row_join(const Ops& reduces, Point& unit);
 
   // emit_columns.cpp

@@ -210,7 +210,7 @@ std::string Emitter::prim(const KernelOp& op, DType t, const std::vector<std::st
     case Prim::round: return function("rintf", "rint");
     case Prim::sin: return function("sinf", "sin");
     case Prim::cos: return function("cosf", "cos");
-    case Prim::tanh: return function("tanhf", "tanh");
+    case Prim::tanh: return function(f64_type ? "" : use("tanh_f32").c_str(), "tanh");
     case Prim::erf: return function("erff", "erf");
     case Prim::eq: return a + " == " + b;
     case Prim::ne: return a + " != " + b;

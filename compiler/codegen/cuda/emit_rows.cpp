@@ -26,7 +26,7 @@ void Emitter::rows() {
   hoist(unit, 0);
   for (int pass = 0; pass <= a_.stages; ++pass) {
     row_pass(unit, pass);
-    row_join(reduces_of(k_, a_, pass), unit);
+    row_join(reduces_in(k_, a_, keep_, pass), unit);
     hoist(unit, pass + 1);
   }
   const Ops stores = stores_at(k_, a_, Level::unit);
@@ -146,7 +146,7 @@ void Emitter::row_loads(const Ops& loads, const Point& unit, const std::string& 
 
 // Lanes of one turn: reductions, and stores of the last pass.
 void Emitter::row_compute(const Point& unit, int pass, const std::string& turn, bool spare) {
-  const Ops reduces = reduces_of(k_, a_, pass);
+  const Ops reduces = reduces_in(k_, a_, keep_, pass);
   Ops lanes, lines;
   if (pass == a_.stages)
     for (int s : stores_at(k_, a_, Level::inner)) (a_.ops[s].varies ? lanes : lines).push_back(s);
@@ -157,16 +157,7 @@ void Emitter::row_compute(const Point& unit, int pass, const std::string& turn, 
     p.turn = turn;
     for (size_t i = 0; i < k_.ops.size(); ++i)
       if (keep_.needed[pass][i] && !a_.ops[i].varies) eval(static_cast<int>(i), p);
-    if (!reduces.empty() || !lanes.empty()) {
-      declare_stored(lanes);
-      Scope inside{p.scope};
-      Point at = p;
-      at.scope = &inside;
-      open_lanes(at);
-      accumulate(reduces, at, "");
-      stored_lanes(lanes, at);
-      close_lanes();
-    }
+    if (!reduces.empty() || !lanes.empty()) row_lanes(reduces, lanes, p);
     if (lanes.empty() && lines.empty()) return;
     if (partial_rows_) out_.open("if (here)");
     write_stores(lanes, p);
@@ -181,10 +172,13 @@ void Emitter::row_compute(const Point& unit, int pass, const std::string& turn, 
 }
 
 void Emitter::row_pass(Point& unit, int pass) {
-  const Ops reduces = reduces_of(k_, a_, pass);
+  const Ops reduces = reduces_in(k_, a_, keep_, pass);
   const bool stores = pass == a_.stages && !stores_at(k_, a_, Level::inner).empty();
   if (reduces.empty() && !stores) return;
   accumulators(reduces, "");
+  for (int r : reduces)
+    if (int max = joined_max(r); max >= 0)
+      out_.line("r" + std::to_string(max) + " = -3.40282347e38f;", "the lowest finite number");
   if (a_.turns == 0) return;
   Ops fetched;
   for (size_t i = 0; i < k_.ops.size(); ++i)
@@ -222,41 +216,6 @@ void Emitter::row_pass(Point& unit, int pass) {
     loads_and_work("first", a_.turns % group != 0);
   }
   out_.close();
-}
-
-// Partial results of a team's threads -> the whole, in every thread; the order is fixed. Reductions
-// of one pass share the barrier.
-void Emitter::row_join(const Ops& reduces, Point& unit) {
-  if (reduces.empty()) return;
-  for (int r : reduces) unit.scope->names[r] = "r" + std::to_string(r);
-  if (team() == 1) return;
-  const int warps = team() / 32, lanes = std::min(team(), 32);
-  auto across = [&](int r, int count, const std::string& value) {
-    out_.line("r" + std::to_string(r) + " = " + use("across_lanes") + "<" + functor(k_.ops[r]) +
-              ", " + std::to_string(count) + ">(" + value + ");");
-  };
-  for (int r : reduces) across(r, lanes, "r" + std::to_string(r));
-  if (warps <= 1) return;
-  for (int r : reduces) {
-    const std::string shared = "s" + std::to_string(r);
-    out_.line(std::string("__shared__ ") + type_name(k_.ops[r].type) + " " + shared + "[" +
-              std::to_string(block() / 32) + "];");
-    out_.line("if (threadIdx.x % 32 == 0) " + shared + "[threadIdx.x / 32] = r" +
-              std::to_string(r) + ";");
-  }
-  out_.line("__syncthreads();");
-  const bool power = std::has_single_bit(static_cast<unsigned>(warps));
-  const std::string first = team() == block() ? ""
-                                              : "threadIdx.x / " + std::to_string(team()) + " * " +
-                                                    std::to_string(warps) + " + ";
-  for (int r : reduces) {
-    const std::string shared = "s" + std::to_string(r), count = std::to_string(warps);
-    if (power)
-      across(r, warps, shared + "[" + first + "threadIdx.x % " + count + "]");
-    else
-      across(r, 32, "threadIdx.x % 32 < " + count + " ? " + shared + "[threadIdx.x % 32] : " +
-                        neutral(k_.ops[r]));
-  }
 }
 
 }  // namespace fusec::codegen_cuda

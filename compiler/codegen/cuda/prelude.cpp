@@ -355,6 +355,31 @@ $ float root(float v) {
   return y == y || !(v >= 0.0f) ? y : v;  // 0 and infinity are their own roots
 }
 )"},
+    {"exp2_approx", "", R"(
+// Within two units of the last place; results below 2^-126 are 0.
+$ float exp2_approx(float v) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
+}
+)"},
+    {"tanh_f32", "exp2_approx rcp_approx", R"(
+// Within four units of the last place, without a branch: a polynomial where 1 - 2 / (e^2x + 1)
+// would cancel.
+$ float tanh_f32(float v) {
+  const float far = fmaf(-2.0f, rcp_approx(exp2_approx(fabsf(v) * 2.88539008f) + 1.0f), 1.0f);
+  const float u = v * v;
+  float p = fmaf(u, 0.0161332935f, -0.0525133163f);
+  p = fmaf(u, p, 0.133182943f);
+  p = fmaf(u, p, -0.333328456f);
+  return copysignf(fabsf(v) < 0.57f ? fmaf(p * u, v, v) : far, v);
+}
+)"},
+    {"exp_below", "exp2_approx", R"(
+// e^v of a v that is not above 0, for a sum with a term of 1: off by |v| + 3 units of 2^-24 of
+// itself, which is less than 4 of the sum.
+$ float exp_below(float v) { return exp2_approx(v * 1.44269504f); }
+)"},
     {"max_nan", "", R"(
 // The larger; NaN wins.
 $ float max_nan(float a, float b) {
@@ -445,6 +470,30 @@ struct Min {
   template <class T>
   static $ T join(T a, T b) { return min_int(a, b); }
 };
+)"},
+    {"add_exps", "max_nan exp_below", R"(
+// More values of a maximum and of the sum of e^(value - maximum). `top` starts at the lowest finite
+// number, so that -inf adds 0.
+template <int C>
+$ void add_exps(float& top, float& sum, const float (&v)[C]) {
+  float most = v[0];
+#pragma unroll
+  for (int j = 1; j < C; ++j) most = max_nan(most, v[j]);
+  most = max_nan(top, most);
+  float more = 0.0f;
+#pragma unroll
+  for (int j = 0; j < C; ++j) more += exp_below(v[j] - most);
+  sum = fmaf(sum, exp_below(top - most), more);
+  top = most;
+}
+)"},
+    {"end_exps", "", R"(
+// What the maximum and then the sum would be: a sum of 0 saw nothing but -inf; the sum of a row
+// whose maximum is infinite is NaN, as inf - inf is.
+$ void end_exps(float& top, float& sum) {
+  if (sum == 0.0f) top = -__int_as_float(0x7f800000);
+  sum += top - top;
+}
 )"},
     {"across_lanes", "", R"(
 // Over each group of LANES neighbours of a warp; all of them get the result.

@@ -33,7 +33,8 @@ void find_needed(const KernelProgram& k, const Analysis& a, Residency& r) {
       if (r.first_pass[id] < 0) r.first_pass[id] = pass;
       for (int arg : k.ops[id].args) self(self, arg);
     };
-    for (int id : reduces_of(k, a, pass)) mark(mark, k.ops[id].args[0]);
+    for (int id : reduces_of(k, a, pass))
+      if (r.joined_max[id] < 0) mark(mark, k.ops[id].args[0]);
     if (pass < a.stages) continue;
     for (int id : stores_at(k, a, Level::inner)) mark(mark, k.ops[id].args[0]);
   }
@@ -67,11 +68,37 @@ void keep_only_read(const KernelProgram& k, const Analysis& a, Residency& r) {
     for (size_t i = 0; i < k.ops.size(); ++i)
       if (r.needed[pass][i])
         for (int arg : k.ops[i].args) visit(arg);
-    for (int id : reduces_of(k, a, pass)) visit(k.ops[id].args[0]);
+    for (int id : reduces_of(k, a, pass))
+      if (r.joined_max[id] < 0) visit(k.ops[id].args[0]);
     if (pass == a.stages)
       for (int id : stores_at(k, a, Level::inner)) visit(k.ops[id].args[0]);
   }
   r.values = read;
+}
+
+// Where a row is read again in each pass, a sum of exp(value - maximum of the values) needs no pass
+// of its own: it is kept relative to the maximum so far. One sum for each maximum.
+void join_maxima(const KernelProgram& k, const Analysis& a, Residency& r) {
+  std::vector<char> taken(k.ops.size(), 0);
+  for (size_t i = 0; i < k.ops.size(); ++i) {
+    const KernelOp& sum = k.ops[i];
+    if (sum.kind != Kind::reduce || sum.reduce != ReduceKind::sum || sum.type != DType::f32 ||
+        !a.ops[i].live)
+      continue;
+    const KernelOp& power = k.ops[sum.args[0]];
+    if (power.kind != Kind::prim || power.prim != Prim::exp ||
+        power.type != DType::f32)
+      continue;
+    const KernelOp& difference = k.ops[power.args[0]];
+    if (difference.kind != Kind::prim || difference.prim != Prim::sub) continue;
+    const int value = difference.args[0], max = difference.args[1];
+    const KernelOp& top = k.ops[max];
+    if (top.kind != Kind::reduce || top.reduce != ReduceKind::max || top.type != DType::f32 ||
+        top.args[0] != value || !a.ops[value].varies || taken[max])
+      continue;
+    taken[max] = 1;
+    r.joined_max[i] = max;
+  }
 }
 
 int64_t words_of_values(const KernelProgram& k, const Analysis& a, const Residency& r) {
@@ -108,6 +135,18 @@ std::vector<int> reduces_of(const KernelProgram& k, const Analysis& a, int pass)
   return found;
 }
 
+std::vector<int> reduces_in(const KernelProgram& k, const Analysis& a, const Residency& r,
+                            int pass) {
+  std::vector<int> found, joining;
+  for (int id : reduces_of(k, a, pass))
+    if (r.joined_max[id] < 0) found.push_back(id);
+  for (size_t i = 0; i < k.ops.size(); ++i)
+    if (int max = r.joined_max[i]; max >= 0 && a.ops[max].stage == pass + 1)
+      joining.push_back(static_cast<int>(i));
+  found.insert(found.end(), joining.begin(), joining.end());
+  return found;
+}
+
 std::vector<int> stores_at(const KernelProgram& k, const Analysis& a, Level level) {
   std::vector<int> found;
   for (size_t i = 0; i < k.ops.size(); ++i)
@@ -118,6 +157,7 @@ std::vector<int> stores_at(const KernelProgram& k, const Analysis& a, Level leve
 
 Residency choose_residency(const KernelProgram& k, const Analysis& a) {
   Residency r;
+  r.joined_max.assign(k.ops.size(), -1);
   const int64_t room = budget(k, a);
   auto nothing = [&] {
     r.values.assign(k.ops.size(), 0);
@@ -144,6 +184,7 @@ Residency choose_residency(const KernelProgram& k, const Analysis& a) {
   code *= a.turns * a.lanes;
   r.unrolled = used <= room && code <= kMaxCode && a.turns <= 64;
   if (!r.unrolled) {
+    join_maxima(k, a, r);
     nothing();
   } else {
     // What is left of the room lets more loads start before the first reduction.

@@ -13,8 +13,15 @@ struct Residency {
   std::vector<char> loads;    // by op: its words are loaded before the first pass and kept
   std::vector<char> values;   // by op: its lanes are computed once, in first_pass, and kept
   std::vector<int> first_pass;
+  // By op: a sum of exp(value - maximum) that is accumulated in the pass of that maximum, a
+  // reduction of this number; else -1.
+  std::vector<int> joined_max;
   std::vector<std::vector<char>> needed;  // by pass and op: computed (or loaded) in that pass
 };
+
+// Reductions that pass `pass` accumulates, sums that join a maximum after all others.
+std::vector<int> reduces_in(const KernelProgram& kernel, const Analysis& facts, const Residency& r,
+                            int pass);
 
 Residency choose_residency(const KernelProgram& kernel, const Analysis& facts);
 

@@ -72,7 +72,8 @@ struct Output {
 struct CompileTimes {
   double import = 0, canonical = 0, fused = 0, scheduled = 0, plan = 0, source = 0, binary = 0;
   double total() const { return import + canonical + fused + scheduled + plan + source + binary; }
-  // Kernels found compiled on disk, and those compiled now (all, if the cache is off).
+  // Kernels (GPU: and texts of library calls) found compiled on disk, and those compiled now (all,
+  // if the cache is off).
   int cache_hits = 0, cache_misses = 0;
   bool plan_cached = false;  // the plan was found there, too: no pass ran
 };

@@ -12,8 +12,11 @@ struct Status {
   long long step, index, bound;
 };
 
-// True in a step that a guard has stopped.
-DEV bool stopped(const unsigned* skip) { return skip && *(const volatile unsigned*)skip; }
+// True in a step that a guard has stopped; the same for all threads of a block, also while another
+// block reports an error.
+DEV bool stopped(const unsigned* skip) {
+  return skip && __syncthreads_or(*(const volatile unsigned*)skip != 0);
+}
 
 // Keeps the first error of a run, of which nothing is then committed.
 DEV void report(Status* status, unsigned error, int step, long long index, long long bound) {

@@ -4,7 +4,9 @@
 
 #include <map>
 #include <mutex>
+#include <system_error>
 
+#include "fusec/base/error.h"
 #include "vendor/library_search.h"
 
 namespace fusec::cuda {
@@ -32,6 +34,30 @@ CublasLt open() {
 const CublasLt& cublaslt() {
   static const CublasLt library = open();
   return library;
+}
+
+std::vector<std::future<void>> open_ahead(int ordinal) {
+  std::vector<std::future<void>> out;
+  auto start = [&](auto work) {
+    try {
+      out.push_back(std::async(std::launch::async, [work] {
+        try {
+          work();
+        } catch (const Error&) {
+        }
+      }));
+    } catch (const std::system_error&) {  // no thread to be had: opened when needed
+    }
+  };
+  start([ordinal] { gpu(ordinal); });
+  start([ordinal] {
+    if (!cublaslt().problem.empty()) return;
+    const Gpu& g = gpu(ordinal);
+    Current current(g);
+    std::string why;
+    cublaslt_handle(g, &why);
+  });
+  return out;
 }
 
 LtHandle cublaslt_handle(const Gpu& gpu, std::string* why) {

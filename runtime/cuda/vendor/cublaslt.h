@@ -49,6 +49,9 @@ static_assert(sizeof(LtHeuristic) == 96);
   X(cublasLtMatmulAlgoGetHeuristic,                                                              \
     int(LtHandle, LtMatmul, LtLayout a, LtLayout b, LtLayout c, LtLayout d, LtPreference,        \
         int wanted, LtHeuristic* results, int* count))                                           \
+  X(cublasLtMatmulAlgoCheck,                                                                       \
+    int(LtHandle, LtMatmul, LtLayout a, LtLayout b, LtLayout c, LtLayout d, const LtAlgo*,         \
+        LtHeuristic* result))                                                                      \
   X(cublasLtMatmul,                                                                              \
     int(LtHandle, LtMatmul, const void* alpha, const void* a, LtLayout, const void* b, LtLayout, \
         const void* beta, const void* c, LtLayout, void* d, LtLayout, const LtAlgo*,             \

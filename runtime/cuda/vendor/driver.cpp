@@ -1,6 +1,7 @@
 #include "vendor/driver.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <map>
@@ -13,6 +14,7 @@ namespace fusec::cuda {
 namespace {
 
 constexpr const char* kLibrary = "libcuda.so.1";
+constexpr int kNotStarted = 3;  // CUDA_ERROR_NOT_INITIALIZED
 constexpr int kNoDevice = 100;  // CUDA_ERROR_NO_DEVICE
 constexpr int kMultiprocessors = 16, kL2Bytes = 38, kMajor = 75, kMinor = 76,
               kSharedPerBlock = 97;  // CU_DEVICE_ATTRIBUTE_...
@@ -63,6 +65,7 @@ Driver open() {
   }
   d.problem = bind(library, d);
   if (!d.problem.empty()) return d;
+  d.process = getpid();
   CuResult result = d.cuInit(0);
   d.cuDriverGetVersion(&d.version);
   std::string name =
@@ -129,6 +132,9 @@ void Driver::fail(CuResult result, const char* call, const std::string& doing) c
   std::string function(call, std::strcspn(call, "("));
   std::string text = function + " failed while " + doing + " (" + text_of(result) + ")";
   if (result == kOutOfMemory) throw OutOfMemory(text);
+  if (result == kNotStarted && process != getpid())
+    text += "; a process that has used a GPU must not fork and use it again: start programs, or "
+            "fork before the first use";
   if (loses_the_gpu(result))
     text += "; the GPU is lost to this process, and what it held there: start the program again";
   fail_device(text);

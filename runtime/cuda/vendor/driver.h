@@ -87,6 +87,7 @@ struct Driver {
 #undef FUSEC_MEMBER
   int version = 0;  // 13000 for CUDA 13.0: the newest toolkit that it knows
   int devices = 0;
+  int process = 0;      // which opened it: a child made by fork() cannot use it
   std::string problem;  // why there is no GPU to use; empty: devices > 0
 
   // A device Error unless `result` is 0: "cuMemAlloc failed (CUDA_ERROR_..., ...) while <doing>".

@@ -35,10 +35,13 @@ std::string loader_error() {
   return why ? why : "unknown dlopen error";
 }
 
-std::string folder_of(const void* address) {
+std::string file_of(const void* address) {
   Dl_info info{};
-  if (!dladdr(address, &info) || !info.dli_fname) return "";
-  return std::filesystem::path(info.dli_fname).parent_path().string();
+  return dladdr(address, &info) && info.dli_fname ? info.dli_fname : "";
+}
+
+std::string folder_of(const void* address) {
+  return std::filesystem::path(file_of(address)).parent_path().string();
 }
 
 OpenLibrary open_toolkit_library(const std::vector<std::string>& sonames) {

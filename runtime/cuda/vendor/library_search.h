@@ -17,6 +17,8 @@ struct OpenLibrary {
 // toolkit, beside the library or program that holds this code.
 OpenLibrary open_toolkit_library(const std::vector<std::string>& sonames);
 
+// The shared library (or program) that holds this address, as the loader knows it; "" if unknown.
+std::string file_of(const void* address);
 // Folder of the shared library (or program) that holds this address; "" if unknown.
 std::string folder_of(const void* address);
 

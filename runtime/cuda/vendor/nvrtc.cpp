@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <optional>
 
@@ -18,7 +19,10 @@ namespace {
 constexpr int kInvalidOption = 5;  // NVRTC_ERROR_INVALID_OPTION
 constexpr size_t kMostLog = 6000;  // characters of a log in an Error
 
+std::atomic<bool> searched = false;
+
 Nvrtc open() {
+  searched = true;
   Nvrtc n;
   OpenLibrary library = open_toolkit_library({"libnvrtc.so.13", "libnvrtc.so.12"});
   n.library = library.name;
@@ -111,6 +115,7 @@ std::string quoted_lines(const std::string& source, const std::string& log) {
                                const std::string& arch, const std::string& source,
                                std::string log) {
   std::string status = n.nvrtcGetErrorString(result);
+  while (log.ends_with('\n')) log.pop_back();
   if (result == kInvalidOption)
     fail_device("NVRTC " + n.version() + " (" + n.library + ") refuses to compile for " + arch +
                 ": " + (log.empty() ? status : log) + "; it knows " + supported_archs(n) +
@@ -149,20 +154,19 @@ const Nvrtc& require_nvrtc() {
   return n;
 }
 
-std::string nvrtc_version(std::string* why) {
-  const Nvrtc& n = nvrtc();
-  if (why) *why = n.problem;
-  return n.problem.empty() ? n.version() : "";
-}
+bool nvrtc_searched() { return searched; }
 
-std::vector<std::string> compile_options(const std::string& arch) {
-  const Nvrtc& n = require_nvrtc();
+std::vector<std::string> compile_options(const std::string& arch, const std::string& version) {
+  int major = 0, minor = 0;
+  const char* end = version.data() + version.size();
+  auto [dot, failure] = std::from_chars(version.data(), end, major);
+  if (failure == std::errc() && dot != end) std::from_chars(dot + 1, end, minor);
   std::vector<std::string> options = {
       "-arch=" + arch, "--std=c++17",
       "--modify-stack-limit=false",  // else each compile changes the limit of the whole process
       "-Xptxas=-v"};
   // Its own cache would open the driver inside a compile.
-  if (n.major > 12 || (n.major == 12 && n.minor >= 9)) options.push_back("--no-cache");
+  if (major > 12 || (major == 12 && minor >= 9)) options.push_back("--no-cache");
   return options;
 }
 
@@ -193,7 +197,7 @@ Cubin compile_source(const std::string& source, const std::string& name, const s
   const Nvrtc& n = require_nvrtc();
   ProgramHandle program(n, source);
   if (program.result() != 0) fail_compile(n, program.result(), name, arch, source, "");
-  std::vector<std::string> options = compile_options(arch);
+  std::vector<std::string> options = compile_options(arch, n.version());
   std::vector<const char*> pointers;
   for (const std::string& option : options) pointers.push_back(option.c_str());
   int result =

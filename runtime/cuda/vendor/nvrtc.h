@@ -44,9 +44,11 @@ const Nvrtc& nvrtc();
 // The same; a device Error with the names tried if there is none.
 const Nvrtc& require_nvrtc();
 
-// The options that every unit is compiled with, for this architecture and the NVRTC at hand (a
-// device Error if there is none).
-std::vector<std::string> compile_options(const std::string& arch);
+// Whether nvrtc() has been called.
+bool nvrtc_searched();
+
+// The options that every unit is compiled with, for this architecture by that version of NVRTC.
+std::vector<std::string> compile_options(const std::string& arch, const std::string& version);
 
 // What the assembler's report (-Xptxas=-v) says of the first kernel in a compile log.
 Cubin parse_assembler_report(std::string_view log);

@@ -49,6 +49,35 @@ __device__ __forceinline__ void load(unsigned (&w)[N], const void* from) {
   }
 }
 
+// Within one unit of the last place.
+__device__ __forceinline__ float rcp_approx(float v) {
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
+}
+
+// Within two units of the last place; results below 2^-126 are 0.
+__device__ __forceinline__ float exp2_approx(float v) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+  return r;
+}
+
+// Within four units of the last place, without a branch: a polynomial where 1 - 2 / (e^2x + 1)
+// would cancel.
+__device__ __forceinline__ float tanh_f32(float v) {
+  const float far = fmaf(-2.0f, rcp_approx(exp2_approx(fabsf(v) * 2.88539008f) + 1.0f), 1.0f);
+  const float u = v * v;
+  float p = fmaf(u, 0.0161332935f, -0.0525133163f);
+  p = fmaf(u, p, 0.133182943f);
+  p = fmaf(u, p, -0.333328456f);
+  return copysignf(fabsf(v) < 0.57f ? fmaf(p * u, v, v) : far, v);
+}
+
+// e^v of a v that is not above 0, for a sum with a term of 1: off by |v| + 3 units of 2^-24 of
+// itself, which is less than 4 of the sum.
+__device__ __forceinline__ float exp_below(float v) { return exp2_approx(v * 1.44269504f); }
+
 // The larger; NaN wins.
 __device__ __forceinline__ float max_nan(float a, float b) {
   float r;
@@ -73,6 +102,28 @@ struct Max {
   static __device__ __forceinline__ T join(T a, T b) { return max_int(a, b); }
 };
 
+// More values of a maximum and of the sum of e^(value - maximum). `top` starts at the lowest finite
+// number, so that -inf adds 0.
+template <int C>
+__device__ __forceinline__ void add_exps(float& top, float& sum, const float (&v)[C]) {
+  float most = v[0];
+#pragma unroll
+  for (int j = 1; j < C; ++j) most = max_nan(most, v[j]);
+  most = max_nan(top, most);
+  float more = 0.0f;
+#pragma unroll
+  for (int j = 0; j < C; ++j) more += exp_below(v[j] - most);
+  sum = fmaf(sum, exp_below(top - most), more);
+  top = most;
+}
+
+// What the maximum and then the sum would be: a sum of 0 saw nothing but -inf; the sum of a row
+// whose maximum is infinite is NaN, as inf - inf is.
+__device__ __forceinline__ void end_exps(float& top, float& sum) {
+  if (sum == 0.0f) top = -__int_as_float(0x7f800000);
+  sum += top - top;
+}
+
 // Over each group of LANES neighbours of a warp; all of them get the result.
 template <class Op, int LANES, class T>
 __device__ __forceinline__ T across_lanes(T v) {
@@ -92,6 +143,8 @@ fusec_softcap_cross_entropy(const unsigned short* p0, const int* p1, float* p2, 
   const bool v21 = v1 >= 0;  // ge
   float r10 = (-__int_as_float(0x7f800000));
   float r16 = 0.0f;
+  float r13 = 0.0f;
+  r10 = -3.40282347e38f;  // the lowest finite number
 #pragma unroll 1
   for (int first = 0; first < 8; first += 4) {
     unsigned x3[4][4];
@@ -105,60 +158,42 @@ fusec_softcap_cross_entropy(const unsigned short* p0, const int* p1, float* p2, 
     for (int u = 0; u < 4; ++u) {
       const int step = member + (first + u) * 1024;
       const int i1 = step * 8;
+      float m9[8];
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
         const float v3 = bf16_at(x3[u], j);  // load p0[i0 * 65536 + i1]
         const float v4 = v3;  // as f32
         const float v6 = v4 * 0.0666666701f;  // mul
-        const float v7 = tanhf(v6);  // tanh
+        const float v7 = tanh_f32(v6);  // tanh
         const float v9 = v7 * 15.0f;  // mul
-        r10 = max_nan(r10, v9);  // max
-        const int v0 = (int)((i1 + j));  // index
-        const bool v2 = v0 == v1;  // eq
-        const float v15 = v2 ? v9 : 0.0f;  // select
-        r16 = r16 + v15;  // sum
+        m9[j] = v9;
+      }
+      add_exps(r10, r13, m9);
+      const unsigned at16 = (unsigned)v1 - (unsigned)(int)(i1);
+      if (at16 < 8u) {
+#pragma unroll
+        for (int j = 0; j < 8; ++j)
+          if (at16 == j) r16 += m9[j];
       }
     }
   }
-  r10 = across_lanes<Max, 32>(r10);
+  float t10;
+  t10 = r10;
+  r10 = across_lanes<Max, 32>(t10);
   r16 = across_lanes<Sum, 32>(r16);
+  r13 = across_lanes<Sum, 32>((r13) * exp_below(t10 - r10));
   __shared__ float s10[32];
   if (threadIdx.x % 32 == 0) s10[threadIdx.x / 32] = r10;
   __shared__ float s16[32];
   if (threadIdx.x % 32 == 0) s16[threadIdx.x / 32] = r16;
-  __syncthreads();
-  r10 = across_lanes<Max, 32>(s10[threadIdx.x % 32]);
-  r16 = across_lanes<Sum, 32>(s16[threadIdx.x % 32]);
-  float r13 = 0.0f;
-#pragma unroll 1
-  for (int first = 0; first < 8; first += 4) {
-    unsigned x3[4][4];
-#pragma unroll
-    for (int u = 0; u < 4; ++u) {
-      const int step = member + (first + u) * 1024;
-      const int i1 = step * 8;
-      load<16, 16>(x3[u], from3 + i1);  // load p0[i0 * 65536 + i1]
-    }
-#pragma unroll
-    for (int u = 0; u < 4; ++u) {
-#pragma unroll
-      for (int j = 0; j < 8; ++j) {
-        const float v3 = bf16_at(x3[u], j);  // load p0[i0 * 65536 + i1]
-        const float v4 = v3;  // as f32
-        const float v6 = v4 * 0.0666666701f;  // mul
-        const float v7 = tanhf(v6);  // tanh
-        const float v9 = v7 * 15.0f;  // mul
-        const float v11 = v9 - r10;  // sub
-        const float v12 = expf(v11);  // exp
-        r13 = r13 + v12;  // sum
-      }
-    }
-  }
-  r13 = across_lanes<Sum, 32>(r13);
   __shared__ float s13[32];
   if (threadIdx.x % 32 == 0) s13[threadIdx.x / 32] = r13;
   __syncthreads();
-  r13 = across_lanes<Sum, 32>(s13[threadIdx.x % 32]);
+  t10 = s10[threadIdx.x % 32];
+  r10 = across_lanes<Max, 32>(t10);
+  r16 = across_lanes<Sum, 32>(s16[threadIdx.x % 32]);
+  r13 = across_lanes<Sum, 32>((s13[threadIdx.x % 32]) * exp_below(t10 - r10));
+  end_exps(r10, r13);
   const float v17 = logf(r13);  // log
   const float v18 = v17 + r10;  // add
   const float v19 = v18 - r16;  // sub

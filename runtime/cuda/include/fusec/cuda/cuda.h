@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,9 +38,14 @@ struct FreeMemory {
 };
 FUSEC_API FreeMemory free_memory(int ordinal);
 
+// Starts GPU `ordinal` and cuBLASLt in the background, for a load() that comes later. What fails is
+// told by whoever needs it then. The futures wait when they are destroyed.
+FUSEC_API std::vector<std::future<void>> open_ahead(int ordinal);
+
 // NVRTC -------------------------------------------------------------------------------------------
 
-// "13.0", or empty with the reason in `why`. Needs no driver.
+// "13.0", or empty with the reason in `why`. Needs no driver, and where the disk cache knows the
+// library's file does not open it.
 FUSEC_API std::string nvrtc_version(std::string* why = nullptr);
 
 // Machine code of one translation unit, and what the assembler reported of its first kernel.
@@ -60,8 +67,8 @@ struct SourceUnit {
 };
 
 // Cubins of many units on `threads` threads (0: all cores), those that the disk cache has taken
-// from there (key: text, arch, options, NVRTC version). Equal texts are compiled once. hits and
-// misses may be null.
+// from there (key: text, arch, options, NVRTC version), which opens no NVRTC if it has all. Equal
+// texts are compiled once, the longest first. hits and misses may be null.
 FUSEC_API std::vector<std::string> compile_units(const std::vector<SourceUnit>& units,
                                                  const std::string& arch, int threads,
                                                  int* hits = nullptr, int* misses = nullptr);
@@ -81,7 +88,13 @@ struct LoadOptions {
   int device = 0;
   bool tf32 = false;           // f32 GEMMs in tf32
   bool deterministic = false;  // the exact form where a faster one is not bit-exact
+  // Text -> cubin of library calls compiled beforehand (call_units()); the others are at load.
+  std::map<std::string, std::string> call_code;
 };
+
+// The texts that load() needs for the plan's library calls, each once, to be compiled together with
+// the kernels. The own GEMMs, for what cuBLASLt turns down at load, are not among them.
+FUSEC_API std::vector<SourceUnit> call_units(const Plan& plan, const LoadOptions& options);
 
 // Allocates memory for the plan and binds kernels and library calls to it. `share` may be null or
 // the store of another program on the same GPU. A run() is one CUDA graph from the second on.
