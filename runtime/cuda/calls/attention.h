@@ -44,6 +44,8 @@ std::vector<LaunchArg> mask_arguments(const Attention& a, size_t cu_argument);
 
 // Whether the form for sm_90a takes the call, if the tensor-core form does.
 bool fits_hopper(const Attention& a, const CallTarget& target);
+// The same of its gradient, which needs whole tiles of keys unless it is causal.
+bool fits_hopper_grad(const Attention& a, const CallTarget& target);
 // What its texts begin with, after the constants.
 std::string hopper_text(const Attention& a);
 // An argument that holds the heads of queries, or of keys.
@@ -55,5 +57,12 @@ CallPlan any_attention_grad(const Attention& a, const LibraryCall& call, const C
 CallPlan mma_attention(const Attention& a, const LibraryCall& call, const CallTarget& target);
 CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const CallTarget& target);
 CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const CallTarget& target);
+CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
+                               const CallTarget& target);
+// Its last launch where dq must not depend on the order of blocks: lse2 and delta [b, h, padded],
+// `counter` is 0.
+CallLaunch hopper_attention_dq(const Attention& a, const LibraryCall& call,
+                               const CallTarget& target, const LaunchArg& lse2,
+                               const LaunchArg& delta, const LaunchArg& counter, int64_t padded);
 
 }  // namespace fusec::cuda

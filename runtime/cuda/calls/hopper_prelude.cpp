@@ -98,7 +98,8 @@ DEV void touched(float (&c)[N]) {
 // + kRowsStep. k_step<ROWS>(k): 16 summed columns k further in a tile of ROWS rows.
 DEV unsigned long long operand(unsigned address, int panel) {
   return (unsigned long long)((address & 0x3ffff) >> 4) |
-         (unsigned long long)(panel >> 4) << 16 | (unsigned long long)(1024 >> 4) << 32 | 1ull << 62;
+         (unsigned long long)(panel >> 4) << 16 | (unsigned long long)(1024 >> 4) << 32 |
+         1ull << 62;
 }
 constexpr int kRowsStep = 16 * 128 >> 4;
 template <int ROWS>
