@@ -1,6 +1,6 @@
-// A library call of plan.h (all but gemm, which is cuBLASLt's) as plain data: the kernels to launch,
-// their texts for NVRTC and where each argument comes from. The program compiles the texts together
-// with those of the plan, equal ones once.
+// A library call of plan.h (all but gemm, which is cuBLASLt's) as plain data: the kernels to
+// launch, their texts for NVRTC and where each argument comes from. The program compiles the texts
+// together with those of the plan, equal ones once.
 #pragma once
 
 #include <array>
@@ -15,13 +15,13 @@ namespace fusec::cuda {
 // At the start of the program's status block on the device, zeroed before each run. Kernels and
 // calls of commit steps do nothing while skip != 0.
 struct Status {
-  uint32_t skip = 0;   // set by a guard, and with every error
+  uint32_t skip = 0;  // set by a guard, and with every error
   // The first one wins (atomicCAS). 1: an index out of range. 2: cu_seqlens that do not start at 0,
   // fall, or exceed the tokens.
   uint32_t error = 0;
-  int64_t step = 0;    // of the plan, where the error was found
-  int64_t index = 0;   // 1: the index, and the number of rows it had to be below;
-                       // 2: the value, and the number of tokens
+  int64_t step = 0;   // of the plan, where the error was found
+  int64_t index = 0;  // 1: the index, and the number of rows it had to be below;
+                      // 2: the value, and the number of tokens
   int64_t bound = 0;
 };
 
@@ -41,12 +41,23 @@ struct LaunchArg {
   float real = 0;
 };
 
+// A view of an argument, [items, heads, rows, columns] of 16-bit elements, from which sm_90 and
+// later copy a box of rows as panels of 64 columns: [panel][row][128 bytes], the 16-byte pieces of
+// a row swapped by the row (piece ^ row % 8). Rows beyond `rows` read as zeros and are not written.
+struct TensorMap {
+  int64_t argument = 0;
+  bool bf16 = true;                                      // else f16
+  int64_t items = 1, rows = 1, heads = 1, columns = 64;  // in memory [item][row][head][column]
+  int64_t box_rows = 64, box_panels = 1;
+};
+
 struct CallLaunch {
   std::string text;   // translation unit; depends on types and shapes, never on addresses
   std::string entry;  // extern "C" name
   std::array<unsigned, 3> grid = {1, 1, 1}, block = {1, 1, 1};
   int64_t dynamic_shared = 0;
   std::vector<LaunchArg> args;
+  std::vector<TensorMap> maps = {};  // the kernel's first parameters, before args
 };
 
 // What a call may know of the GPU.
@@ -55,6 +66,7 @@ struct CallTarget {
   int sm_count = 132;
   int64_t shared_per_block = 232448;
   bool deterministic = false;
+  bool portable_attention = false;  // no form of one architecture alone (FUSEC_ATTENTION=mma)
 };
 
 // The launches of a well-formed call, in order; none for empty tensors. An Error of kind

@@ -34,7 +34,8 @@ struct Launch {
   std::string name;  // for messages
   std::array<unsigned, 3> grid = {1, 1, 1}, block = {1, 1, 1};
   unsigned dynamic_shared = 0;
-  std::vector<uint64_t> args;  // each at the start of its 8 bytes
+  std::vector<CuTensorMap> maps;  // the first parameters
+  std::vector<uint64_t> args;     // each at the start of its 8 bytes
 
   void go(CuStream stream) const;
 };
@@ -47,5 +48,6 @@ struct LaunchScope {
   int step = 0;
 };
 uint64_t resolve(const LaunchArg& arg, const LaunchScope& scope);
+CuTensorMap resolve(const TensorMap& map, const LaunchScope& scope);
 
 }  // namespace fusec::cuda

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "fusec/base/error.h"
+#include "fusec/base/options.h"
 
 namespace fusec::cuda {
 namespace {
@@ -180,6 +181,7 @@ class Binder {
       l.grid = p.launch.grid;
       l.block = p.launch.block;
       l.dynamic_shared = static_cast<unsigned>(p.launch.dynamic_shared);
+      for (const TensorMap& map : p.launch.maps) l.maps.push_back(resolve(map, scope));
       for (const LaunchArg& arg : p.launch.args) l.args.push_back(resolve(arg, scope));
       uint64_t blocks = uint64_t{l.grid[0]} * l.grid[1] * l.grid[2];
       if (blocks > 0) out_.steps[p.step].launches.push_back(std::move(l));
@@ -216,7 +218,11 @@ int64_t table_bytes(const Plan& plan) {
 }
 
 CallTarget call_target(const DeviceInfo& info, bool deterministic) {
-  return {info.major, info.minor, info.sm_count, info.shared_per_block, deterministic};
+  std::string attention = env("FUSEC_ATTENTION");
+  if (attention != "" && attention != "mma")
+    fail_user("FUSEC_ATTENTION is \"" + attention + "\"; it must be empty or \"mma\"");
+  return {info.major,    info.minor,        info.sm_count, info.shared_per_block,
+          deterministic, attention == "mma"};
 }
 
 int64_t call_workspace_bytes(const Plan& plan, const CallTarget& target) {

@@ -120,7 +120,8 @@ Values scaled(Values x, double f) {
   return x;
 }
 
-void check(const Case& c, const cuda::CallTarget& target = {}) {
+void check(const Case& c, cuda::CallTarget target = {}) {
+  target.portable_attention = true;  // wgmma and tensor maps are not emulated
   const AttentionShape& x = c.shape;
   INFO("b " << x.b << " t " << x.t << " s " << x.s << " h " << x.h << " kv " << x.kv << " d " << x.d
             << " causal " << x.causal << " type " << std::string(name_of(x.type)) << " softcap "
@@ -169,8 +170,58 @@ TEST_CASE("the form follows from type, head size and alignment") {
   CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 72}.forward()).find("any form") != std::string::npos);
   CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64, true, f32}.forward()).find("any form") !=
         std::string::npos);
+  CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64, true, bf16, 15}.forward()).find("mma.sync") !=
+        std::string::npos);
   LibraryCall off = AttentionShape{1, 8, 8, 2, 1, 64}.builder(false).offset(1, 8);
   CHECK(form_of(off).find("any form") != std::string::npos);
+}
+
+TEST_CASE("sm_90a: which calls take its form, and what they launch") {
+  auto wgmma = [](const LibraryCall& call, const cuda::CallTarget& target = {}) {
+    return cuda::launches_of(call, target)[0].text.find("(wgmma)") != std::string::npos;
+  };
+  cuda::CallTarget ampere, portable, exact;
+  ampere.major = 8, portable.portable_attention = true, exact.deterministic = true;
+  const AttentionShape plain{2, 300, 300, 6, 2, 128}, wide{2, 200, 512, 6, 2, 64, false, f16};
+  for (const AttentionShape& x : {plain, wide}) {
+    CHECK(wgmma(x.forward()));
+    CHECK(wgmma(x.grad()));
+    for (const cuda::CallTarget& t : {ampere, portable}) {
+      CHECK_FALSE(wgmma(x.forward(), t));
+      CHECK_FALSE(wgmma(x.grad(), t));
+    }
+  }
+  const AttentionShape ragged{2, 200, 500, 6, 2, 64, false};  // keys that fill no tile
+  CHECK(wgmma(ragged.forward()));
+  CHECK_FALSE(wgmma(ragged.grad()));
+  for (const AttentionShape& x :
+       std::vector<AttentionShape>{{1, 200, 300, 2, 1, 128},
+                                   {1, 300, 300, 2, 1, 128, true, bf16, 15},
+                                   {1, 300, 300, 2, 1, 64, true, bf16, 0, 3},
+                                   {1, 300, 300, 2, 1, 96}}) {
+    CHECK_FALSE(wgmma(x.forward()));
+    CHECK_FALSE(wgmma(x.grad()));
+  }
+
+  std::vector<cuda::CallLaunch> forward = cuda::launches_of(wide.forward(), {});
+  REQUIRE(forward.size() == 2);
+  CHECK(forward[1].grid[0] == 2 * 6 * 2);  // tiles, fewer than multiprocessors
+  REQUIRE(forward[1].maps.size() == 4);
+  CHECK(forward[1].maps[0].rows == 200);
+  CHECK(forward[1].maps[0].heads == 6);
+  CHECK(forward[1].maps[1].rows == 512);
+  CHECK(forward[1].maps[1].heads == 2);
+  CHECK_FALSE(forward[1].maps[1].bf16);
+  CHECK(forward[1].maps[3].argument == 3);
+  CHECK(cuda::launches_of(plain.forward(), {})[1].maps[2].box_panels == 2);
+
+  // Sums of dq are added in any order, unless the same bits are asked for.
+  std::string added = cuda::launches_of(plain.grad(), {})[1].text;
+  std::string alone = cuda::launches_of(plain.grad(), exact)[1].text;
+  CHECK(added.find("kAddQueries = 1;") != std::string::npos);
+  CHECK(alone.find("kAddQueries = 0;") != std::string::npos);
+  int64_t sums = 2 * 6 * 384 * 128 * 4;
+  CHECK(cuda::call_workspace(plain.grad(), {}) == cuda::call_workspace(plain.grad(), exact) + sums);
 }
 
 TEST_CASE("any form: types, head sizes, masks") {

@@ -47,6 +47,7 @@ void compile_all(const std::vector<LibraryCall>& calls, int most_spilled = 0) {
         INFO(std::string(arch.name) << " " << l.text.substr(0, l.text.find("struct Status")));
         cuda::Cubin cubin = cuda::compile_source(l.text, call.name, arch.name);
         CHECK(cubin.spill_bytes <= most_spilled);
+        CHECK_FALSE(cubin.serialized);
         CHECK(cubin.shared_bytes + l.dynamic_shared <= arch.target.shared_per_block);
       }
   }
@@ -72,6 +73,32 @@ TEST_CASE("attention on tensor cores compiles; accumulators stay in registers") 
   calls.push_back(few.grad());
   // Of 255 registers, what the assembler keeps in memory is a few numbers touched once a step.
   compile_all(calls, 64);
+}
+
+TEST_CASE("attention for sm_90a compiles; products run on their own") {
+  if (no_nvrtc()) return;
+  std::set<std::string> seen;
+  for (bool deterministic : {false, true})
+    for (int64_t d : {64, 128})
+      for (bool causal : {true, false})
+        for (DType type : {bf16, f16}) {
+          AttentionShape shape{2, 1024, 1024, 8, 4, d, causal, type};
+          cuda::CallTarget target = kArchs[1].target;
+          target.deterministic = deterministic;
+          std::vector<cuda::CallLaunch> launches = cuda::launches_of(shape.grad(), target);
+          for (const cuda::CallLaunch& l : cuda::launches_of(shape.forward(), target))
+            launches.push_back(l);
+          for (const cuda::CallLaunch& l : launches) {
+            if (!seen.insert(l.text).second) continue;
+            INFO(l.entry << " d " << d << " causal " << causal << " deterministic "
+                         << deterministic);
+            cuda::Cubin cubin = cuda::compile_source(l.text, l.entry, "sm_90a");
+            CHECK_FALSE(cubin.serialized);
+            // What the warpgroup that copies keeps of its 24 registers, and three numbers a step.
+            CHECK(cubin.spill_bytes <= 40);
+            CHECK(cubin.shared_bytes + l.dynamic_shared <= target.shared_per_block);
+          }
+        }
 }
 
 TEST_CASE("attention in any form compiles") {

@@ -77,6 +77,23 @@ TEST_CASE("attention on a GPU: tensor cores") {
   check({1, 129, 129, 132, 66, 64});  // many blocks: whole tiles of queries
 }
 
+TEST_CASE("attention on a GPU: whole tiles and tails of the form for sm_90a") {
+  if (no_gpu()) return;
+  for (DType type : {bf16, f16})
+    for (int64_t d : {64, 128}) {
+      for (bool causal : {true, false}) {
+        check({1, 128, 128, 1, 1, d, causal, type});
+        check({2, 384, 384, 4, 2, d, causal, type});
+        check({1, 333, 333, 3, 1, d, causal, type});
+      }
+      check({2, 100, 256, 2, 1, d, false, type});
+      check({1, 300, 77, 2, 2, d, false, type});
+    }
+  check({3, 512, 512, 20, 10, 64});  // more tiles than multiprocessors: some claim several
+  check({3, 512, 512, 20, 10, 128});
+  check({3, 384, 384, 20, 20, 128, false});
+}
+
 TEST_CASE("attention on a GPU: any form") {
   if (no_gpu()) return;
   for (DType type : {f32, bf16, f16}) {

@@ -108,8 +108,9 @@ CallPlan plan_attention(const LibraryCall& call, const CallTarget& target) {
   Attention a = read_attention(call);
   require(call, call.args.size() == (a.docs ? 6u : 5u), "takes (q, k, v, o, lse[, cu_seqlens])");
   if (a.b == 0 || a.t == 0) return {};
-  return fits_tensor_cores(a, call, {0, 1, 2, 3}, target) ? mma_attention(a, call, target)
-                                                          : any_attention(a, call, target);
+  if (!fits_tensor_cores(a, call, {0, 1, 2, 3}, target)) return any_attention(a, call, target);
+  return fits_hopper(a, target) ? hopper_attention(a, call, target)
+                                : mma_attention(a, call, target);
 }
 
 CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target) {
@@ -117,9 +118,10 @@ CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target) 
   require(call, call.args.size() == (a.docs ? 10u : 9u),
           "takes (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens])");
   if (a.b == 0 || (a.t == 0 && a.s == 0)) return {};
-  return fits_tensor_cores(a, call, {0, 1, 2, 3, 4, 6, 7, 8}, target)
-             ? mma_attention_grad(a, call, target)
-             : any_attention_grad(a, call, target);
+  if (!fits_tensor_cores(a, call, {0, 1, 2, 3, 4, 6, 7, 8}, target))
+    return any_attention_grad(a, call, target);
+  return fits_hopper_grad(a, target) ? hopper_attention_grad(a, call, target)
+                                     : mma_attention_grad(a, call, target);
 }
 
 }  // namespace fusec::cuda

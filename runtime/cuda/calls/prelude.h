@@ -2,6 +2,7 @@
 // instructions that C++ cannot say are inline assembly, in the parts named "..._instructions".
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -35,5 +36,17 @@ extern const std::string_view kF16Mma;
 // Tiles of 16-bit rows in shared memory and products of them, built on the above: kTileBytes,
 // Lanes, load_tile, product, and so on. Needs kD.
 extern const std::string_view kTensorTiles;
+
+// Instructions of sm_90a: TensorMap, barriers, copies of boxes, wgmma's fences and operands,
+// store_accumulators. Needs kPrelude, kTensorInstructions and pack().
+extern const std::string_view kHopperInstructions;
+
+// One instruction of wgmma as a function: c (64 rows by n columns, n / 2 numbers a thread) = a * b,
+// added to c if `add`, over 16 summed columns.
+//   columns  multiply(c, a, b, add): b is [n][summed], as a is
+//   by_rows  multiply_by_rows(c, a, b, add): b is [summed][n]
+//   weights  multiply_weights(c, a, b, add): the same, a are 4 registers, packed accumulators
+enum class WgmmaForm : uint8_t { columns, by_rows, weights };
+std::string wgmma_text(WgmmaForm form, int n, DType type);
 
 }  // namespace fusec::cuda

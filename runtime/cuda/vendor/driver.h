@@ -23,6 +23,10 @@ using CuGraphExec = struct CuGraphExecTag*;
 using CuLibrary = struct CuLibraryTag*;
 using CuKernel = struct CuKernelTag*;  // a launch takes it where it takes a function
 using CuFunction = struct CuFunctionTag*;
+// CUtensorMap: made by the driver, read by the GPU.
+struct alignas(64) CuTensorMap {
+  uint64_t words[16];
+};
 
 // Every function that is used: its name, the version of CUDA that gave it this type (by which the
 // driver is asked for it, so that a later form under the same name changes nothing), its type.
@@ -68,6 +72,10 @@ using CuFunction = struct CuFunctionTag*;
   X(cuLibraryGetKernel, 12000, CuResult(CuKernel* kernel, CuLibrary library, const char* name))    \
   X(cuKernelGetFunction, 12000, CuResult(CuFunction* function, CuKernel kernel))                   \
   X(cuKernelSetAttribute, 12000, CuResult(int attribute, int value, CuKernel, CuDevice))           \
+  X(cuTensorMapEncodeTiled, 12000,                                                                 \
+    CuResult(CuTensorMap* map, int type, unsigned rank, void* address, const uint64_t* sizes,      \
+             const uint64_t* strides, const unsigned* box, const unsigned* steps, int interleave,  \
+             int swizzle, int promotion, int fill))                                                \
   X(cuLaunchKernel, 4000,                                                                          \
     CuResult(CuKernel kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, \
              unsigned block_y, unsigned block_z, unsigned dynamic_shared, CuStream stream,         \

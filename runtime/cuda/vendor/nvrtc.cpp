@@ -172,6 +172,7 @@ std::vector<std::string> compile_options(const std::string& arch, const std::str
 
 Cubin parse_assembler_report(std::string_view log) {
   Cubin out;
+  out.serialized = log.find("(C75") != std::string_view::npos;
   bool known = false;
   for (size_t at = 0; at < log.size();) {
     size_t end = std::min(log.find('\n', at), log.size());

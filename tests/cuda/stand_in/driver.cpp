@@ -217,6 +217,15 @@ int set_attribute(int which, int value, Kernel* kernel, int device) {
   if (which != 8 || device != 100) return kInvalid;
   return kernel->most_shared = value, 0;
 }
+int encode_map(void* map, int type, unsigned rank, void* address, const uint64_t*, const uint64_t*,
+               const unsigned*, const unsigned*, int, int, int, int) {
+  ENTER(cuTensorMapEncodeTiled);
+  bool aligned = reinterpret_cast<uintptr_t>(map) % 64 == 0 &&
+                 reinterpret_cast<uintptr_t>(address) % 16 == 0;
+  if (!aligned || (type != 6 && type != 9) || rank == 0 || rank > 5) return kInvalid;
+  std::memset(map, 0, 128);
+  return 0;
+}
 int launch(Kernel* k, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
            unsigned shared, Stream* s, void** args, void**) {
   ENTER(cuLaunchKernel);
@@ -275,6 +284,7 @@ const std::map<std::string, void*>& table() {
       ROW(cuLibraryGetKernel, get_kernel),
       ROW(cuKernelGetFunction, get_function),
       ROW(cuKernelSetAttribute, set_attribute),
+      ROW(cuTensorMapEncodeTiled, encode_map),
       ROW(cuLaunchKernel, launch),
 #undef ROW
   };

@@ -52,6 +52,8 @@ FUSEC_API std::string nvrtc_version(std::string* why = nullptr);
 struct Cubin {
   std::string bytes;
   int registers = 0, spill_bytes = 0, stack_bytes = 0, shared_bytes = 0;
+  // The assembler's notes C75xx: products of wgmma run one by one, or setmaxnreg is ignored.
+  bool serialized = false;
 };
 
 // Compiles `source` for `arch` ("sm_80", "sm_90a", "sm_100a", "sm_120a"), without any cache. `name`

@@ -1,0 +1,367 @@
+// attention on sm_90a, bf16 and f16, heads of 64 and 128, without softcap and documents, causal
+// ones with as many keys as queries: after FlashAttention-3 (Shah et al., 2024). Blocks stay, one a
+// multiprocessor, and claim tiles of 128 queries of a head by a counter, causal ones the longest
+// first among 16 heads, whose keys and values thus stay in L2. Of a block's three warpgroups
+//   the first's one thread copies tiles by tensor maps, two stages of keys and of values, and
+//   claims the others own 64 queries each, with scores, weights and sums in registers:
+//     S' = Q K'^T of the next 128 keys and O += P V of these run together, and the softmax of S'
+//     while O += P V still runs.
+// Keys are walked from the last down: only the first step needs a mask. Heads of 64, bound by exp2,
+// take turns at the tensor cores, and leave out what causal masks hide of their diagonal; heads of
+// 128 rescale sums only when a maximum rises by more than 2^8.
+#include <algorithm>
+
+#include "attention.h"
+#include "prelude.h"
+
+namespace fusec::cuda {
+namespace {
+
+constexpr std::string_view kForward = R"cuda(
+constexpr int kRows = 128;  // of a tile: of queries, and of keys
+constexpr int kPanelBytes = kRows * 128, kTile = kRows * kD * 2;
+constexpr int kHalfPanel = 64 * 128;  // 64 queries of a panel: a warpgroup's
+constexpr float kMasked = -2e30f, kLeast = -1e30f;
+
+struct Shared {
+  unsigned char k[2][kTile], v[2][kTile], q[kTile], o[kTile];
+  unsigned long long k_full[2], k_empty[2], v_full[2], v_empty[2], q_full, q_empty;
+  unsigned long long tile_full[2], tile_empty[2];
+  int tiles[2];  // claimed
+};
+
+// A tile of queries, and how many tiles of keys it sees.
+struct Place {
+  int row, head, item, steps;
+};
+DEV Place place_of(int tile, int tiles, int items, int s_length) {
+  int m, head;
+  if (kCausal) {
+    int section = tile / (kSection * tiles), rest = tile - section * (kSection * tiles);
+    int heads = min(kH * items - section * kSection, kSection);
+    m = tiles - 1 - rest / heads;
+    head = section * kSection + rest % heads;
+  } else {
+    m = tile % tiles;
+    head = tile / tiles;
+  }
+  int steps = (s_length + kRows - 1) / kRows;
+  return {m * kRows, head % kH, head / kH, kCausal ? min(m + 1, steps) : steps};
+}
+
+DEV void copy_tiles(Shared& s, const TensorMap& q_map, const TensorMap& k_map,
+                    const TensorMap& v_map, int tiles, int items, int s_length, int count,
+                    unsigned* counter) {
+  int n = 0;  // tiles of keys so far
+  auto load_k = [&](const Place& p, int key, int at) {
+    int stage = at & 1;
+    barrier_wait(&s.k_empty[stage], (at >> 1 & 1) ^ 1);
+    barrier_expect(&s.k_full[stage], kTile);
+    load_box(s.k[stage], k_map, &s.k_full[stage], key * kRows, p.head / (kH / kKv), p.item);
+  };
+  auto load_v = [&](const Place& p, int key, int at) {
+    int stage = at & 1;
+    barrier_wait(&s.v_empty[stage], (at >> 1 & 1) ^ 1);
+    barrier_expect(&s.v_full[stage], kTile);
+    load_box(s.v[stage], v_map, &s.v_full[stage], key * kRows, p.head / (kH / kKv), p.item);
+  };
+  for (int tile = blockIdx.x, turn = 0, next; tile < count; tile = next, ++turn) {
+    next = gridDim.x + atomicAdd(counter, 1u);
+    barrier_wait(&s.tile_empty[turn & 1], (turn >> 1 & 1) ^ 1);
+    s.tiles[turn & 1] = next;
+    barrier_arrive(&s.tile_full[turn & 1]);
+
+    Place p = place_of(tile, tiles, items, s_length);
+    int key = p.steps - 1;
+    load_k(p, key, n);
+    barrier_wait(&s.q_empty, (turn & 1) ^ 1);
+    barrier_expect(&s.q_full, kTile);
+    load_box(s.q, q_map, &s.q_full, p.row, p.head, p.item);
+    for (; key > 0; --key, ++n) {
+      load_k(p, key - 1, n + 1);
+      load_v(p, key, n);
+    }
+    load_v(p, 0, n++);
+  }
+}
+
+// Of a thread's two queries: the maximum, the sum of its weights, and what sums so far shrink by.
+struct Softmax {
+  float top[2] = {kLeast, kLeast}, total[2] = {0, 0}, factor[2];
+};
+
+// Scores to weights.
+template <int N>
+DEV void weigh(Softmax& x, float (&s)[N]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    float most = x.top[half];
+#pragma unroll
+    for (int j = 0; j < N / 4; ++j) {
+      most = fmaxf(most, s[4 * j + 2 * half]);
+      most = fmaxf(most, s[4 * j + 2 * half + 1]);
+    }
+    most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+    most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+    if (kLazy && (most - x.top[half]) * kExponent <= 8) most = x.top[half];
+    x.factor[half] = exp2_fast((x.top[half] - most) * kExponent);
+    x.top[half] = most;
+    x.total[half] *= x.factor[half];
+  }
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    float base = x.top[half] * kExponent, even = 0, odd = 0;
+#pragma unroll
+    for (int j = 0; j < N / 4; ++j) {
+      float& a = s[4 * j + 2 * half];
+      float& b = s[4 * j + 2 * half + 1];
+      a = exp2_fast(a * kExponent - base);
+      b = exp2_fast(b * kExponent - base);
+      even += a;
+      odd += b;
+    }
+    x.total[half] += even + odd;
+  }
+}
+
+template <int N>
+DEV void pack_weights(unsigned (&p)[kRows / 4], const float (&s)[N]) {
+#pragma unroll
+  for (int i = 0; i < kRows / 4; ++i) p[i] = 2 * i < N ? pack(s[2 * i], s[2 * i + 1]) : 0;
+}
+
+// Hides keys [end, ...) or, of causal calls, those after the query. `key`: of the thread's first
+// score, `query`: of its first row.
+template <int N>
+DEV void mask_scores(float (&s)[N], int key, int query, int end) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    int one = key + (i / 4) * 8 + (i & 1), row = query + (i & 2 ? 8 : 0);
+    if (kCausal ? one > row : one >= end) s[i] = kMasked;
+  }
+}
+
+// S = Q K^T.
+template <int N>
+DEV void start_scores(float (&s)[N], unsigned long long q, unsigned long long k) {
+  begin_products();
+  touched(s);
+#pragma unroll
+  for (int x = 0; x < kD / 16; ++x) multiply(s, q + k_step<kRows>(x), k + k_step<kRows>(x), x > 0);
+  commit_products();
+}
+
+// O += P V.
+DEV void start_sums(float (&o)[kD / 2], const unsigned (&p)[kRows / 4], unsigned long long v) {
+  begin_products();
+#pragma unroll
+  for (int x = 0; x < kRows / 16; ++x) multiply_weights(o, p + 4 * x, v + x * kRowsStep, 1);
+  commit_products();
+}
+
+DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t, int s_length,
+                int tiles, int items, int count) {
+  const int lane = threadIdx.x % 32, thread = threadIdx.x % 128;
+  auto release = [&](unsigned long long* barrier) {
+    if (lane == 0) barrier_arrive(barrier);
+  };
+  const unsigned long long q = operand(shared_address(s.q) + group * kHalfPanel, 16);
+  int n = 0;  // tiles of keys so far
+  // Turns at the tensor cores: barrier 1 + g is group g's.
+  if (kTurns && group == 0) signal(1, 256);
+  for (int tile = blockIdx.x, turn = 0, next; tile < count; tile = next, ++turn) {
+    barrier_wait(&s.tile_full[turn & 1], turn >> 1 & 1);
+    next = s.tiles[turn & 1];
+    __syncwarp();
+    release(&s.tile_empty[turn & 1]);
+    const Place place = place_of(tile, tiles, items, s_length);
+    const int row = place.row + group * 64 + thread / 32 * 16 + lane / 4;  // and row + 8
+    int key = place.steps - 1;
+    float scores[kRows / 2], o[kD / 2];
+    unsigned weights[kRows / 4];
+    Softmax softmax;
+#pragma unroll
+    for (int i = 0; i < kD / 2; ++i) o[i] = 0;
+
+    barrier_wait(&s.q_full, turn & 1);
+    barrier_wait(&s.k_full[n & 1], n >> 1 & 1);
+    const unsigned long long first = operand(shared_address(s.k[n & 1]), 16);
+    const int column = key * kRows + (lane & 3) * 2;
+    if (kHalfDiagonal && group == 0) {  // its queries see no key of the second half
+      float half[kRows / 4];
+      start_scores(half, q, first);
+      wait_products<0>();
+      touched(half);
+      release(&s.k_empty[n & 1]);
+      mask_scores(half, column, row, s_length);
+      weigh(softmax, half);
+      pack_weights(weights, half);
+    } else {
+      start_scores(scores, q, first);
+      wait_products<0>();
+      touched(scores);
+      release(&s.k_empty[n & 1]);
+      mask_scores(scores, column, row, s_length);
+      weigh(softmax, scores);
+      pack_weights(weights, scores);
+    }
+
+#pragma unroll 1
+    for (; key > 0; --key) {
+      const int here = n & 1, here_parity = n >> 1 & 1;
+      ++n;
+      const int ahead = n & 1;
+      barrier_wait(&s.k_full[ahead], n >> 1 & 1);
+      if (kTurns) meet(1 + group, 256);
+      start_scores(scores, q, operand(shared_address(s.k[ahead]), 16));
+      barrier_wait(&s.v_full[here], here_parity);
+      touched(o);
+      start_sums(o, weights, operand(shared_address(s.v[here]), kPanelBytes));
+      if (kTurns) signal(2 - group, 256);
+      wait_products<1>();
+      touched(scores);
+      release(&s.k_empty[ahead]);
+      weigh(softmax, scores);
+      wait_products<0>();
+      touched(o);
+      release(&s.v_empty[here]);
+      pack_weights(weights, scores);
+      if (!kLazy || __any_sync(~0u, softmax.factor[0] != 1 || softmax.factor[1] != 1)) {
+#pragma unroll
+        for (int i = 0; i < kD / 2; ++i) o[i] *= softmax.factor[i >> 1 & 1];
+      }
+    }
+    release(&s.q_empty);
+    barrier_wait(&s.v_full[n & 1], n >> 1 & 1);
+    touched(o);
+    start_sums(o, weights, operand(shared_address(s.v[n & 1]), kPanelBytes));
+    wait_products<0>();
+    touched(o);
+    release(&s.v_empty[n & 1]);
+    ++n;
+
+    float inverse[2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float sum = softmax.total[half];
+      sum += __shfl_xor_sync(~0u, sum, 1);
+      sum += __shfl_xor_sync(~0u, sum, 2);
+      inverse[half] = 1 / sum;
+      int r = row + 8 * half;
+      if ((lane & 3) == 0 && r < t)
+        lse[((long long)place.item * kH + place.head) * t + r] =
+            (softmax.top[half] * kExponent + log2f(sum)) * (1 / kLog2e);
+    }
+    // One thread stores, so it alone knows when the tile before this one has left.
+    if (thread == 0) wait_stores_read();
+    meet(4 + group, 128);
+    const unsigned out = shared_address(s.o) + group * (64 * kD * 2);
+    store_accumulators(out, kHalfPanel, o, inverse[0], inverse[1]);
+    publish_shared();
+    meet(4 + group, 128);
+    if (thread == 0) {
+      for (int panel = 0; panel < kD / 64; ++panel)
+        store_box(out + panel * kHalfPanel, o_map, place.row + group * 64, panel, place.head,
+                  place.item);
+      commit_stores();
+    }
+  }
+  if (kTurns && group == 0) meet(1, 256);
+  if (thread == 0) wait_stores();
+}
+
+extern "C" __global__ void __launch_bounds__(384, 1)
+fusec_attention(const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
+                const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap o,
+                float* __restrict__ lse, int t, int s_length, int tiles, int items,
+                unsigned* counter, const unsigned* skip) {
+  if (stopped(skip)) return;
+  extern __shared__ unsigned char raw[];
+  Shared& s = *(Shared*)(((unsigned long long)raw + 1023) & ~1023ull);
+  constexpr int kConsumers = 8;  // warps that release a stage
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < 2; ++i) {
+      barrier_init(&s.k_full[i], 1);
+      barrier_init(&s.v_full[i], 1);
+      barrier_init(&s.tile_full[i], 1);
+      barrier_init(&s.k_empty[i], kConsumers);
+      barrier_init(&s.v_empty[i], kConsumers);
+      barrier_init(&s.tile_empty[i], kConsumers);
+    }
+    barrier_init(&s.q_full, 1);
+    barrier_init(&s.q_empty, kConsumers);
+    barriers_ready();
+  }
+  __syncthreads();
+  const int count = tiles * kH * items;
+  const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
+  if (group == 0) {
+    give_registers<40>();
+    if (threadIdx.x == 0) copy_tiles(s, q, k, v, tiles, items, s_length, count, counter);
+  } else {
+    take_registers<232>();
+    attend(s, o, lse, group - 1, t, s_length, tiles, items, count);
+  }
+}
+)cuda";
+
+constexpr std::string_view kStart = R"cuda(// call: attention on tensor cores (wgmma), its counter
+extern "C" __global__ void fusec_attention_start(unsigned* counter) { *counter = 0; }
+)cuda";
+
+}  // namespace
+
+bool fits_hopper(const Attention& a, const CallTarget& target) {
+  constexpr int64_t kMostTiles = int64_t{1} << 30, kShared = (6 * 128 * 128 * 2) + 2048;
+  return target.major == 9 && !target.portable_attention && (a.d == 64 || a.d == 128) &&
+         a.softcap == 0 && a.docs == 0 && a.t > 0 && a.s > 0 && (!a.causal || a.t == a.s) &&
+         a.b * a.h * ((a.t + 127) / 128) < kMostTiles && target.shared_per_block >= kShared;
+}
+
+std::string hopper_text(const Attention& a) {
+  return std::string(kPrelude) + std::string(kTensorInstructions) +
+         std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kHopperInstructions);
+}
+
+TensorMap attention_map(const Attention& a, size_t argument, bool keys, int64_t box_rows,
+                        int64_t box_panels) {
+  TensorMap m;
+  m.argument = static_cast<int64_t>(argument);
+  m.bf16 = a.type == bf16;
+  m.items = a.b, m.rows = keys ? a.s : a.t, m.heads = keys ? a.kv : a.h, m.columns = a.d;
+  m.box_rows = box_rows, m.box_panels = box_panels;
+  return m;
+}
+
+CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const CallTarget& target) {
+  constexpr int64_t kRows = 128, kSection = 16;
+  int64_t tiles = (a.t + kRows - 1) / kRows, panels = a.d / 64;
+  Constants constants = attention_constants(a, "call: attention on tensor cores (wgmma)");
+  constants.integer("kSection", kSection)
+      .integer("kTurns", a.d == 64)
+      .integer("kHalfDiagonal", a.d == 64 && a.causal)
+      .integer("kLazy", a.d == 128)
+      .real("kExponent", a.scale * 1.44269504088896341);
+  CallLaunch start, main;
+  main.text = constants.text() + hopper_text(a) + wgmma_text(WgmmaForm::columns, 64, a.type) +
+              wgmma_text(WgmmaForm::columns, 128, a.type) +
+              wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) + std::string(kForward);
+  CallPlan plan;
+  LaunchArg counter = workspace(take(plan.workspace, 4));
+  start.text = kStart;
+  start.entry = "fusec_attention_start";
+  start.args = {counter};
+  main.entry = "fusec_attention";
+  main.grid[0] =
+      std::min(blocks_for(call, a.b * a.h * tiles, 1), static_cast<unsigned>(target.sm_count));
+  main.block[0] = 384;
+  main.dynamic_shared = 6 * kRows * a.d * 2 + 128 + 1024;  // tiles, barriers, alignment
+  main.maps = {attention_map(a, 0, false, kRows, panels), attention_map(a, 1, true, kRows, panels),
+               attention_map(a, 2, true, kRows, panels), attention_map(a, 3, false, 64, 1)};
+  main.args = {argument(4),    i32_value(a.t), i32_value(a.s), i32_value(tiles),
+               i32_value(a.b), counter,        skip()};
+  plan.launches = {start, main};
+  return plan;
+}
+
+}  // namespace fusec::cuda

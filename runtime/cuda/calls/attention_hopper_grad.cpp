@@ -1,0 +1,417 @@
+// attention_grad on sm_90a, for what attention_hopper.cpp takes: after FlashAttention-3 (Shah et
+// al., 2024). Three kernels:
+//   delta  rowsum(d_o * o), lse in base 2, zeros for the sums of dq
+//   main   a block owns 128 keys of a head, one warpgroup each 64 of them, and walks over the tiles
+//          of queries that see them, of every head of the group. Scores are computed transposed
+//          (keys x queries), so that weights and score gradients are operand A of dv and dk as they
+//          lie in registers; score gradients go through shared memory once, for dq:
+//          S^T = K Q^T, dP^T = V dO^T, dV += P^T dO, dK += dS^T Q, dQ += dS K
+//          Sums of dq are added to f32 ones of the workspace, each thread's where it finds them
+//          again: vectors of four, in the order of accumulators.
+//   dq     sums of dq, scaled, to their type and place
+// Blocks add in any order, so dq may differ in its last bits from run to run. Where that must not
+// be, the main kernel leaves dq out, and attention_hopper_dq.cpp computes it from the queries'
+// side: seven products a tile instead of five. Lengths that are no multiple of a tile: rows beyond
+// the end read as zeros, and their queries have an lse of +inf, that is weights of 0. Keys beyond
+// the end are hidden by the causal mask; calls without one must have whole tiles of keys.
+#include "attention.h"
+#include "prelude.h"
+
+namespace fusec::cuda {
+namespace {
+
+constexpr std::string_view kDelta = R"cuda(
+// lse2, delta [b, h, padded] of [b, t, h] rows; kTeam threads a row, 16 bytes a thread.
+extern "C" __global__ void __launch_bounds__(128)
+fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o,
+                      const float* __restrict__ lse, float* __restrict__ lse2,
+                      float* __restrict__ delta, float4* __restrict__ sums, unsigned* counter,
+                      long long rows, int t, int padded, const unsigned* skip) {
+  if (stopped(skip)) return;
+  if (blockIdx.x == 0 && threadIdx.x == 0) *counter = 0;
+  constexpr int kTeam = kD / 8;
+  const long long row = (blockIdx.x * 128ll + threadIdx.x) / kTeam;
+  const int piece = threadIdx.x % kTeam, head = row % kH, token = row / kH % padded;
+  const long long item = row / kH / padded;
+  const bool real = row < rows && token < t;
+  float total = 0;
+  if (real) {
+    const long long at = ((item * t + token) * kH + head) * kTeam + piece;
+    uint4 x = d_o[at], y = o[at];
+    unsigned a[4] = {x.x, x.y, x.z, x.w}, b[4] = {y.x, y.y, y.z, y.w};
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      total += half_value(a[e] & 0xffff) * half_value(b[e] & 0xffff) +
+               half_value(a[e] >> 16) * half_value(b[e] >> 16);
+  }
+#pragma unroll
+  for (int d = kTeam / 2; d > 0; d /= 2) total += __shfl_xor_sync(~0u, total, d);
+  if (row >= rows) return;
+  if (piece == 0) {
+    const long long at = (item * kH + head) * padded + token;
+    delta[at] = total;
+    lse2[at] = real ? lse[(item * kH + head) * t + token] * kLog2e : __int_as_float(0x7f800000);
+  }
+  if (kAddQueries) {
+    const float4 zero = {0, 0, 0, 0};
+    sums[row * (kD / 4) + 2 * piece] = zero;
+    sums[row * (kD / 4) + 2 * piece + 1] = zero;
+  }
+}
+)cuda";
+
+constexpr std::string_view kMain = R"cuda(
+constexpr int kKeys = 128, kKeyPanel = kKeys * 128, kQueryPanel = kQueries * 128;
+constexpr int kKeyTile = kKeys * kD * 2, kQueryTile = kQueries * kD * 2;
+constexpr int kHalfPanel = 64 * 128;
+constexpr int kSumsTile = kQueries * kD;  // floats, half of them a warpgroup's
+
+struct Shared {
+  unsigned char k[kKeyTile], v[kKeyTile], q[2][kQueryTile], d[2][kQueryTile];
+  unsigned char ds[kAddQueries ? 2 : 1][kAddQueries ? kQueries * kKeys * 2 : 1024];
+  float lse2[2][kQueries], delta[2][kQueries];
+  unsigned long long kv_full, q_full[2], q_empty[2], d_full[2], d_empty[2];
+};
+
+// 128 keys of a head, and the tiles of queries [begin, end) that see them, the first to `masked`
+// not all of them.
+struct Place {
+  int row, head, item, begin, masked, end;
+};
+DEV Place place_of(int block, int tiles, int items, int t) {
+  int section = block / (kSection * tiles), rest = block - section * (kSection * tiles);
+  int heads = min(kKv * items - section * kSection, kSection);
+  int n = rest / heads, head = section * kSection + rest % heads;
+  int end = (t + kQueries - 1) / kQueries;
+  int masked = kCausal ? min((n * kKeys + kKeys + kQueries - 1) / kQueries, end) : 0;
+  return {n * kKeys, head % kKv, head / kKv, kCausal ? n * kKeys / kQueries : 0, masked, end};
+}
+
+DEV void copy_tiles(Shared& s, const Place& p, const TensorMap& q_map, const TensorMap& k_map,
+                    const TensorMap& v_map, const TensorMap& d_map, const float* lse2,
+                    const float* delta, int padded) {
+  barrier_expect(&s.kv_full, 2 * kKeyTile);
+  load_box(s.k, k_map, &s.kv_full, p.row, p.head, p.item);
+  load_box(s.v, v_map, &s.kv_full, p.row, p.head, p.item);
+  int i = 0;
+  for (int member = 0; member < kH / kKv; ++member) {
+    int head = p.head * (kH / kKv) + member;
+    for (int m = p.begin; m < p.end; ++m, ++i) {
+      int stage = i & 1, parity = (i >> 1 & 1) ^ 1;
+      long long at = ((long long)p.item * kH + head) * padded + m * kQueries;
+      barrier_wait(&s.q_empty[stage], parity);
+      barrier_expect(&s.q_full[stage], kQueryTile + kQueries * 4);
+      load_box(s.q[stage], q_map, &s.q_full[stage], m * kQueries, head, p.item);
+      load_bytes(s.lse2[stage], lse2 + at, &s.q_full[stage], kQueries * 4);
+      barrier_wait(&s.d_empty[stage], parity);
+      barrier_expect(&s.d_full[stage], kQueryTile + kQueries * 4);
+      load_box(s.d[stage], d_map, &s.d_full[stage], m * kQueries, head, p.item);
+      load_bytes(s.delta[stage], delta + at, &s.d_full[stage], kQueries * 4);
+    }
+  }
+}
+
+// c = rows of a * b^T, both summed over heads' columns.
+DEV void start_products(float (&c)[kQueries / 2], unsigned long long a, unsigned long long b) {
+  begin_products();
+  touched(c);
+#pragma unroll
+  for (int x = 0; x < kD / 16; ++x)
+    multiply(c, a + k_step<kKeys>(x), b + k_step<kQueries>(x), x > 0);
+  commit_products();
+}
+
+// sums += weights * b.
+DEV void start_sums(float (&sums)[kD / 2], const unsigned (&weights)[kQueries / 4],
+                    unsigned long long b) {
+  begin_products();
+  touched(sums);
+#pragma unroll
+  for (int x = 0; x < kQueries / 16; ++x)
+    multiply_weights(sums, weights + 4 * x, b + x * kRowsStep, 1);
+  commit_products();
+}
+
+// Score gradients of 64 keys to shared memory, queries as rows.
+DEV void store_transposed(unsigned to, const unsigned (&ds)[kQueries / 4]) {
+  int lane = threadIdx.x % 32, piece = threadIdx.x % 128 / 32 * 2 + (lane >> 3 & 1);
+#pragma unroll
+  for (int j = 0; j < kQueries / 8; j += 2) {
+    int query = 8 * (j + (lane >> 4)) + (lane & 7);
+    unsigned address = to + query * 128 + ((piece ^ (query & 7)) << 4);
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};"
+                 :: "r"(address), "r"(ds[2 * j]), "r"(ds[2 * j + 1]), "r"(ds[2 * j + 2]),
+                    "r"(ds[2 * j + 3])
+                 : "memory");
+  }
+}
+
+DEV void add4(float* to, const float* x) {
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};"
+               :: "l"(to), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3])
+               : "memory");
+}
+
+DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_map, float* sums,
+                       int group, int tiles, int items, int t) {
+  const int lane = threadIdx.x % 32, thread = threadIdx.x % 128;
+  const Place p = place_of(blockIdx.x, tiles, items, t);
+  auto release = [&](unsigned long long* barrier) {
+    if (lane == 0) barrier_arrive(barrier);
+  };
+  float dk[kD / 2], dv[kD / 2];
+#pragma unroll
+  for (int i = 0; i < kD / 2; ++i) dk[i] = dv[i] = 0;
+  const unsigned long long k = operand(shared_address(s.k) + group * kHalfPanel, 16);
+  const unsigned long long v = operand(shared_address(s.v) + group * kHalfPanel, 16);
+  const int key = p.row + group * 64 + thread / 32 * 16 + lane / 4;  // and key + 8
+  barrier_wait(&s.kv_full, 0);
+
+  // Of this thread's sums of dq.
+  const int head = p.item * kH + p.head * (kH / kKv);
+  float* to = sums + ((long long)head * p.end + p.begin) * kSumsTile +
+              group * (kSumsTile / 2) + thread * 4;
+  auto step = [&](int i, int m) {
+    const int stage = i & 1, parity = i >> 1 & 1;
+    const unsigned q_tile = shared_address(s.q[stage]), d_tile = shared_address(s.d[stage]);
+    float scores[kQueries / 2], dp[kQueries / 2];
+    unsigned weights[kQueries / 4], ds[kQueries / 4];
+    barrier_wait(&s.q_full[stage], parity);
+    start_products(scores, k, operand(q_tile, 16));
+    barrier_wait(&s.d_full[stage], parity);
+    start_products(dp, v, operand(d_tile, 16));
+    wait_products<1>();
+    touched(scores);
+    if (kCausal && m < p.masked) {
+      const int query = m * kQueries + (lane & 3) * 2;
+#pragma unroll
+      for (int e = 0; e < kQueries / 2; ++e)
+        if (query + (e / 4) * 8 + (e & 1) < key + (e & 2 ? 8 : 0)) scores[e] = -1e30f;
+    }
+#pragma unroll
+    for (int j = 0; j < kQueries / 8; ++j) {
+      const float2 lse2 = *(const float2*)&s.lse2[stage][8 * j + (lane & 3) * 2];
+      float* x = scores + 4 * j;
+      x[0] = exp2_fast(x[0] * kExponent - lse2.x);
+      x[1] = exp2_fast(x[1] * kExponent - lse2.y);
+      x[2] = exp2_fast(x[2] * kExponent - lse2.x);
+      x[3] = exp2_fast(x[3] * kExponent - lse2.y);
+      weights[2 * j] = pack(x[0], x[1]);
+      weights[2 * j + 1] = pack(x[2], x[3]);
+    }
+    if (!kAddQueries) {
+      start_sums(dv, weights, operand(d_tile, kQueryPanel));
+      wait_products<1>();
+    } else {
+      wait_products<0>();
+    }
+    touched(dp);
+#pragma unroll
+    for (int j = 0; j < kQueries / 8; ++j) {
+      const float2 delta = *(const float2*)&s.delta[stage][8 * j + (lane & 3) * 2];
+      const float* x = scores + 4 * j;
+      const float* y = dp + 4 * j;
+      ds[2 * j] = pack(x[0] * (y[0] - delta.x), x[1] * (y[1] - delta.y));
+      ds[2 * j + 1] = pack(x[2] * (y[2] - delta.x), x[3] * (y[3] - delta.y));
+    }
+    if (!kAddQueries) {
+      start_sums(dk, ds, operand(q_tile, kQueryPanel));
+      wait_products<0>();
+      touched(dk);
+      touched(dv);
+      release(&s.d_empty[stage]);
+      release(&s.q_empty[stage]);
+      return;
+    }
+    const unsigned ds_tile = shared_address(s.ds[stage]);
+    store_transposed(ds_tile + group * kQueryPanel, ds);
+    start_sums(dv, weights, operand(d_tile, kQueryPanel));
+    publish_shared();
+    meet(1, 256);  // the other stage is free by then, too: dq of the last step is done
+    // Each warpgroup: 64 columns of the heads' 128, or 64 of 128 queries.
+    float dq[32];
+    touched(dq);
+    begin_products();
+    const unsigned long long a = operand(ds_tile + (kD == 64 ? group * kHalfPanel : 0), 16);
+    const unsigned long long b =
+        operand(shared_address(s.k) + (kD == 128 ? group * kKeyPanel : 0), kKeyPanel);
+#pragma unroll
+    for (int x = 0; x < kKeys / 16; ++x)
+      multiply_by_rows(dq, a + k_step<kQueries>(x), b + x * kRowsStep, x > 0);
+    commit_products();
+    wait_products<1>();
+    touched(dv);
+    release(&s.d_empty[stage]);
+    start_sums(dk, ds, operand(q_tile, kQueryPanel));
+    wait_products<1>();
+    touched(dq);
+#pragma unroll
+    for (int e = 0; e < 8; ++e) add4(to + e * 512, dq + 4 * e);
+    wait_products<0>();
+    touched(dk);
+    release(&s.q_empty[stage]);
+  };
+  int i = 0;
+  for (int member = 0; member < kH / kKv; ++member, to += p.begin * kSumsTile) {
+#pragma unroll 1
+    for (int m = p.begin; m < p.end; ++m, to += kSumsTile) step(i++, m);
+  }
+
+  meet(1, 256);  // nobody reads keys and values any more
+  const Place end = place_of(opaque(blockIdx.x), tiles, items, t);
+  const unsigned dv_tile = shared_address(s.v) + group * kHalfPanel;
+  const unsigned dk_tile = shared_address(s.k) + group * kHalfPanel;
+  store_accumulators(dv_tile, kKeyPanel, dv, 1, 1);
+  store_accumulators(dk_tile, kKeyPanel, dk, kScale, kScale);
+  publish_shared();
+  meet(2 + group, 128);
+  if (thread == 0) {
+    for (int panel = 0; panel < kD / 64; ++panel) {
+      store_box(dv_tile + panel * kKeyPanel, dv_map, end.row + group * 64, panel, end.head,
+                end.item);
+      store_box(dk_tile + panel * kKeyPanel, dk_map, end.row + group * 64, panel, end.head,
+                end.item);
+    }
+    commit_stores();
+    wait_stores();
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(384, 1)
+fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
+                    const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap d_o,
+                    const __grid_constant__ TensorMap dk, const __grid_constant__ TensorMap dv,
+                    const float* __restrict__ lse2, const float* __restrict__ delta,
+                    float* __restrict__ sums, int t, int padded, int tiles, int items,
+                    const unsigned* skip) {
+  if (stopped(skip)) return;
+  extern __shared__ unsigned char raw[];
+  Shared& s = *(Shared*)(((unsigned long long)raw + 1023) & ~1023ull);
+  constexpr int kConsumers = 8;  // warps that release a stage
+  if (threadIdx.x == 0) {
+    barrier_init(&s.kv_full, 1);
+    for (int i = 0; i < 2; ++i) {
+      barrier_init(&s.q_full[i], 1);
+      barrier_init(&s.d_full[i], 1);
+      barrier_init(&s.q_empty[i], kConsumers);
+      barrier_init(&s.d_empty[i], kConsumers);
+    }
+    barriers_ready();
+  }
+  __syncthreads();
+  const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
+  if (group == 0) {
+    give_registers<24>();
+    if (threadIdx.x == 0)
+      copy_tiles(s, place_of(blockIdx.x, tiles, items, t), q, k, v, d_o, lse2, delta, padded);
+  } else {
+    take_registers<240>();
+    differentiate(s, dk, dv, sums, group - 1, tiles, items, t);
+  }
+}
+)cuda";
+
+constexpr std::string_view kRound = R"cuda(
+// Sums of dq, as the accumulators of two warpgroups, to rows of dq.
+extern "C" __global__ void __launch_bounds__(256)
+fusec_attention_dq(const float4* __restrict__ sums, unsigned short* __restrict__ dq, int t,
+                   int tiles, const unsigned* skip) {
+  if (stopped(skip)) return;
+  __shared__ __align__(16) unsigned tile[kQueries][kD / 2 + 4];
+  const int m = blockIdx.x % tiles, head = blockIdx.x / tiles % kH;
+  const long long item = blockIdx.x / tiles / kH;
+  const int group = threadIdx.x / 128, thread = threadIdx.x % 128, lane = thread % 32;
+  const float4* from = sums + (long long)blockIdx.x * (kQueries * kD / 4) + group * 1024;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const float4 x = from[i * 128 + thread];
+    const int row = thread / 32 * 16 + lane / 4 + (kD == 64 ? group * 64 : 0);
+    const int column = 8 * i + (lane & 3) * 2 + (kD == 128 ? group * 64 : 0);
+    tile[row][column / 2] = pack(x.x * kScale, x.y * kScale);
+    tile[row + 8][column / 2] = pack(x.z * kScale, x.w * kScale);
+  }
+  __syncthreads();
+  constexpr int kPieces = kD / 8;
+#pragma unroll
+  for (int i = threadIdx.x; i < kQueries * kPieces; i += 256) {
+    const int row = i / kPieces, piece = i % kPieces, token = m * kQueries + row;
+    if (token < t)
+      *(uint4*)(dq + ((item * t + token) * kH + head) * kD + piece * 8) =
+          *(const uint4*)&tile[row][piece * 4];
+  }
+}
+)cuda";
+
+}  // namespace
+
+bool fits_hopper_grad(const Attention& a, const CallTarget& target) {
+  return fits_hopper(a, target) && (a.causal || a.s % 128 == 0);
+}
+
+CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
+                               const CallTarget& target) {
+  constexpr int64_t kKeys = 128, kSection = 8;
+  const bool add_queries = !target.deterministic;
+  // With 128, weights of dv and dk that run at once do not fit the registers of a thread.
+  const int64_t queries = a.d == 128 || !add_queries ? 64 : 128, panels = a.d / 64;
+  const int64_t query_tiles = (a.t + queries - 1) / queries, padded = (a.t + 127) / 128 * 128;
+  const int64_t key_tiles = (a.s + kKeys - 1) / kKeys;
+  Constants constants = attention_constants(a, "call: attention_grad on tensor cores (wgmma)");
+  constants.integer("kSection", kSection)
+      .integer("kQueries", queries)
+      .integer("kAddQueries", add_queries)
+      .real("kExponent", a.scale * 1.44269504088896341);
+  const std::string head = constants.text() + hopper_text(a);
+
+  CallPlan plan;
+  const int64_t rows = a.b * a.h * padded;
+  LaunchArg lse2 = workspace(take(plan.workspace, rows * 4));
+  LaunchArg delta = workspace(take(plan.workspace, rows * 4));
+  LaunchArg counter = workspace(take(plan.workspace, 4));
+  LaunchArg sums = workspace(take(plan.workspace, add_queries ? rows * a.d * 4 : 0));
+  CallLaunch before, main;
+  before.text = constants.text() + std::string(kPrelude) +
+                std::string(a.type == bf16 ? kBf16Instructions : kF16Instructions) +
+                std::string(kDelta);
+  before.entry = "fusec_attention_delta";
+  before.grid[0] = blocks_for(call, rows * (a.d / 8), 128);
+  before.block[0] = 128;
+  before.args = {argument(0),     argument(4),    argument(5),       lse2,  delta, sums, counter,
+                 i64_value(rows), i32_value(a.t), i32_value(padded), skip()};
+  plan.launches.push_back(before);
+
+  main.text = head + wgmma_text(WgmmaForm::columns, static_cast<int>(queries), a.type) +
+              wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) +
+              wgmma_text(WgmmaForm::by_rows, 64, a.type) + std::string(kMain);
+  main.entry = "fusec_attention_dkv";
+  main.grid[0] = blocks_for(call, a.b * a.kv * key_tiles, 1);
+  main.block[0] = 384;
+  main.dynamic_shared = 2 * kKeys * a.d * 2 + 4 * queries * a.d * 2 +
+                        (add_queries ? 2 * queries * kKeys * 2 : 1024) + 4 * queries * 4 + 128 +
+                        1024;  // tiles, lse2 and delta, barriers, alignment
+  main.maps = {attention_map(a, 1, false, queries, panels),
+               attention_map(a, 2, true, kKeys, panels),
+               attention_map(a, 3, true, kKeys, panels),
+               attention_map(a, 0, false, queries, panels),
+               attention_map(a, 7, true, 64, 1),
+               attention_map(a, 8, true, 64, 1)};
+  main.args = {lse2,           delta, sums, i32_value(a.t), i32_value(padded), i32_value(key_tiles),
+               i32_value(a.b), skip()};
+  plan.launches.push_back(main);
+
+  if (!add_queries) {
+    plan.launches.push_back(hopper_attention_dq(a, call, target, lse2, delta, counter, padded));
+    return plan;
+  }
+  CallLaunch after;
+  after.text = constants.text() + std::string(kPrelude) +
+               std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRound);
+  after.entry = "fusec_attention_dq";
+  after.grid[0] = blocks_for(call, a.b * a.h * query_tiles, 1);
+  after.block[0] = 256;
+  after.args = {sums, argument(6), i32_value(a.t), i32_value(query_tiles), skip()};
+  plan.launches.push_back(after);
+  return plan;
+}
+
+}  // namespace fusec::cuda
