@@ -198,7 +198,8 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
        std::vector<AttentionShape>{{1, 200, 300, 2, 1, 128},
                                    {1, 300, 300, 2, 1, 128, true, bf16, 15},
                                    {1, 300, 300, 2, 1, 64, true, bf16, 0, 3},
-                                   {1, 300, 300, 2, 1, 96}}) {
+                                   {1, 300, 300, 2, 1, 96},
+                                   {1, 100, 100, 2, 1, 64}}) {
     CHECK_FALSE(wgmma(x.forward()));
     CHECK_FALSE(wgmma(x.grad()));
   }

@@ -1,14 +1,15 @@
-// attention on sm_90a, bf16 and f16, heads of 64 and 128, without softcap and documents, causal
-// ones with as many keys as queries: after FlashAttention-3 (Shah et al., 2024). Blocks stay, one a
-// multiprocessor, and claim tiles of 128 queries of a head by a counter, causal ones the longest
-// first among 16 heads, whose keys and values thus stay in L2. Of a block's three warpgroups
-//   the first's one thread copies tiles by tensor maps, two stages of keys and of values, and
-//   claims the others own 64 queries each, with scores, weights and sums in registers:
-//     S' = Q K'^T of the next 128 keys and O += P V of these run together, and the softmax of S'
-//     while O += P V still runs.
+// attention on sm_90a, bf16 and f16, heads of 64 and 128, of at least a tile, without softcap and
+// documents, causal ones with as many keys as queries: after FlashAttention-3 (Shah et al., 2024).
+// Blocks stay, one a multiprocessor, and claim tiles of 128 queries of a head by a counter, causal
+// ones the longest first among 16 heads, whose keys and values thus stay in L2. A block has three
+// warpgroups:
+//  - One thread of the first copies tiles by tensor maps, two stages of keys and of values.
+//  - The others own 64 queries each, with scores, weights and sums in registers. S' = Q K'^T of the
+//    next 128 keys and O += P V of these run together; the softmax of S' begins while O += P V
+//    still runs.
 // Keys are walked from the last down: only the first step needs a mask. Heads of 64, bound by exp2,
 // take turns at the tensor cores, and leave out what causal masks hide of their diagonal; heads of
-// 128 rescale sums only when a maximum rises by more than 2^8.
+// 128 rescale sums only when a maximum rises by more than 8 in the exponent.
 #include <algorithm>
 
 #include "attention.h"
@@ -312,10 +313,13 @@ extern "C" __global__ void fusec_attention_start(unsigned* counter) { *counter =
 }  // namespace
 
 bool fits_hopper(const Attention& a, const CallTarget& target) {
-  constexpr int64_t kMostTiles = int64_t{1} << 30, kShared = (6 * 128 * 128 * 2) + 2048;
+  // Shorter calls leave most of a tile empty; mma.sync has tiles of half the size.
+  constexpr int64_t kTile = 128, kMostTiles = int64_t{1} << 30,
+                    kShared = 6 * kTile * 128 * 2 + 2048;
   return target.major == 9 && !target.portable_attention && (a.d == 64 || a.d == 128) &&
-         a.softcap == 0 && a.docs == 0 && a.t > 0 && a.s > 0 && (!a.causal || a.t == a.s) &&
-         a.b * a.h * ((a.t + 127) / 128) < kMostTiles && target.shared_per_block >= kShared;
+         a.softcap == 0 && a.docs == 0 && a.t >= kTile && a.s >= kTile &&
+         (!a.causal || a.t == a.s) && a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles &&
+         target.shared_per_block >= kShared;
 }
 
 std::string hopper_text(const Attention& a) {

@@ -1,19 +1,19 @@
 // attention_grad on sm_90a, for what attention_hopper.cpp takes: after FlashAttention-3 (Shah et
 // al., 2024). Three kernels:
-//   delta  rowsum(d_o * o), lse in base 2, zeros for the sums of dq
-//   main   a block owns 128 keys of a head, one warpgroup each 64 of them, and walks over the tiles
-//          of queries that see them, of every head of the group. Scores are computed transposed
-//          (keys x queries), so that weights and score gradients are operand A of dv and dk as they
-//          lie in registers; score gradients go through shared memory once, for dq:
-//          S^T = K Q^T, dP^T = V dO^T, dV += P^T dO, dK += dS^T Q, dQ += dS K
-//          Sums of dq are added to f32 ones of the workspace, each thread's where it finds them
-//          again: vectors of four, in the order of accumulators.
-//   dq     sums of dq, scaled, to their type and place
+//  - delta: rowsum(d_o * o), lse in base 2, zeros for the sums of dq.
+//  - dkv: a block owns 128 keys of a head, each of two warpgroups 64 of them, and walks over the
+//    tiles of queries that see them, of every head of the group. Scores are computed transposed
+//    (keys x queries), so that weights and score gradients are operand A of dv and dk as they lie
+//    in registers; score gradients go through shared memory once, for dq:
+//      S^T = K Q^T, dP^T = V dO^T, dV += P^T dO, dK += dS^T Q, dQ += dS K
+//    Sums of dq are added to f32 ones of the workspace, in the order of accumulators.
+//  - dq: these sums, scaled, to their type and place.
 // Blocks add in any order, so dq may differ in its last bits from run to run. Where that must not
-// be, the main kernel leaves dq out, and attention_hopper_dq.cpp computes it from the queries'
-// side: seven products a tile instead of five. Lengths that are no multiple of a tile: rows beyond
-// the end read as zeros, and their queries have an lse of +inf, that is weights of 0. Keys beyond
-// the end are hidden by the causal mask; calls without one must have whole tiles of keys.
+// be, dkv leaves dq out, and attention_hopper_dq.cpp computes it from the queries' side: seven
+// products a tile instead of five.
+// Where queries fill no tile, rows beyond the end read as zeros and have an lse of +inf, that is
+// weights of 0. Keys beyond the end are hidden by the causal mask; calls without one must have
+// whole tiles of keys.
 #include "attention.h"
 #include "prelude.h"
 
