@@ -48,7 +48,7 @@ VisionGptConfig of_depth(int64_t depth) {
   c.heads = (c.width + 127) / 128;
   c.kv_heads = c.heads / 2;
   c.head_dim = 128;
-  c.intermediate = 27 * c.width / 10;
+  c.intermediate = 27 * c.width / 10 / 8 * 8;  // whole 16-byte pieces a row
   c.bf16_stream = true;
   return c;
 }

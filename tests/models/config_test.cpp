@@ -28,7 +28,7 @@ TEST_CASE("presets have the stated sizes") {
   CHECK(d20.vision.patches() == 256);
   VisionGptConfig d32 = VisionGptConfig::preset("d32");
   CHECK(d32.heads == 16);
-  CHECK(d32.intermediate == 5529);
+  CHECK(d32.intermediate == 5528);
   for (const std::string& name : VisionGptConfig::preset_names()) {
     CHECK_NOTHROW(VisionGptConfig::preset(name).check());
   }

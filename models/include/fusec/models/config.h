@@ -60,7 +60,8 @@ struct VisionGptConfig {
   bool text_only() const { return resampler.queries == 0; }
 
   // "tiny", or "d12", "d20", "d32": depth L gives width 64 L, heads ceil(width / 128) of 128, half
-  // as many kv heads, intermediate floor(2.7 width), vocab 65536, sequence 2048, encoder vit-l/14.
+  // as many kv heads, intermediate 2.7 width rounded down to a multiple of 8 (rows that are no whole
+  // 16 bytes cost a bf16 GEMM most of its speed), vocab 65536, sequence 2048, encoder vit-l/14.
   // Any other name is a user Error with the nearest one.
   static VisionGptConfig preset(const std::string& name);
   static const std::vector<std::string>& preset_names();
