@@ -66,7 +66,7 @@ struct CallTarget {
   int sm_count = 132;
   int64_t shared_per_block = 232448;
   bool deterministic = false;
-  bool portable_attention = false;  // no form of one architecture alone (FUSEC_ATTENTION=mma)
+  bool portable_attention = false;  // no form of one architecture alone (unless FUSEC_ATTENTION=hopper)
 };
 
 // The launches of a well-formed call, in order; none for empty tensors. An Error of kind

@@ -312,7 +312,10 @@ std::unique_ptr<Program> load(std::shared_ptr<const Plan> plan, std::vector<Kern
 }
 
 int64_t workspace_bytes(const Plan& plan) {
-  return kStatusBytes + table_bytes(plan) + call_workspace_bytes(plan, CallTarget());
+  DeviceInfo usual;  // an H100
+  usual.major = 9, usual.sm_count = CallTarget().sm_count;
+  usual.shared_per_block = CallTarget().shared_per_block;
+  return kStatusBytes + table_bytes(plan) + call_workspace_bytes(plan, call_target(usual, false));
 }
 
 }  // namespace fusec::cuda

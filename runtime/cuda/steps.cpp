@@ -219,10 +219,10 @@ int64_t table_bytes(const Plan& plan) {
 
 CallTarget call_target(const DeviceInfo& info, bool deterministic) {
   std::string attention = env("FUSEC_ATTENTION");
-  if (attention != "" && attention != "mma")
-    fail_user("FUSEC_ATTENTION is \"" + attention + "\"; it must be empty or \"mma\"");
+  if (attention != "" && attention != "hopper")
+    fail_user("FUSEC_ATTENTION is \"" + attention + "\"; it must be empty or \"hopper\"");
   return {info.major,    info.minor,        info.sm_count, info.shared_per_block,
-          deterministic, attention == "mma"};
+          deterministic, attention != "hopper"};
 }
 
 int64_t call_workspace_bytes(const Plan& plan, const CallTarget& target) {

@@ -403,10 +403,10 @@ $ float min_nan(float a, float b) {
 $ double min_nan(double a, double b) { return a != a || a < b ? a : b; }
 )"},
     {"negated", "", R"(
-// -v. A product: ptxas 13.0 joins plain negations with the maximum behind them, wrongly.
+// -v, in two steps: ptxas 13.0 joins a negation with the maximum behind it, wrongly.
 $ int negated(int v) {
   int r;
-  asm("mul.lo.s32 %0, %1, -1;" : "=r"(r) : "r"(v));
+  asm("{ .reg .b32 t; not.b32 t, %1; add.s32 %0, t, 1; }" : "=r"(r) : "r"(v));
   return r;
 }
 )"},
