@@ -70,7 +70,8 @@ TEST_CASE("gather and scatter report an index past the end") {
                    {{Values(18, 3), f32}, {index, i32}, {Values(count * 2, 1), f32}}, &status);
     CHECK(status.error == 1);
     CHECK(status.index == 9);
-    CHECK(out[0][2] == 3 + static_cast<double>(count - 1));  // all others were added
+    // One launch adds all others; the later ones of a long scatter stop after the error.
+    CHECK(out[0][2] == (count == 5 ? 3 + static_cast<double>(count - 1) : 3));
   }
 }
 
