@@ -111,8 +111,8 @@ void rows(KernelProgram& k) {
       line <= 32 && std::has_single_bit(static_cast<uint64_t>(line)))
     team = line;
   // Of a row that no block keeps in registers, two blocks share a processor: one computes while the
-  // other joins its threads or waits for memory.
-  // Of a block of 1024 a thread has 64 registers, of one of 512 it has 128.
+  // other joins its threads or waits for memory. So does a thread of 512 have 128 registers, of 1024
+  // only 64, where many numbers of a row are held.
   const int64_t most = steps > 4096 || row_numbers(k) > kRowNumbers ? 512 : 1024;
   s.team = static_cast<int>(std::min(team, most));
   s.block = std::max(s.team, kBlock);
