@@ -71,8 +71,9 @@ TEST_CASE("attention on tensor cores compiles; accumulators stay in registers") 
   AttentionShape few{1, 256, 256, 4, 4, 80, false, bf16};  // half-size tiles
   calls.push_back(few.forward());
   calls.push_back(few.grad());
-  // Of 255 registers, what the assembler keeps in memory is a few numbers touched once a step.
-  compile_all(calls, 64);
+  // Of 255 registers, up to eight numbers that are touched once a step are kept in memory: 20 bytes
+  // on sm_80, 32 on sm_100a and sm_120a, none on sm_90a.
+  compile_all(calls, 32);
 }
 
 TEST_CASE("attention for sm_90a compiles; products run on their own") {
@@ -94,8 +95,7 @@ TEST_CASE("attention for sm_90a compiles; products run on their own") {
                          << deterministic);
             cuda::Cubin cubin = cuda::compile_source(l.text, l.entry, "sm_90a");
             CHECK_FALSE(cubin.serialized);
-            // What the warpgroup that copies keeps of its 24 registers, and three numbers a step.
-            CHECK(cubin.spill_bytes <= 40);
+            CHECK(cubin.spill_bytes == 0);
             CHECK(cubin.shared_bytes + l.dynamic_shared <= target.shared_per_block);
           }
         }
@@ -105,7 +105,7 @@ TEST_CASE("attention in any form compiles") {
   if (no_nvrtc()) return;
   AttentionShape half{2, 100, 100, 4, 2, 72, true, f16, 15};
   AttentionShape single{1, 100, 100, 4, 2, 64, false, f32, 0, 3};
-  compile_all({half.forward(), half.grad(), single.forward(), single.grad()}, 64);
+  compile_all({half.forward(), half.grad(), single.forward(), single.grad()}, 32);
 }
 
 TEST_CASE("all other calls compile") {

@@ -301,11 +301,11 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
   __syncthreads();
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
   if (group == 0) {
-    give_registers<24>();
+    give_registers<40>();
     if (threadIdx.x == 0)
       copy_tiles(s, place_of(blockIdx.x, tiles, items, t), q, k, v, d_o, lse2, delta, padded);
   } else {
-    take_registers<240>();
+    take_registers<232>();
     differentiate(s, dk, dv, sums, group - 1, tiles, items, t);
   }
 }
