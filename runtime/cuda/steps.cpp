@@ -219,8 +219,9 @@ int64_t table_bytes(const Plan& plan) {
 
 CallTarget call_target(const DeviceInfo& info, bool deterministic) {
   std::string attention = env("FUSEC_ATTENTION");
-  if (attention != "" && attention != "hopper")
-    fail_user("FUSEC_ATTENTION is \"" + attention + "\"; it must be empty or \"hopper\"");
+  if (attention != "" && attention != "hopper" && attention != "portable")
+    fail_user("FUSEC_ATTENTION is \"" + attention +
+              "\"; it must be empty, \"hopper\" or \"portable\"");
   return {info.major,    info.minor,        info.sm_count, info.shared_per_block,
           deterministic, attention != "hopper"};
 }
