@@ -12,6 +12,7 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_THREADS", "worker threads of the CPU device (default: all cores)"},
       {"FUSEC_ONEDNN", "path of oneDNN's shared library; \"off\": use the own GEMM kernel"},
       {"FUSEC_CUDA_PATH", "folder of the CUDA toolkit or of its libraries (default: searched for)"},
+      {"FUSEC_CUPTI", "\"off\": time profiles of a GPU by events, without CUPTI"},
       {"FUSEC_ATTENTION",
        "attention on sm_90: \"hopper\": wgmma and tensor maps, fast and not yet proved; "
        "\"portable\" (default): mma.sync"},

@@ -143,12 +143,14 @@ std::optional<NonFinite> LoadedPlan::diagnose() {
 
 int64_t LoadedPlan::measured_bytes() const { return program().measured_bytes(); }
 
-std::vector<StepProfile> LoadedPlan::profile() {
+std::vector<StepProfile> LoadedPlan::profile(ProfileClock* clock) {
   Program& p = program();
   check_ready();
   std::vector<StepProfile> out;
   double end = 0;  // of the step before
-  for (const StepTime& t : p.run_profiled()) {
+  ProfiledRun run = p.run_profiled();
+  if (clock) *clock = {std::move(run.clock), run.gap};
+  for (const StepTime& t : run.steps) {
     const PlanStep& step = plan_->steps[t.step];
     StepProfile s;
     s.name = step.kernel >= 0 ? plan_->kernels[step.kernel].name : step.call.name;

@@ -110,6 +110,7 @@ class Binder {
     Launch l;
     l.kernel = code(compiled.cubin, kernel.name).kernel(compiled.entry, compiled.dynamic_shared);
     l.name = kernel.name;
+    l.entry = compiled.entry;
     l.grid[0] = static_cast<unsigned>(blocks);
     l.block[0] = static_cast<unsigned>(kernel.schedule.block);
     l.dynamic_shared = static_cast<unsigned>(compiled.dynamic_shared);
@@ -178,6 +179,7 @@ class Binder {
       l.kernel =
           code(cubins[p.unit], step.call.name).kernel(p.launch.entry, p.launch.dynamic_shared);
       l.name = p.launch.entry + " of " + step.call.name;
+      l.entry = p.launch.entry;
       l.grid = p.launch.grid;
       l.block = p.launch.block;
       l.dynamic_shared = static_cast<unsigned>(p.launch.dynamic_shared);

@@ -35,6 +35,14 @@ struct StepProfile {
   WorkGroup group = WorkGroup::other;
 };
 
+// How a profiled run was timed.
+struct ProfileClock {
+  std::string name;  // "CUPTI of CUDA 13.0 (libcupti.so.13), one replay of the CUDA graph"
+  // Seconds from the start of the first step to the end of the last in which no step ran; below 0:
+  // the steps did not run as in run().
+  double gap = -1;
+};
+
 // How closely a run looks for numbers that are not finite.
 //   guard  the tensors given to Graph::guard(); a step they stop keeps all parameters and states
 //   check  every tensor of every step: slow, and nothing that is not finite is ever assigned
@@ -103,8 +111,9 @@ class FUSEC_API LoadedPlan {
   // that was finite.
   std::optional<NonFinite> diagnose();
 
-  // Runs the plan once, timing each step on its own (so a little slower than run()).
-  std::vector<StepProfile> profile();
+  // Runs the plan once, timing each step on its own (so a little slower than run()); `clock` may be
+  // null. The first time on a GPU may run it twice, where what CUPTI reports cannot be used.
+  std::vector<StepProfile> profile(ProfileClock* clock = nullptr);
 
   const Plan& plan() const;
   // Bytes held now: parameters and states (shared or not), arena and library scratch.
