@@ -1,3 +1,6 @@
+// Records of CUPTI -> times of the plan's steps. Records tell a kernel's name and times but no step,
+// so steps are told by order: what a step puts into the graph is known from recording it, and on one
+// stream the graph runs in that order. Refuses records whose kernels are others, or not as many.
 #include <algorithm>
 
 #include "profiled_run.h"

@@ -120,8 +120,7 @@ Values scaled(Values x, double f) {
   return x;
 }
 
-void check(const Case& c, cuda::CallTarget target = {}) {
-  target.portable_attention = true;  // wgmma and tensor maps are not emulated
+void check_one(const Case& c, const cuda::CallTarget& target) {
   const AttentionShape& x = c.shape;
   INFO("b " << x.b << " t " << x.t << " s " << x.s << " h " << x.h << " kv " << x.kv << " d " << x.d
             << " causal " << x.causal << " type " << std::string(name_of(x.type)) << " softcap "
@@ -148,6 +147,21 @@ void check(const Case& c, cuda::CallTarget target = {}) {
   check_within(grads[6], e.dq.value, e.dq.bound, "dq");
   check_within(grads[7], e.dk.value, e.dk.bound, "dk");
   check_within(grads[8], e.dv.value, e.dv.bound, "dv");
+}
+
+struct Targeted {
+  Case c;
+  cuda::CallTarget target = {};
+};
+
+void check(std::vector<Targeted> cases) {
+  Checks checks;
+  for (Targeted& t : cases) {
+    t.target.portable_attention = true;  // wgmma and tensor maps are not emulated
+    checks.add({{t.c.shape.forward(), t.target}, {t.c.shape.grad(), t.target}},
+               [t] { check_one(t.c, t.target); });
+  }
+  checks.run();
 }
 
 // A GPU so small that whole tiles of queries are chosen for few heads, too.
@@ -226,23 +240,25 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
 }
 
 TEST_CASE("any form: types, head sizes, masks") {
-  check({{2, 20, 20, 4, 2, 8, true, f32}});
-  check({{1, 70, 33, 2, 1, 40, true, f32}});  // rows that see nothing
-  check({{1, 33, 130, 2, 2, 72, true, bf16, 15}});
-  check({{1, 17, 90, 3, 1, 5, false, f16, 3}});
-  check({{1, 1, 1, 1, 1, 1, true, f32}});
-  check({{1, 90, 90, 2, 1, 24, true, f32, 0, 5}, {0, 0, 7, 50, 51, 80}});
-  check({{1, 90, 90, 2, 1, 24, false, bf16, 0, 3}, {0, 40, 40, 90}});
+  check({{{{2, 20, 20, 4, 2, 8, true, f32}}},
+         {{{1, 70, 33, 2, 1, 40, true, f32}}},  // rows that see nothing
+         {{{1, 33, 130, 2, 2, 72, true, bf16, 15}}},
+         {{{1, 17, 90, 3, 1, 5, false, f16, 3}}},
+         {{{1, 1, 1, 1, 1, 1, true, f32}}},
+         {{{1, 90, 90, 2, 1, 24, true, f32, 0, 5}, {0, 0, 7, 50, 51, 80}}},
+         {{{1, 90, 90, 2, 1, 24, false, bf16, 0, 3}, {0, 40, 40, 90}}}});
 }
 
 // Each case at one size of GPU, in turn; at both with FUSEC_TEST_ALL=1 (a thread of the GPU takes
 // about as long here as a whole one there).
 void check_in_turn(const std::vector<Case>& cases) {
   const cuda::CallTarget targets[] = {{}, one_sm()};
+  std::vector<Targeted> all;
   for (size_t i = 0; i < cases.size(); ++i) {
-    check(cases[i], targets[i % 2]);
-    if (std::getenv("FUSEC_TEST_ALL")) check(cases[i], targets[(i + 1) % 2]);
+    all.push_back({cases[i], targets[i % 2]});
+    if (std::getenv("FUSEC_TEST_ALL")) all.push_back({cases[i], targets[(i + 1) % 2]});
   }
+  check(std::move(all));
 }
 
 TEST_CASE("tensor cores: tiles, tails, masks") {
@@ -263,10 +279,10 @@ TEST_CASE("tensor cores: documents") {
 }
 
 TEST_CASE("an empty side") {
-  check({{1, 5, 0, 2, 1, 64, false, bf16}});
-  check({{1, 0, 5, 2, 1, 64, false, bf16}});
-  check({{1, 5, 0, 2, 1, 8, false, f32}});
-  check({{1, 0, 5, 2, 1, 8, false, f32}});
+  check({{{{1, 5, 0, 2, 1, 64, false, bf16}}},
+         {{{1, 0, 5, 2, 1, 64, false, bf16}}},
+         {{{1, 5, 0, 2, 1, 8, false, f32}}},
+         {{{1, 0, 5, 2, 1, 8, false, f32}}}});
   CHECK(cuda::launches_of(AttentionShape{0, 5, 5, 2, 1, 64}.forward(), {}).empty());
 }
 

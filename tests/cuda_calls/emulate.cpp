@@ -3,14 +3,19 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <map>
+#include <set>
 #include <stdexcept>
+#include <thread>
 
 #include "calls/prelude.h"
+#include "fusec/base/sha256.h"
 
 namespace fusec::test {
 namespace {
@@ -27,8 +32,12 @@ bool cut(std::string& text, std::string_view part) {
   return true;
 }
 
-// The text as C++ of the host: shim.h has what was assembly.
-std::string host_text(std::string text) {
+// A text as C++ of the host: shim.h has what was assembly.
+struct HostText {
+  std::string text;
+  bool bf16;
+};
+HostText host_text(std::string text) {
   bool is_bf16 = cut(text, cuda::kBf16Instructions);
   is_bf16 |= cut(text, cuda::kBf16Mma);
   cut(text, cuda::kF16Instructions);
@@ -43,25 +52,84 @@ std::string host_text(std::string text) {
     std::string t = text.substr(type, name - 1 - type), n = text.substr(name, end - name);
     text.replace(at, end + 3 - at, t + "* " + n + " = (" + t + "*)shim::shared_base;");
   }
-  return std::string(is_bf16 ? "#define SHIM_BF16\n" : "") + "#include \"shim.h\"\n" + text;
+  return {std::move(text), is_bf16};
+}
+
+// What a text is compiled with, and the folder of what came of it: libraries under the hash of all
+// that they were made from, kept from run to run in the build folder.
+namespace fs = std::filesystem;
+const std::string kOptions = " -std=c++20 -O1 -w -fPIC -fno-strict-aliasing ";
+
+std::string read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// `make` writes a file under the name that it is given, which then appears whole or not at all.
+template <class F>
+void make_once(const fs::path& path, F make) {
+  if (fs::exists(path)) return;
+  const fs::path own = path.string() + "." + std::to_string(getpid());
+  make(own.string());
+  fs::rename(own, path);
+}
+
+void compile(const std::string& arguments) {
+  const std::string command = std::string(FUSEC_TEST_CXX) + kOptions + arguments;
+  if (std::system(command.c_str()) != 0) throw std::runtime_error("does not compile: " + command);
+}
+
+struct Shim {
+  fs::path folder;  // of this shim, compiler and options
+  // shim.h for either type, parsed beforehand.
+  std::string header(bool is_bf16) const {
+    return (folder / (is_bf16 ? "bf16.h" : "f16.h")).string();
+  }
+};
+
+const Shim& shim() {
+  static const Shim made = [] {
+    const std::string source = read_file(FUSEC_TEST_SHIM "/shim.h");
+    Shim s{fs::path(FUSEC_TEST_EMULATED) /
+           hex(sha256_of_list({FUSEC_TEST_CXX, FUSEC_TEST_CXX_VERSION, kOptions, source}))};
+    fs::create_directories(s.folder);
+    std::vector<std::future<void>> both;
+    for (const bool is_bf16 : {false, true})
+      both.push_back(std::async(std::launch::async, [&, is_bf16] {
+        const std::string header = s.header(is_bf16);
+        make_once(header, [&](const std::string& path) {
+          std::ofstream(path) << (is_bf16 ? "#define SHIM_BF16\n" : "") << source;
+        });
+        make_once(header + ".gch", [&](const std::string& path) {
+          compile("-x c++-header " + header + " -o " + path);
+        });
+      }));
+    for (std::future<void>& f : both) f.get();
+    return s;
+  }();
+  return made;
+}
+
+// The library of a text. Thread-safe.
+std::string library_of(const std::string& text) {
+  const HostText host = host_text(text);
+  const fs::path stem = shim().folder / hex(sha256_of_list({host.bf16 ? "1" : "0", host.text}));
+  const std::string library = stem.string() + ".so";
+  make_once(library, [&](const std::string& path) {
+    const std::string source = path + ".cpp";
+    std::ofstream(source) << host.text;
+    compile("-include " + shim().header(host.bf16) + " -shared " + source + " -o " + path);
+    fs::remove(source);
+  });
+  return library;
 }
 
 void* compiled(const std::string& text) {
   static std::map<std::string, void*> known;
   auto [it, fresh] = known.emplace(text, nullptr);
   if (!fresh) return it->second;
-  std::filesystem::path folder =
-      std::filesystem::temp_directory_path() / ("fusec_emulate_" + std::to_string(getpid()));
-  std::filesystem::create_directories(folder);
-  std::string stem = (folder / ("text" + std::to_string(known.size()))).string();
-  std::ofstream(stem + ".cpp") << host_text(text);
-  std::string command = std::string(FUSEC_TEST_CXX) +
-                        " -std=c++20 -O1 -w -fPIC -shared -fno-strict-aliasing -I " +
-                        FUSEC_TEST_SHIM + " " + stem + ".cpp -o " + stem + ".so";
-  if (std::system(command.c_str()) != 0) throw std::runtime_error("does not compile: " + command);
-  it->second = dlopen((stem + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
+  it->second = dlopen(library_of(text).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!it->second) throw std::runtime_error(dlerror());
-  std::filesystem::remove_all(folder);
   return it->second;
 }
 
@@ -82,6 +150,20 @@ bool Watched::intact() const {
   for (int64_t i = 0; i < static_cast<int64_t>(memory_.size()); ++i)
     if ((i < front_ || i >= front_ + size_) && memory_[i] != std::byte{0xff}) return false;
   return true;
+}
+
+void compile_ahead(const std::vector<TargetedCall>& calls) {
+  std::set<std::string> texts;
+  for (const TargetedCall& c : calls)
+    for (const cuda::CallLaunch& l : cuda::launches_of(c.call, c.target)) texts.insert(l.text);
+  std::vector<std::string> all(texts.begin(), texts.end());
+  std::atomic<size_t> next = 0;
+  std::vector<std::future<void>> workers;
+  for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i)
+    workers.push_back(std::async(std::launch::async, [&] {
+      for (size_t at; (at = next++) < all.size();) library_of(all[at]);
+    }));
+  for (std::future<void>& w : workers) w.get();
 }
 
 Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
