@@ -150,7 +150,7 @@ std::vector<StepProfile> LoadedPlan::profile(ProfileClock* clock) {
   double end = 0;  // of the step before
   ProfiledRun run = p.run_profiled();
   if (clock) *clock = {std::move(run.clock), run.gap};
-  for (const StepTime& t : run.steps) {
+  for (StepTime& t : run.steps) {
     const PlanStep& step = plan_->steps[t.step];
     StepProfile s;
     s.name = step.kernel >= 0 ? plan_->kernels[step.kernel].name : step.call.name;
@@ -162,6 +162,7 @@ std::vector<StepProfile> LoadedPlan::profile(ProfileClock* clock) {
     s.call = step.kernel < 0;
     s.shape = shape_of(step);
     s.group = group_of(*plan_, step);
+    s.library_kernels = std::move(t.library_kernels);
     end = s.start + s.seconds;
     out.push_back(std::move(s));
   }

@@ -150,6 +150,7 @@ std::string ProfileReport::json() const {
                                 {"shape", quoted(s.shape)},
                                 {"scope", quoted(s.scope)},
                                 {"group", quoted(name_of(s.group))},
+                                {"library_kernels", quoted(s.library_kernels)},
                                 {"start_ms", number(1e3 * timeline[step_rows.size()].start)},
                                 {"ms", number(1e3 * s.seconds)},
                                 {"bytes", integer(s.bytes)},
@@ -202,6 +203,7 @@ std::string ProfileReport::trace() const {
                 {"dur", microseconds(length)},
                 {"args", object({{"step", integer(s.step)},
                                  {"scope", quoted(s.scope)},
+                                 {"library_kernels", quoted(s.library_kernels)},
                                  {"bytes", integer(s.bytes)},
                                  {"flops", integer(s.flops)}})}}));
   }

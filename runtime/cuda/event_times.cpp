@@ -1,5 +1,5 @@
-// The steps of a plan, put into the stream one by one -> what passes between events before and after
-// each: its launches and the time that the host takes for them where the GPU is the faster one.
+// The steps of a plan, put into the stream one by one -> what passes between events before and
+// after each: what it runs, and the time that the host takes to launch it where the GPU is faster.
 #include "profiled_run.h"
 
 namespace fusec::cuda {

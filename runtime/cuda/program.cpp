@@ -126,8 +126,10 @@ class CudaProgram final : public Program {
     RunParts parts{bound_.steps.size(), [this] { begin(); }, [this] { fetch_status(); },
                    [this](size_t i) { act(i); }, [this](size_t i) { return kernels_of(i); }};
     std::string why = untraced_;
-    if (!warm_) why = "the plan had not run before";
-    if (warm_ && why.empty() && !graph_.problem().empty()) why = "no CUDA graph: " + graph_.problem();
+    if (!warm_)
+      why = "the plan had not run before";
+    else if (!graph_.problem().empty())
+      why = "no CUDA graph: " + graph_.problem();
     std::optional<ProfiledRun> run;
     if (why.empty()) {
       run = traced_.run(stream_, parts, &why);

@@ -1,6 +1,7 @@
-// Records of CUPTI -> times of the plan's steps. Records tell a kernel's name and times but no step,
-// so steps are told by order: what a step puts into the graph is known from recording it, and on one
-// stream the graph runs in that order. Refuses records whose kernels are others, or not as many.
+// Records of CUPTI -> times of the plan's steps. Records tell a kernel's name and times but no
+// step, so steps are told by order: what a step puts into the graph is known from recording it, and
+// on one stream the graph runs in that order. Refuses records whose kernels are others, or not as
+// many.
 #include <algorithm>
 
 #include "profiled_run.h"
@@ -16,7 +17,7 @@ double seconds(uint64_t nanoseconds) { return 1e-9 * static_cast<double>(nanosec
 std::optional<ProfiledRun> times_of(const std::vector<StepNodes>& steps, size_t before,
                                     const std::vector<Activity>& ran, std::string* why) {
   ProfiledRun out;
-  size_t next = 0;                                // of `ran`
+  size_t next = 0;                              // of `ran`
   uint64_t first = 0, busy_until = 0, gap = 0;  // first: start of what a step ran first
   bool begun = false;
   std::vector<uint64_t> starts;
@@ -30,6 +31,7 @@ std::optional<ProfiledRun> times_of(const std::vector<StepNodes>& steps, size_t 
     uint64_t start = 0, spent = 0;
     bool any = false;
     size_t kernels = 0, transfers = 0;
+    std::string names;  // of a library's kernels
     while (kernels < step.kernels || transfers < step.transfers) {
       if (next == ran.size() || (ran[next].kernel && kernels == step.kernels)) break;
       const Activity& a = ran[next++];
@@ -40,6 +42,7 @@ std::optional<ProfiledRun> times_of(const std::vector<StepNodes>& steps, size_t 
         return fail("found \"" + a.name + "\", expected \"" + step.names[kernels] + "\" of step " +
                     std::to_string(i));
       ++(a.kernel ? kernels : transfers);
+      if (a.kernel && step.names.empty()) names += (names.empty() ? "" : ", ") + a.name;
       if (!begun) first = busy_until = a.start, begun = true;
       if (a.start > busy_until) gap += a.start - busy_until;
       busy_until = std::max(busy_until, a.end);
@@ -49,7 +52,7 @@ std::optional<ProfiledRun> times_of(const std::vector<StepNodes>& steps, size_t 
     if (kernels < step.kernels)
       return fail("found " + std::to_string(kernels) + " kernels for step " + std::to_string(i) +
                   ", expected " + std::to_string(step.kernels));
-    out.steps.push_back({static_cast<int>(i), seconds(spent), 0});
+    out.steps.push_back({static_cast<int>(i), seconds(spent), 0, std::move(names)});
     starts.push_back(any ? start : std::max(first, busy_until));
   }
   for (; next < ran.size(); ++next)

@@ -82,6 +82,8 @@ TEST_CASE("activities are given to steps by their order; gaps are what lies betw
     CHECK(run->steps[i].start == doctest::Approx(ns(starts[i])));
   }
   CHECK(run->gap == doctest::Approx(ns(10 + 10 + 70)));
+  CHECK(run->steps[1].library_kernels == "gemm, sum");
+  CHECK(run->steps[0].library_kernels == "");
 
   // The fill is not reported, or another copy lies between: the kernels tell all the same.
   std::vector<cuda::Activity> other = ran;

@@ -182,15 +182,13 @@ TEST_CASE("cumsum") {
 TEST_CASE("top_k: NaN first, ties by index") {
   struct Shape {
     int64_t rows, n, k;
+    int sm_count = 132;
   };
   Checks checks;
-  for (auto [rows, n, k] : {Shape{5, 8, 2},
-                            {3, 1000, 32},
-                            {1, 1, 1},
-                            {2, 1000, 33},
-                            {3, 1500, 7},
-                            {2, 1500, 1500},
-                            {200, 40, 40}})
+  const Shape shapes[] = {{5, 8, 2},    {3, 1000, 32},   {1, 1, 1}, {2, 1000, 33},
+                          {3, 1500, 7}, {2, 1500, 1500},
+                          {5, 40, 40, 2}};  // more rows than blocks
+  for (auto [rows, n, k, sm_count] : shapes)
     for (DType type : {f32, f64, bf16, f16, i64, i32}) {
       // Few distinct values, so that ties abound.
       Values x = small_integers(rows * n, 7, 50);
@@ -202,11 +200,14 @@ TEST_CASE("top_k: NaN first, ties by index") {
           if (i % 113 == 7) x[i] = (i % 2 ? 1 : -1) * std::numeric_limits<double>::infinity();
         }
       LibraryCall call = top_k_call(rows, n, k, type);
-      checks.add({{call}}, [=, rows = rows, n = n, k = k] {
+      cuda::CallTarget target;
+      target.sm_count = sm_count;
+      checks.add({{call, target}}, [=, rows = rows, n = n, k = k] {
         INFO("rows " << rows << " n " << n << " k " << k << " " << std::string(name_of(type)));
         std::vector<Operand> in = {
             {x, type}, {Values(rows * k), type}, {Values(rows * k, -1), i32}};
-        std::vector<Values> got = run_text(call, in), expected = run_cpu(call, in);
+        std::vector<Values> got = run_text(call, in, nullptr, false, target);
+        std::vector<Values> expected = run_cpu(call, in);
         check_equal(got[1], expected[1], "values");
         check_equal(got[2], expected[2], "indices");
       });

@@ -194,7 +194,8 @@ int end_capture(Stream* s, Graph** graph) {
 int capture_info(Stream* s, int* state, uint64_t* id, Graph** graph, Node*** newest,
                  size_t* newest_count) {
   ENTER(cuStreamGetCaptureInfo);
-  *state = s->recording ? 1 : 0, *id = 1, *newest = nullptr, *newest_count = 0;
+  if (id || newest || newest_count) return kInvalid;
+  *state = s->recording ? 1 : 0;
   return *graph = s->recording ? &s->recorded : nullptr, 0;
 }
 int graph_nodes(Graph* graph, Node** nodes, size_t* count) {

@@ -33,6 +33,7 @@ struct StepTime {
   int step = 0;
   double seconds = 0;
   double start = -1;
+  std::string library_kernels = {};  // names of those that a vendor's library ran, where known
 };
 
 struct ProfiledRun {

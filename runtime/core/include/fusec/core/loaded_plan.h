@@ -33,6 +33,7 @@ struct StepProfile {
   bool call = false;   // a library call
   std::string shape;   // of a library call: "16384x3456x1280 bf16"
   WorkGroup group = WorkGroup::other;
+  std::string library_kernels;  // of a call: what a vendor's library ran for it, where known
 };
 
 // How a profiled run was timed.

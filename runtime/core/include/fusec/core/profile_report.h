@@ -52,8 +52,8 @@ class FUSEC_API ProfileReport {
 
   double kernel_seconds() const;
   // Where the clock saw the steps as they run: what passes between them. Else the whole run less
-  // the steps (launches, waiting, the host), which may be below 0 where a device runs them faster in
-  // a row than one by one.
+  // the steps (launches, waiting, the host), which may be below 0 where a device runs them faster
+  // in a row than one by one.
   double gap_seconds() const {
     return traced_gap >= 0 ? traced_gap : step_seconds - kernel_seconds();
   }
