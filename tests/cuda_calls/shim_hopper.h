@@ -3,8 +3,9 @@
 // shows: copies to shared memory land at random later moments and leave NaN until then; products
 // are computed, from what registers and shared memory then hold, when they are waited for; stores
 // of boxes read shared memory when they are waited for. Ends the process with a message on what
-// hardware leaves undefined: more arrivals than a barrier counts, another shape of the same product
-// in one warp, an operand of another layout.
+// hardware leaves undefined: operands that change between start and wait of a product (not there
+// yet, or overwritten), more arrivals than a barrier counts, another shape of the same product in
+// one warp, an operand of another layout.
 #pragma once
 
 #include <map>
@@ -45,6 +46,7 @@ struct Product {
   bool registers, by_rows, add;
   const unsigned* words;  // operand A in registers
   unsigned long long a, b;
+  uint64_t seen = 0;  // digest of the operands in shared memory at the start, of a warp's first lane
 };
 
 struct BoxStore {
@@ -53,7 +55,7 @@ struct BoxStore {
   int64_t row, panel, head, item;
 };
 
-struct Lane {
+struct Queue {  // of a thread
   std::vector<Product> open;
   std::vector<std::vector<Product>> groups;
   std::vector<BoxStore> open_stores, stores;
@@ -62,7 +64,7 @@ struct Lane {
 static std::map<const void*, Barrier> barriers;
 static std::vector<Flight> flights;
 static std::map<int, NamedBarrier> named;
-static std::vector<Lane> lanes;
+static std::vector<Queue> queues;
 
 inline Barrier& barrier_at(const void* p) {
   auto it = barriers.find(p);
@@ -136,25 +138,44 @@ inline void write_box(const BoxStore& s) {
 
 // Element of an operand of 128-byte rows; `at`: bytes from its start, the rows and pieces of eight
 // rows lying as tensor maps write them.
-inline float operand_value(unsigned long long descriptor, int64_t at) {
+inline unsigned short operand_bits(unsigned long long descriptor, int64_t at) {
   const int64_t start = static_cast<int64_t>(descriptor & 0x3fff) << 4;
   const int64_t linear = start + at;
   unsigned short bits;
   std::memcpy(&bits, shared_at(linear ^ ((linear >> 7 & 7) << 4), 2), 2);
-  return half_value(bits);
+  return bits;
 }
 
 inline void check_operand(unsigned long long d) {
   if (d >> 62 != 1 || (d >> 32 & 0x3fff) << 4 != 1024) die("an operand of another layout");
 }
 
+// Where element k of a row of A, and element [k][n] of B lie in their operands.
+inline int64_t place_in_a(int row, int k) { return row / 8 * 1024 + row % 8 * 128 + 2 * k; }
+inline int64_t place_in_b(const Product& p, int k, int n) {
+  const int64_t panel = static_cast<int64_t>(p.b >> 16 & 0x3fff) << 4;
+  return p.by_rows ? n / 64 * panel + k / 8 * 1024 + k % 8 * 128 + n % 64 * 2
+                   : n / 8 * 1024 + n % 8 * 128 + 2 * k;
+}
+
+inline uint64_t digest(const Product& p, int warp) {
+  uint64_t h = 0;
+  auto add = [&](unsigned short bits) { h = (h ^ bits) * 0x9e3779b97f4a7c15u, h ^= h >> 29; };
+  for (int k = 0; k < 16; ++k) {
+    for (int r = 0; r < 16 && !p.registers; ++r)
+      add(operand_bits(p.a, place_in_a(warp % 4 * 16 + r, k)));
+    for (int n = 0; n < p.n; ++n) add(operand_bits(p.b, place_in_b(p, k, n)));
+  }
+  return h;
+}
+
 // One product of all lanes of a warp: 16 rows.
 inline void compute(int warp, size_t group, size_t index) {
-  const Product& p = lanes[warp * 32].groups[group][index];
+  const Product& p = queues[warp * 32].groups[group][index];
   float A[16][16];
   static float B[16][256];
   for (int l = 0; l < 32; ++l) {
-    const Product& other = lanes[warp * 32 + l].groups[group][index];
+    const Product& other = queues[warp * 32 + l].groups[group][index];
     if (other.n != p.n || other.registers != p.registers || other.by_rows != p.by_rows ||
         other.add != p.add || other.b != p.b || (!p.registers && other.a != p.a))
       die("lanes of a warp ask for different products");
@@ -167,23 +188,14 @@ inline void compute(int warp, size_t group, size_t index) {
       A[g][x] = half(0), A[g + 8][x] = half(1), A[g][x + 8] = half(2), A[g + 8][x + 8] = half(3);
     }
   }
-  if (!p.registers) {
-    check_operand(p.a);
-    for (int r = 0; r < 16; ++r)
-      for (int k = 0; k < 16; ++k) {
-        const int row = warp % 4 * 16 + r;
-        A[r][k] = operand_value(p.a, row / 8 * 1024 + row % 8 * 128 + 2 * k);
-      }
+  if (digest(p, warp) != p.seen) die("operands in shared memory changed during a product");
+  for (int k = 0; k < 16; ++k) {
+    for (int r = 0; r < 16 && !p.registers; ++r)
+      A[r][k] = half_value(operand_bits(p.a, place_in_a(warp % 4 * 16 + r, k)));
+    for (int n = 0; n < p.n; ++n) B[k][n] = half_value(operand_bits(p.b, place_in_b(p, k, n)));
   }
-  check_operand(p.b);
-  const int64_t panel = static_cast<int64_t>(p.b >> 16 & 0x3fff) << 4;
-  for (int k = 0; k < 16; ++k)
-    for (int n = 0; n < p.n; ++n)
-      B[k][n] = operand_value(
-          p.b, p.by_rows ? n / 64 * panel + k / 8 * 1024 + k % 8 * 128 + n % 64 * 2
-                         : n / 8 * 1024 + n % 8 * 128 + 2 * k);
   for (int l = 0; l < 32; ++l) {
-    float* c = lanes[warp * 32 + l].groups[group][index].c;
+    float* c = queues[warp * 32 + l].groups[group][index].c;
     for (int i = 0; i < p.n / 2; ++i) {
       const int row = l / 4 + (i & 2 ? 8 : 0), col = i / 4 * 8 + 2 * (l % 4) + (i & 1);
       float sum = p.add ? c[i] : 0;
@@ -195,28 +207,28 @@ inline void compute(int warp, size_t group, size_t index) {
 
 // All groups of a warp but the `left` newest.
 inline void compute_groups(int warp, size_t left) {
-  const size_t count = lanes[warp * 32].groups.size();
+  const size_t count = queues[warp * 32].groups.size();
   for (int l = 0; l < 32; ++l)
-    if (lanes[warp * 32 + l].groups.size() != count) die("lanes of a warp wait for other groups");
+    if (queues[warp * 32 + l].groups.size() != count) die("lanes of a warp wait for other groups");
   for (size_t g = 0; g + left < count; ++g) {
-    const size_t size = lanes[warp * 32].groups[g].size();
+    const size_t size = queues[warp * 32].groups[g].size();
     for (int l = 0; l < 32; ++l)
-      if (lanes[warp * 32 + l].groups[g].size() != size) die("lanes of a warp differ in a group");
+      if (queues[warp * 32 + l].groups[g].size() != size) die("lanes of a warp differ in a group");
     for (size_t i = 0; i < size; ++i) compute(warp, g, i);
   }
   if (count > left)
     for (int l = 0; l < 32; ++l) {
-      auto& groups = lanes[warp * 32 + l].groups;
+      auto& groups = queues[warp * 32 + l].groups;
       groups.erase(groups.begin(), groups.end() - static_cast<int64_t>(left));
     }
 }
 
 inline void start_block() {
   barriers.clear(), flights.clear(), named.clear();
-  lanes.assign(fibers.size(), {});
+  queues.assign(fibers.size(), {});
 }
 inline void end_thread() {
-  const Lane& l = lanes[current];
+  const Queue& l = queues[current];
   if (!l.open.empty() || !l.groups.empty()) die("ends with products under way");
   if (!l.open_stores.empty() || !l.stores.empty()) die("ends with stores under way");
 }
@@ -225,7 +237,11 @@ static const bool hooked = (on_block = start_block, on_end = end_thread, deliver
 template <int N>
 void add_product(float (&c)[N], bool registers, bool by_rows, const unsigned* words,
                  unsigned long long a, unsigned long long b, int add) {
-  lanes[current].open.push_back({c, 2 * N, registers, by_rows, add != 0, words, a, b});
+  Product p{c, 2 * N, registers, by_rows, add != 0, words, a, b};
+  if (!registers) check_operand(a);
+  check_operand(b);
+  if (lane() == 0) p.seen = digest(p, current / 32);
+  queues[current].open.push_back(p);
 }
 
 }  // namespace shim
@@ -281,15 +297,15 @@ inline void load_bytes(void* to, const void* from, void* barrier, int bytes) {
 }
 inline void store_box(unsigned from, const TensorMap& map, int row, int panel, int head,
                       int item) {
-  shim::lanes[shim::current].open_stores.push_back({from, map.words, row, panel, head, item});
+  shim::queues[shim::current].open_stores.push_back({from, map.words, row, panel, head, item});
 }
 inline void commit_stores() {
-  shim::Lane& l = shim::lanes[shim::current];
+  shim::Queue& l = shim::queues[shim::current];
   l.stores.insert(l.stores.end(), l.open_stores.begin(), l.open_stores.end());
   l.open_stores.clear();
 }
 inline void wait_stores_read() {
-  shim::Lane& l = shim::lanes[shim::current];
+  shim::Queue& l = shim::queues[shim::current];
   for (const shim::BoxStore& s : l.stores) shim::write_box(s);
   l.stores.clear();
 }
@@ -303,7 +319,7 @@ void take_registers() {}
 
 inline void begin_products() {}
 inline void commit_products() {
-  shim::Lane& l = shim::lanes[shim::current];
+  shim::Queue& l = shim::queues[shim::current];
   l.groups.push_back(std::move(l.open));
   l.open.clear();
 }
