@@ -167,7 +167,7 @@ inline void run_block(unsigned threads, int64_t dynamic_shared, uint64_t& random
   unsigned left = threads;
   while (left > 0) {
     random = random * 6364136223846793005u + 1442695040888963407u;
-    if (deliver && random >> 62 == 0) deliver(random >> 20);
+    if (deliver && random >> 53 == 0) deliver(random >> 20);  // else when nobody can go on
     while (ready.empty())
       if (!deliver || !deliver(random >> 20)) die("all threads wait");
     std::swap(ready[(random >> 33) % ready.size()], ready.back());
