@@ -149,26 +149,23 @@ void check_one(const Case& c, const cuda::CallTarget& target) {
   check_within(grads[8], e.dv.value, e.dv.bound, "dv");
 }
 
-struct Targeted {
-  Case c;
-  cuda::CallTarget target = {};
-};
-
-void check(std::vector<Targeted> cases) {
-  Checks checks;
-  for (Targeted& t : cases) {
-    t.target.portable_attention = true;  // wgmma and tensor maps are not emulated
-    checks.add({{t.c.shape.forward(), t.target}, {t.c.shape.grad(), t.target}},
-               [t] { check_one(t.c, t.target); });
-  }
-  checks.run();
+cuda::CallTarget portable(int sm_count = 132) {
+  cuda::CallTarget t;
+  t.portable_attention = true, t.sm_count = sm_count;
+  return t;
 }
 
-// A GPU so small that whole tiles of queries are chosen for few heads, too.
-cuda::CallTarget one_sm() {
-  cuda::CallTarget t;
-  t.sm_count = 1;
-  return t;
+struct Targeted {
+  Case c;
+  cuda::CallTarget target = portable();
+};
+
+void check(const std::vector<Targeted>& cases) {
+  Checks checks;
+  for (const Targeted& t : cases)
+    checks.add({{t.c.shape.forward(), t.target}, {t.c.shape.grad(), t.target}},
+               [t] { check_one(t.c, t.target); });
+  checks.run();
 }
 
 std::string form_of(const LibraryCall& call) {
@@ -252,7 +249,8 @@ TEST_CASE("any form: types, head sizes, masks") {
 // Each case at one size of GPU, in turn; at both with FUSEC_TEST_ALL=1 (a thread of the GPU takes
 // about as long here as a whole one there).
 void check_in_turn(const std::vector<Case>& cases) {
-  const cuda::CallTarget targets[] = {{}, one_sm()};
+  // On a GPU of one multiprocessor whole tiles of queries are chosen for few heads, too.
+  const cuda::CallTarget targets[] = {portable(), portable(1)};
   std::vector<Targeted> all;
   for (size_t i = 0; i < cases.size(); ++i) {
     all.push_back({cases[i], targets[i % 2]});
@@ -276,6 +274,26 @@ TEST_CASE("tensor cores: documents") {
   check_in_turn({{{1, 300, 300, 2, 1, 64, true, bf16, 0, 6}, {0, 0, 7, 150, 151, 260, 300}},
                  {{1, 300, 300, 2, 1, 64, false, bf16, 0, 4}, {0, 100, 100, 230, 280}},
                  {{1, 260, 260, 2, 1, 128, true, f16, 15, 2}, {0, 129, 200}}});
+}
+
+TEST_CASE("sm_90a: tiles, tails, masks, one block for several tiles") {
+  std::vector<Targeted> all;
+  for (bool deterministic : {false, true}) {
+    cuda::CallTarget t;
+    t.deterministic = deterministic;
+    for (const AttentionShape& x : std::vector<AttentionShape>{
+             {1, 128, 128, 1, 1, 128, true, bf16},
+             {2, 300, 300, 4, 2, 128, true, bf16},
+             {1, 300, 300, 3, 1, 64, true, f16},
+             {1, 129, 129, 2, 2, 64, true, bf16},
+             {1, 200, 512, 2, 1, 64, false, bf16},
+             {1, 130, 384, 2, 2, 128, false, f16},
+             {1, 200, 250, 1, 1, 128, false, bf16}}) {  // keys that fill no tile
+      t.sm_count = 1 + static_cast<int>(all.size()) % 3;
+      all.push_back({{x}, t});
+    }
+  }
+  check(all);
 }
 
 TEST_CASE("an empty side") {

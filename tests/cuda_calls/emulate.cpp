@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +25,13 @@ constexpr int64_t kZone = 4096;
 
 using Launch = void (*)(void (*)(...), const int64_t*, unsigned, unsigned, int64_t, uint64_t);
 
+namespace fs = std::filesystem;
+
+std::string read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 // Takes `part` out of the text; true if it was there.
 bool cut(std::string& text, std::string_view part) {
   size_t at = text.find(part);
@@ -43,27 +51,29 @@ HostText host_text(std::string text) {
   cut(text, cuda::kF16Instructions);
   cut(text, cuda::kF16Mma);
   cut(text, cuda::kTensorInstructions);
+  const bool hopper = cut(text, cuda::kHopperInstructions);
+  for (size_t at; (at = text.find("wgmma.mma_async")) != std::string::npos;) {
+    const size_t begin = text.rfind("DEV void multiply", at), end = text.find("\n}\n", at) + 3;
+    text.erase(begin, end - begin);
+  }
   if (text.find("asm") != std::string::npos)
     throw std::runtime_error("assembly outside of the prelude");
-  // extern __shared__ __align__(n) T name[];
-  for (size_t at; (at = text.find("extern __shared__")) != std::string::npos;) {
-    size_t type = text.find(") ", at) + 2, end = text.find("[];", at);
+  // extern __shared__ [__align__(n)] T name[];
+  constexpr std::string_view kShared = "extern __shared__ ", kAlign = "__align__(";
+  for (size_t at; (at = text.find(kShared)) != std::string::npos;) {
+    size_t type = at + kShared.size(), end = text.find("[];", at);
+    if (text.compare(type, kAlign.size(), kAlign) == 0) type = text.find(") ", type) + 2;
     size_t name = text.rfind(' ', end) + 1;
     std::string t = text.substr(type, name - 1 - type), n = text.substr(name, end - name);
     text.replace(at, end + 3 - at, t + "* " + n + " = (" + t + "*)shim::shared_base;");
   }
-  return {std::move(text), is_bf16};
+  static const std::string kInstructions = read_file(FUSEC_TEST_SHIM "/shim_hopper.h");
+  return {hopper ? kInstructions + text : std::move(text), is_bf16};
 }
 
 // What a text is compiled with, and the folder of what came of it: libraries under the hash of all
 // that they were made from, kept from run to run in the build folder.
-namespace fs = std::filesystem;
 const std::string kOptions = " -std=c++20 -O1 -w -fPIC -fno-strict-aliasing ";
-
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 // `make` writes a file under the name that it is given, which then appears whole or not at all.
 template <class F>
@@ -175,7 +185,16 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
   for (const cuda::CallLaunch& l : cuda::launches_of(call, target)) {
     void* library = compiled(l.text);
     int64_t words[20] = {};
-    if (l.args.size() > 20) throw std::runtime_error("more than 20 arguments");
+    const size_t maps = l.maps.size();
+    if (maps + l.args.size() > 20) throw std::runtime_error("more than 20 arguments");
+    std::vector<std::array<int64_t, 7>> boxes;  // TensorMap of shim_hopper.h
+    for (const cuda::TensorMap& m : l.maps) {
+      const std::byte* base = arguments.at(m.argument).data() + call.args.at(m.argument).byte_offset;
+      boxes.push_back({static_cast<int64_t>(reinterpret_cast<intptr_t>(base)), m.items, m.rows,
+                       m.heads, m.columns, m.box_rows, m.box_panels});
+    }
+    for (size_t i = 0; i < maps; ++i)
+      words[i] = static_cast<int64_t>(reinterpret_cast<intptr_t>(boxes[i].data()));
     for (size_t i = 0; i < l.args.size(); ++i) {
       using Kind = cuda::LaunchArg::Kind;
       auto address = [](const void* p) {
@@ -184,14 +203,14 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
       const cuda::LaunchArg& a = l.args[i];
       switch (a.kind) {
         case Kind::argument:
-          words[i] = address(arguments.at(a.value).data()) + call.args.at(a.value).byte_offset;
+          words[maps + i] = address(arguments.at(a.value).data()) + call.args.at(a.value).byte_offset;
           break;
-        case Kind::workspace: words[i] = address(workspace.data()) + a.value; break;
-        case Kind::status: words[i] = address(&result.status); break;
-        case Kind::skip: words[i] = address(&result.status.skip); break;
-        case Kind::step: words[i] = 7; break;
+        case Kind::workspace: words[maps + i] = address(workspace.data()) + a.value; break;
+        case Kind::status: words[maps + i] = address(&result.status); break;
+        case Kind::skip: words[maps + i] = address(&result.status.skip); break;
+        case Kind::step: words[maps + i] = 7; break;
         case Kind::i64:
-        case Kind::i32: words[i] = a.value; break;
+        case Kind::i32: words[maps + i] = a.value; break;
         case Kind::f32: throw std::runtime_error("f32 arguments are not emulated");
       }
     }
