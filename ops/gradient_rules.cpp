@@ -174,7 +174,7 @@ std::vector<Tensor> attention_gradients(const GradientCall& call) {
   const std::vector<Value>& in = call.node.inputs;
   Value o = call.result, lse{call.result.node, 1};
   std::vector<Value> operands = {call.g.value(), in[0], in[1], in[2], o, lse};
-  if (in.size() == 4) operands.push_back(in[3]);
+  operands.insert(operands.end(), in.begin() + 3, in.end());
   Value first = call.graph
                     .append(OpKind::attention_grad, call.node.as<AttentionAttr>(),
                             std::move(operands), call.node.loc)

@@ -209,22 +209,38 @@ void check_cu_seqlens(const TensorType& q, const TensorType& k, const TensorType
         cu.str() + " with q " + q.str() + ", k " + k.str(), loc);
 }
 
-Types infer_attention(const Types& in, SourceLoc loc) {
-  count("attention", in, 3, 4, loc);
+// The optional operands from `at` on: cu_seqlens, prefix.
+void check_masks(const AttentionAttr& attr, const Types& in, size_t q_at, size_t at,
+                 SourceLoc loc) {
+  const TensorType &q = in[q_at], &k = in[q_at + 1];
+  if (attr.window < 0)
+    bad("attention", "window > 0, or 0 for none", std::to_string(attr.window), loc);
+  int64_t items = q.shape[0];
+  if (in.size() > at + attr.prefix) {
+    check_cu_seqlens(q, k, in[at], loc);
+    items = in[at++].shape[0] - 1;
+  }
+  if (attr.prefix && in[at] != TensorType{{items}, DType::i32})
+    bad("attention", "prefix i32[" + std::to_string(items) + "], a number a batch item or document",
+        in[at].str(), loc);
+}
+
+Types infer_attention(const AttentionAttr& attr, const Types& in, SourceLoc loc) {
+  count("attention", in, 3 + attr.prefix, 4 + attr.prefix, loc);
   check_attention(in[0], in[1], in[2], loc);
-  if (in.size() == 4) check_cu_seqlens(in[0], in[1], in[3], loc);
+  check_masks(attr, in, 0, 3, loc);
   const Shape& q = in[0].shape;
   return {in[0], {{q[0], q[2], q[1]}, DType::f32}};
 }
 
-Types infer_attention_grad(const Types& in, SourceLoc loc) {
-  count("attention_grad", in, 6, 7, loc);
+Types infer_attention_grad(const AttentionAttr& attr, const Types& in, SourceLoc loc) {
+  count("attention_grad", in, 6 + attr.prefix, 7 + attr.prefix, loc);
   check_attention(in[1], in[2], in[3], loc);
   const Shape& q = in[1].shape;
   TensorType lse{{q[0], q[2], q[1]}, DType::f32};
   if (in[0] != in[1] || in[4] != in[1] || in[5] != lse)
     bad("attention_grad", "do and o like q, lse " + lse.str(), all(in), loc);
-  if (in.size() == 7) check_cu_seqlens(in[1], in[2], in[6], loc);
+  check_masks(attr, in, 1, 6, loc);
   return {in[1], in[2], in[3]};
 }
 
@@ -261,8 +277,8 @@ Types infer_unchecked(OpKind kind, const Attr& attr, const Types& in, SourceLoc 
     case OpKind::scatter: return infer_scatter(in, loc);
     case OpKind::cumsum: return infer_cumsum(std::get<CumsumAttr>(attr), in, loc);
     case OpKind::top_k: return infer_top_k(std::get<TopKAttr>(attr), in, loc);
-    case OpKind::attention: return infer_attention(in, loc);
-    case OpKind::attention_grad: return infer_attention_grad(in, loc);
+    case OpKind::attention: return infer_attention(std::get<AttentionAttr>(attr), in, loc);
+    case OpKind::attention_grad: return infer_attention_grad(std::get<AttentionAttr>(attr), in, loc);
     case OpKind::input:
     case OpKind::parameter:
     case OpKind::state:

@@ -368,6 +368,7 @@ TopK top_k(At x, int64_t k) {
 Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o) {
   std::vector<Tensor> operands = {q.tensor, k, v};
   if (o.cu_seqlens.defined()) operands.push_back(o.cu_seqlens);
+  if (o.prefix.defined()) operands.push_back(o.prefix);
   same_graph(operands, "attention", q.loc);
   std::vector<Value> values;
   for (const Tensor& t : operands) values.push_back(t.value());
@@ -377,8 +378,9 @@ Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o) {
       fail_user("attention: expected q [B, T, H, d], found " + q.tensor.type().str(), q.loc);
     scale = 1.0 / std::sqrt(static_cast<double>(q.tensor.size(3)));
   }
-  return q.tensor.graph().append(OpKind::attention, AttentionAttr{o.causal, scale, o.softcap},
-                                 std::move(values), q.loc);
+  AttentionAttr attr{o.causal, scale,    o.softcap, o.align == Align::top_left,
+                     o.window, o.prefix.defined()};
+  return q.tensor.graph().append(OpKind::attention, attr, std::move(values), q.loc);
 }
 
 }  // namespace fusec

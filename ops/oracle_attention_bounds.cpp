@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "fusec/ops/tolerance.h"
+#include "oracle_attention.h"
 #include "oracle_bounds.h"
 
 namespace fusec::oracle {
@@ -19,35 +20,19 @@ namespace {
 using tolerance::Bounded;
 using tolerance::reduction_growth;
 
-struct Heads {
-  int64_t b, t, s, h, kv, d;
-  AttentionAttr attr;
-  const BoundedData *q, *k, *v, *cu = nullptr;
+struct Heads : AttentionProblem {
+  const BoundedData *q, *k, *v;
   double u, stored;
 
-  Heads(const BoundedCall& call, size_t first, size_t cu_at) : attr(call.node.as<AttentionAttr>()) {
-    const Shape &qs = call.types[first].shape, &ks = call.types[first + 1].shape;
-    b = qs[0], t = qs[1], h = qs[2], d = qs[3], s = ks[1], kv = ks[2];
-    q = call.in[first], k = call.in[first + 1], v = call.in[first + 2];
-    if (call.in.size() > cu_at) cu = call.in[cu_at];
+  Heads(const BoundedCall& call, size_t first, size_t masks_at)
+      : AttentionProblem(call.node, call.types, first, masks_at,
+                         [&](size_t i) -> const Data& { return call.in[i]->value; }),
+        q(call.in[first]),
+        k(call.in[first + 1]),
+        v(call.in[first + 2]) {
     DType type = call.types[first].dtype;
     u = tolerance::unit_roundoff(type);
     stored = type == DType::bf16 || type == DType::f16 ? tolerance::storage_roundoff(type) : 0;
-  }
-  int64_t query(int64_t ib, int64_t it, int64_t ih) const { return ((ib * t + it) * h + ih) * d; }
-  int64_t key(int64_t ib, int64_t is, int64_t ih) const {
-    return ((ib * s + is) * kv + ih / (h / kv)) * d;
-  }
-  int64_t row(int64_t ib, int64_t ih, int64_t it) const { return (ib * h + ih) * t + it; }
-  int64_t document(int64_t token) const {
-    const Data& c = cu->value;
-    double at = static_cast<double>(token);
-    if (at < c.front() || at >= c.back()) return -1;
-    return std::upper_bound(c.begin(), c.end(), at) - c.begin();
-  }
-  bool visible(int64_t it, int64_t is) const {
-    if (attr.causal && is > it + (s - t)) return false;
-    return !cu || (document(it) >= 0 && document(it) == document(is));
   }
   // x[xo ..] . y[yo ..] over d elements.
   Bounded dot(const BoundedData& x, int64_t xo, const BoundedData& y, int64_t yo) const {
@@ -74,13 +59,6 @@ struct Heads {
     return {v, or_inf(v * r) + tolerance::kSmallestNormal, u};
   }
 };
-
-template <class F>
-void for_each_query(const Heads& p, F f) {
-  for (int64_t ib = 0; ib < p.b; ++ib)
-    for (int64_t ih = 0; ih < p.h; ++ih)
-      for (int64_t it = 0; it < p.t; ++it) f(ib, ih, it);
-}
 
 // Adds scale * w * x to a sum, with what it may err.
 struct Sums {
@@ -113,7 +91,7 @@ std::vector<BoundedData> attention_bounded(const BoundedCall& call) {
     std::vector<int64_t> keys;
     double top = -INFINITY, total = 0, worst = 0;
     for (int64_t is = 0; is < p.s; ++is) {
-      if (!p.visible(it, is)) continue;
+      if (!p.visible(ib, it, is)) continue;
       keys.push_back(p.key(ib, is, ih));
       scores.push_back(p.score(qo, keys.back()));
       top = std::max(top, scores.back().v), worst = std::max(worst, scores.back().e);
@@ -142,7 +120,7 @@ std::vector<BoundedData> attention_grad_bounded(const BoundedCall& call) {
     if (lse.value[row] == -INFINITY) return;
     Bounded delta = p.dot(grad_o, qo, o, qo);
     for (int64_t is = 0; is < p.s; ++is) {
-      if (!p.visible(it, is)) continue;
+      if (!p.visible(ib, it, is)) continue;
       int64_t ko = p.key(ib, is, ih);
       Bounded s = p.score(qo, ko), prob = p.probability(s, lse.value[row], lse.error[row]);
       Bounded dz = prob * (p.dot(grad_o, qo, *p.v, ko) - delta);

@@ -58,17 +58,19 @@ class Selector {
   void attention(Attention a, const char* name, size_t q_at) {
     TensorType q = type_of(a.getArgs()[q_at]), k = type_of(a.getArgs()[q_at + 1]);
     size_t base = q_at == 0 ? 3 : 6;
-    int64_t docs = a.getArgs().size() > base ? type_of(a.getArgs()[base]).shape[0] - 1 : 0;
+    auto attr = std::get<AttentionAttr>(info_of(a).attr);
+    bool documents = a.getArgs().size() > base + attr.prefix;
+    int64_t docs = documents ? type_of(a.getArgs()[base]).shape[0] - 1 : 0;
     SmallVector<Type> results(op_->getResultTypes());
-    Operation* c =
-        call(name, a.getArgs(), results,
-             {integer("b", q.shape[0]), integer("t", q.shape[1]), integer("s", k.shape[1]),
-              integer("h", q.shape[2]), integer("kv", k.shape[2]), integer("d", q.shape[3]),
-              integer("causal", a.getCausal()), integer("docs", docs),
-              number("scale", a.getScale().convertToDouble()),
-              number("softcap", a.getSoftcap().convertToDouble()),
-              text("type", std::string(name_of(q.dtype)))});
-    finish(c->getResults());
+    SmallVector<NamedAttribute> config = {
+        integer("b", q.shape[0]), integer("t", q.shape[1]), integer("s", k.shape[1]),
+        integer("h", q.shape[2]), integer("kv", k.shape[2]), integer("d", q.shape[3]),
+        integer("causal", attr.causal), integer("docs", docs), number("scale", attr.scale),
+        number("softcap", attr.softcap), text("type", std::string(name_of(q.dtype)))};
+    if (attr.top_left) config.push_back(integer("top_left", 1));
+    if (attr.window) config.push_back(integer("window", attr.window));
+    if (attr.prefix) config.push_back(integer("prefix", 1));
+    finish(call(name, a.getArgs(), results, config)->getResults());
   }
 
   void gather(GatherOp g) {

@@ -128,10 +128,17 @@ std::vector<ExpectedWrite> attention(const LibraryCall& call, const StepReader& 
   std::vector<Operand> result = grad ? std::vector<Operand>{q, k, k} : std::vector<Operand>{q, lse};
   OneNode node;
   for (size_t i = 0; i < in.size(); ++i) node.input(in[i].shape, in[i].type, values(i, in[i]));
+  size_t next = in.size() + result.size();
+  AttentionAttr attr{call.integer("causal") != 0,     call.number("scale"),
+                     call.number("softcap"),          call.integer_or("top_left", 0) != 0,
+                     call.integer_or("window", 0),    call.integer_or("prefix", 0) != 0};
   if (docs > 0)
-    node.input({docs + 1}, DType::i32,
-               reader.read(call.args[in.size() + result.size()], DType::i32, docs + 1));
-  AttentionAttr attr{call.integer("causal") != 0, call.number("scale"), call.number("softcap")};
+    node.input({docs + 1}, DType::i32, reader.read(call.args[next++], DType::i32, docs + 1));
+  if (attr.prefix) {
+    std::vector<double> all = reader.read(call.args[next++], DType::i32, docs > 0 ? docs : b);
+    if (part && docs == 0) all = {all.back()};  // of the last item
+    node.input({static_cast<int64_t>(all.size())}, DType::i32, std::move(all));
+  }
   std::vector<BoundedData> data =
       node.evaluate(grad ? OpKind::attention_grad : OpKind::attention, attr, result.size());
   std::vector<ExpectedWrite> out;

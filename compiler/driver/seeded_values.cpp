@@ -38,7 +38,8 @@ Role role_of(const Graph& graph, Value leaf) {
         role.distinct = true;
     }
     size_t cu = n.kind == OpKind::attention ? 3 : n.kind == OpKind::attention_grad ? 6 : 99;
-    if (from_leaf(cu)) role.documents = graph.type(n.inputs[cu - 3]).shape[1];
+    bool documents = cu < n.inputs.size() && n.inputs.size() > cu + n.as<AttentionAttr>().prefix;
+    if (documents && from_leaf(cu)) role.documents = graph.type(n.inputs[cu - 3]).shape[1];
   }
   return role;
 }

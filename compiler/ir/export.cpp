@@ -268,7 +268,7 @@ class Exporter {
       call.args = {out[0], in[1], in[2]};
     } else {
       for (mlir::Value v : l.getOuts()) out.push_back(temporary(v, origin_of(l)));
-      // attention: cu_seqlens follows the results.
+      // attention: cu_seqlens and its like follow the results.
       size_t own = call.name == "attention" ? 3 : call.name == "attention_grad" ? 6 : in.size();
       call.args.assign(in.begin(), in.begin() + own);
       call.args.insert(call.args.end(), out.begin(), out.end());

@@ -130,15 +130,17 @@ def TopKOp : Op_<"top_k", [Pure]> {
   let hasVerifier = 1;
 }
 def AttentionOp : Op_<"attention", [Pure]> {
-  let summary = "(q, k, v[, cu_seqlens]) -> (o, lse)";
-  let arguments = (ins Variadic<T>:$args, BoolAttr:$causal, F64Attr:$scale, F64Attr:$softcap);
+  let summary = "(q, k, v[, cu_seqlens][, prefix]) -> (o, lse)";
+  let arguments = (ins Variadic<T>:$args, BoolAttr:$causal, F64Attr:$scale, F64Attr:$softcap,
+                       UnitAttr:$top_left, OptionalAttr<I64Attr>:$window, UnitAttr:$prefix);
   let results = (outs T:$o, T:$lse);
   let assemblyFormat = "`(` $args `)` attr-dict `:` functional-type($args, results)";
   let hasVerifier = 1;
 }
 def AttentionGradOp : Op_<"attention_grad", [Pure]> {
-  let summary = "(do, q, k, v, o, lse[, cu_seqlens]) -> (dq, dk, dv)";
-  let arguments = (ins Variadic<T>:$args, BoolAttr:$causal, F64Attr:$scale, F64Attr:$softcap);
+  let summary = "(do, q, k, v, o, lse[, cu_seqlens][, prefix]) -> (dq, dk, dv)";
+  let arguments = (ins Variadic<T>:$args, BoolAttr:$causal, F64Attr:$scale, F64Attr:$softcap,
+                       UnitAttr:$top_left, OptionalAttr<I64Attr>:$window, UnitAttr:$prefix);
   let results = (outs T:$dq, T:$dk, T:$dv);
   let assemblyFormat = "`(` $args `)` attr-dict `:` functional-type($args, results)";
   let hasVerifier = 1;

@@ -81,17 +81,22 @@ class Importer {
       case OpKind::attention: {
         const auto& a = n.as<AttentionAttr>();
         return AttentionOp::create(b_, loc, out[0], out[1], in, a.causal, APFloat(a.scale),
-                                   APFloat(a.softcap));
+                                   APFloat(a.softcap), a.top_left, window(a), a.prefix);
       }
       case OpKind::attention_grad: {
         const auto& a = n.as<AttentionAttr>();
         return AttentionGradOp::create(b_, loc, out[0], out[1], out[2], in, a.causal,
-                                       APFloat(a.scale), APFloat(a.softcap));
+                                       APFloat(a.scale), APFloat(a.softcap), a.top_left, window(a),
+                                       a.prefix);
       }
       case OpKind::assign: return AssignOp::create(b_, loc, in[0], in[1]);
       case OpKind::guard: return GuardOp::create(b_, loc, in[0]);
     }
     return nullptr;
+  }
+
+  IntegerAttr window(const AttentionAttr& a) {
+    return a.window ? b_.getI64IntegerAttr(a.window) : IntegerAttr();
   }
 
   // stop_gradient is the identity: an identity reshape keeps "one node, one op" simple.

@@ -15,6 +15,7 @@ namespace fusec::cpu {
 namespace {
 
 constexpr int64_t kLongSequence = 128;
+constexpr int64_t kLongest = 64;  // rows or columns of a tile
 constexpr double kFlopsPerTask = 4e5;  // about 10 us of one core
 
 struct ForwardScratch {
@@ -48,19 +49,22 @@ void forward_tile(const VectorKernels& v, const Attention& a, const ForwardTenso
   std::fill_n(w.max, ld, -std::numeric_limits<float>::infinity());
   std::fill_n(w.sum, ld, 0.0f);
 
-  int64_t end = doc.visible_keys(a, tile.first, tile.count);
+  int64_t end = doc.visible_keys(a, item, tile.first, tile.count);
+  bool started = false;
   for (int64_t key = 0; key < end; key += a.block) {
     int64_t keys = std::min(a.block, end - key);
+    if (!doc.sees(a, item, tile.first, tile.count, key, keys)) continue;
     Rows k = x.k.rows(v, a, item, doc.first_key + key, kv_head, keys, w.keys);
     Rows val = x.v.rows(v, a, item, doc.first_key + key, kv_head, keys, w.values);
     v.block_gemm(keys, ld, a.d, k.data, k.stride, 1, w.query, ld, w.scores, ld, false);
-    ScoreTile scores{w.scores, keys, ld, doc.diagonal(a, tile.first, key), a.scale, a.softcap};
-    v.softmax_tile(scores, w.max, w.sum, w.rescale);
-    if (key > 0)
+    v.softmax_tile(doc.tile(a, item, tile.first, key, w.scores, keys, ld), w.max, w.sum,
+                   w.rescale);
+    if (started)
       for (int64_t i = 0; i < tile.count; ++i)
         if (w.rescale[i] != 1.0f) v.scale(w.sum_out + i * wide, a.d, w.rescale[i]);
     v.block_gemm(tile.count, wide, keys, w.scores, 1, ld, val.data, val.stride, w.sum_out, wide,
-                 key > 0);
+                 started);
+    started = true;
   }
 
   float* lse = x.lse + (item * a.h + head) * a.t + token;
@@ -79,13 +83,47 @@ void forward_tile(const VectorKernels& v, const Attention& a, const ForwardTenso
 
 }  // namespace
 
-int64_t Document::visible_keys(const Attention& a, int64_t q, int64_t count) const {
-  if (!sees_keys) return 0;
-  return a.causal ? std::clamp<int64_t>(q + count + keys - queries, 0, keys) : keys;
+int64_t Document::newest(const Attention& a) const {
+  if (a.causal) return shift(a);
+  return a.window > 0 ? shift(a) + a.window - 1 : queries + keys;
 }
 
-int64_t Document::diagonal(const Attention& a, int64_t q, int64_t k) const {
-  return a.causal ? q + keys - queries - k : a.block;
+int64_t Document::oldest(const Attention& a) const {
+  return a.window > 0 ? shift(a) - a.window + 1 : -(queries + keys);
+}
+
+int64_t Document::prefix(const Attention& a, int64_t item) const {
+  return a.prefix ? std::clamp<int64_t>(a.prefix[a.docs > 0 ? number : item], 0, keys) : 0;
+}
+
+int64_t Document::visible_keys(const Attention& a, int64_t item, int64_t q, int64_t count) const {
+  if (!sees_keys) return 0;
+  return std::clamp<int64_t>(std::max(q + count + newest(a), prefix(a, item)), 0, keys);
+}
+
+bool Document::sees(const Attention& a, int64_t item, int64_t q, int64_t count, int64_t k,
+                    int64_t n) const {
+  if (!sees_keys) return false;
+  return k < prefix(a, item) || (k < q + count + newest(a) && k + n > q + oldest(a));
+}
+
+ScoreTile Document::tile(const Attention& a, int64_t item, int64_t q, int64_t k, float* scores,
+                         int64_t n, int64_t ld) const {
+  // Distances beyond a tile are all the same.
+  auto near = [&](int64_t x) { return std::clamp<int64_t>(x, -2 * kLongest, 2 * kLongest); };
+  return {scores,
+          n,
+          ld,
+          near(q - k + newest(a)),
+          near(q - k + oldest(a)),
+          near(prefix(a, item) - k),
+          a.scale,
+          a.softcap};
+}
+
+void Attention::bind_masks(const BoundCall& call, size_t at) {
+  if (docs > 0) cu_seqlens = call.arg<const int32_t>(at++);
+  if (has_prefix) prefix = call.arg<const int32_t>(at);
 }
 
 Rows HeadTensor::rows(const VectorKernels& v, const Attention& a, int64_t item, int64_t token,
@@ -119,21 +157,26 @@ Attention read_attention(const CheckedCall& c) {
   c.require(a.kv > 0 && a.h > 0 && a.h % a.kv == 0, "h must be a multiple of kv");
   c.require(a.docs == 0 || (a.b == 1 && a.t == a.s), "documents need b = 1 and t = s");
   c.require(a.type == f32 || a.type == bf16 || a.type == f16, "takes f32, bf16 or f16");
-  a.block = std::max(a.t, a.s) <= kLongSequence ? 32 : 64;
+  a.top_left = l.integer_or("top_left", 0) != 0, a.window = l.integer_or("window", 0);
+  a.has_prefix = l.integer_or("prefix", 0) != 0;
+  c.require(a.window >= 0, "window must not be negative");
+  // Longer windows see all that there is; sums with t and s stay far from overflow.
+  if (a.window > a.t + a.s) a.window = a.t + a.s + 1;
+  a.block = std::max(a.t, a.s) <= kLongSequence ? 32 : kLongest;
   return a;
 }
 
-std::vector<Document> find_documents(const Attention& a, const int32_t* cu_seqlens) {
-  if (!cu_seqlens) return {{0, a.t, 0, a.s, true}};
+std::vector<Document> find_documents(const Attention& a) {
+  if (!a.cu_seqlens) return {{0, a.t, 0, a.s, true}};
   std::vector<Document> result;
   int64_t start = 0;
   for (int64_t i = 0; i <= a.docs; ++i) {
-    int64_t next = cu_seqlens[i];
+    int64_t next = a.cu_seqlens[i];
     if (next < start || next > a.t || (i == 0 && next != 0))
       fail_user("attention: cu_seqlens[" + std::to_string(i) + "] is " + std::to_string(next) +
                 "; expected values that start at 0, never fall and stay within the " +
                 std::to_string(a.t) + " tokens");
-    if (next > start) result.push_back({start, next - start, start, next - start, true});
+    if (next > start) result.push_back({start, next - start, start, next - start, true, i - 1});
     start = next;
   }
   if (start < a.t) result.push_back({start, a.t - start, start, a.t - start, false});
@@ -156,17 +199,17 @@ Workspace attention_workspace(const CheckedCall& c, int) {
 
 Action prepare_attention(const BoundCall& c) {
   Attention a = read_attention(c);
-  c.require(c.args.size() == (a.docs ? 6u : 5u), "takes (q, k, v, o, lse[, cu_seqlens])");
+  c.require(c.args.size() == 5 + a.mask_arguments(), "takes (q, k, v, o, lse[, cu_seqlens][, prefix])");
+  a.bind_masks(c, 5);
   ForwardTensors x{{c.args[0], a.t, a.h}, {c.args[1], a.s, a.kv}, {c.args[2], a.s, a.kv},
                    {c.args[3], a.t, a.h}, c.arg<float>(4)};
-  const int32_t* cu_seqlens = a.docs ? c.arg<const int32_t>(5) : nullptr;
   Carver measure{nullptr};
   ForwardScratch layout(measure, a);
   double tile_flops = 4.0 * static_cast<double>(std::min(a.t, a.block) * a.s * a.d);
   auto grain = static_cast<int64_t>(std::max(1.0, kFlopsPerTask / std::max(1.0, tile_flops)));
 
   return [=, floats = measure.used, &pool = c.pool] {
-    std::vector<Document> documents = find_documents(a, cu_seqlens);
+    std::vector<Document> documents = find_documents(a);
     std::vector<QueryTile> tiles = query_tiles(a, documents);
     int64_t count = static_cast<int64_t>(tiles.size());
     pool.parallel(a.b * a.h * count, grain, [&](int64_t lo, int64_t hi) {

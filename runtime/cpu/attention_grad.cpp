@@ -68,12 +68,12 @@ QuerySide load_queries(const VectorKernels& v, const Attention& a, const GradTen
 
 // Fills w.scores with P and w.dp with dS for `keys` keys from `key` of the document on.
 void score_gradients(const VectorKernels& v, const Attention& a, const QuerySide& side,
-                     int64_t key, int64_t keys, Rows k, Rows val, const GradScratch& w) {
+                     int64_t item, int64_t key, int64_t keys, Rows k, Rows val, const GradScratch& w) {
   v.block_gemm(keys, side.ld, a.d, k.data, k.stride, 1, w.query, side.ld, w.scores, side.ld, false);
   v.block_gemm(keys, side.ld, a.d, val.data, val.stride, 1, w.d_out, side.ld, w.dp, side.ld, false);
-  int64_t diagonal = side.tile.document->diagonal(a, side.tile.first, key);
-  v.softmax_grad_tile({w.scores, keys, side.ld, diagonal, a.scale, a.softcap}, w.dp, w.lse,
-                      w.delta);
+  const Document& doc = *side.tile.document;
+  v.softmax_grad_tile(doc.tile(a, item, side.tile.first, key, w.scores, keys, side.ld), w.dp,
+                      w.lse, w.delta);
 }
 
 void add_dq(const VectorKernels& v, const Attention& a, const QuerySide& side, int64_t keys, Rows k,
@@ -109,15 +109,18 @@ void joined_unit(const VectorKernels& v, const Attention& a, const GradTensors& 
     for (int64_t q = 0; q < doc.queries; q += a.block) {
       QueryTile tile{&doc, q, std::min(a.block, doc.queries - q)};
       QuerySide side = load_queries(v, a, x, item, head, tile, true, w);
-      int64_t end = doc.visible_keys(a, q, tile.count);
-      if (end == 0) std::fill_n(w.dq, tile.count * wide, 0.0f);
+      int64_t end = doc.visible_keys(a, item, q, tile.count);
+      bool started = false;
       for (int64_t key = 0; key < end; key += a.block) {
         int64_t keys = std::min(a.block, end - key);
+        if (!doc.sees(a, item, q, tile.count, key, keys)) continue;
         Rows kb{k.data + key * k.stride, k.stride}, vb{val.data + key * val.stride, val.stride};
-        score_gradients(v, a, side, key, keys, kb, vb, w);
-        add_dq(v, a, side, keys, kb, key == 0, w);
+        score_gradients(v, a, side, item, key, keys, kb, vb, w);
+        add_dq(v, a, side, keys, kb, !started, w);
         add_dk_dv(v, a, side, keys, w.dk + key * wide, w.dv + key * wide, w);
+        started = true;
       }
+      if (!started) std::fill_n(w.dq, tile.count * wide, 0.0f);
       write_rows(v, a, x.dq, item, doc.first_query + q, head, tile.count, w.dq);
     }
   write_rows(v, a, x.dk, item, doc.first_key, kv_head, doc.keys, w.dk);
@@ -129,15 +132,18 @@ void query_unit(const VectorKernels& v, const Attention& a, const GradTensors& x
                 int64_t head, const QueryTile& tile, const GradScratch& w) {
   const Document& doc = *tile.document;
   QuerySide side = load_queries(v, a, x, item, head, tile, true, w);
-  int64_t end = doc.visible_keys(a, tile.first, tile.count), kv_head = head / a.group();
-  if (end == 0) std::fill_n(w.dq, tile.count * a.padded_d(), 0.0f);
+  int64_t end = doc.visible_keys(a, item, tile.first, tile.count), kv_head = head / a.group();
+  bool started = false;
   for (int64_t key = 0; key < end; key += a.block) {
     int64_t keys = std::min(a.block, end - key);
+    if (!doc.sees(a, item, tile.first, tile.count, key, keys)) continue;
     Rows k = x.k.rows(v, a, item, doc.first_key + key, kv_head, keys, w.key_rows);
     Rows val = x.v.rows(v, a, item, doc.first_key + key, kv_head, keys, w.value_rows);
-    score_gradients(v, a, side, key, keys, k, val, w);
-    add_dq(v, a, side, keys, k, key == 0, w);
+    score_gradients(v, a, side, item, key, keys, k, val, w);
+    add_dq(v, a, side, keys, k, !started, w);
+    started = true;
   }
+  if (!started) std::fill_n(w.dq, tile.count * a.padded_d(), 0.0f);
   write_rows(v, a, x.dq, item, doc.first_query + tile.first, head, tile.count, w.dq);
 }
 
@@ -152,10 +158,10 @@ void key_unit(const VectorKernels& v, const Attention& a, const GradTensors& x, 
   for (int64_t head = kv_head * a.group(); head < (kv_head + 1) * a.group(); ++head)
     for (int64_t q = 0; q < doc.queries; q += a.block) {
       QueryTile tile{&doc, q, std::min(a.block, doc.queries - q)};
-      int64_t keys = std::min(most, doc.visible_keys(a, q, tile.count) - key);
-      if (keys <= 0) continue;
+      int64_t keys = std::min(most, doc.visible_keys(a, item, q, tile.count) - key);
+      if (keys <= 0 || !doc.sees(a, item, q, tile.count, key, keys)) continue;
       QuerySide side = load_queries(v, a, x, item, head, tile, false, w);
-      score_gradients(v, a, side, key, keys, k, val, w);
+      score_gradients(v, a, side, item, key, keys, k, val, w);
       add_dk_dv(v, a, side, keys, w.dk, w.dv, w);
     }
   write_rows(v, a, x.dk, item, doc.first_key + key, kv_head, most, w.dk);
@@ -191,10 +197,9 @@ bool joined_is_faster(const Attention& a, const std::vector<Document>& documents
   return rounds * 5 <= total / threads * 7;
 }
 
-void run_grad(const Attention& a, const GradTensors& x, const int32_t* cu_seqlens,
-              ThreadPool& pool) {
+void run_grad(const Attention& a, const GradTensors& x, ThreadPool& pool) {
   const VectorKernels& v = vector_kernels();
-  std::vector<Document> documents = find_documents(a, cu_seqlens);
+  std::vector<Document> documents = find_documents(a);
   int64_t docs = static_cast<int64_t>(documents.size()), longest = 0;
   for (const Document& d : documents) longest = std::max(longest, d.keys);
   double product = 2.0 * static_cast<double>(a.d);
@@ -241,8 +246,9 @@ Workspace attention_grad_workspace(const CheckedCall& c, int) {
 
 Action prepare_attention_grad(const BoundCall& c) {
   Attention a = read_attention(c);
-  c.require(c.args.size() == (a.docs ? 10u : 9u),
-            "takes (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens])");
+  c.require(c.args.size() == 9 + a.mask_arguments(),
+            "takes (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens][, prefix])");
+  a.bind_masks(c, 9);
   auto queries = [&](size_t i) { return HeadTensor{c.args[i], a.t, a.h}; };
   auto keys = [&](size_t i) { return HeadTensor{c.args[i], a.s, a.kv}; };
   GradTensors x{queries(0),
@@ -255,8 +261,7 @@ Action prepare_attention_grad(const BoundCall& c) {
                 keys(8),
                 c.arg<const float>(5),
                 reinterpret_cast<float*>(c.own)};
-  const int32_t* cu_seqlens = a.docs ? c.arg<const int32_t>(9) : nullptr;
-  return [=, &pool = c.pool] { run_grad(a, x, cu_seqlens, pool); };
+  return [=, &pool = c.pool] { run_grad(a, x, pool); };
 }
 
 }  // namespace fusec::cpu

@@ -49,8 +49,8 @@ struct CallRule {
 constexpr CallRule kCallRules[] = {
     {"gemm", "m n k batch lda ldb ldc stride_a stride_b stride_c trans_a trans_b", "alpha beta",
      "type_a type_b type_c", 3, 3, 1 << 2},
-    {"attention", "b t s h kv d causal docs", "scale softcap", "type", 5, 6, 3 << 3},
-    {"attention_grad", "b t s h kv d causal docs", "scale softcap", "type", 9, 10, 7 << 6},
+    {"attention", "b t s h kv d causal docs", "scale softcap", "type", 5, 7, 3 << 3},
+    {"attention_grad", "b t s h kv d causal docs", "scale softcap", "type", 9, 11, 7 << 6},
     {"gather", "rows count width", "", "type index_type", 3, 3, 1 << 2},
     {"scatter", "rows count width", "", "type index_type mode", 3, 3, 1 << 0},
     {"cumsum", "outer n inner reverse", "", "type", 2, 2, 1 << 1},
@@ -271,6 +271,10 @@ double LibraryCall::number(std::string_view key) const {
 }
 const std::string& LibraryCall::text(std::string_view key) const {
   return attribute<std::string>(*this, key, "a string");
+}
+
+int64_t LibraryCall::integer_or(std::string_view key, int64_t otherwise) const {
+  return attrs.contains(std::string(key)) ? integer(key) : otherwise;
 }
 
 int Plan::find(std::string_view name) const {

@@ -213,9 +213,10 @@ Made do_einsum(Builder& b) {
 }
 
 Made do_attention(Builder& b) {
-  static const std::vector<int64_t> lengths = {1, 3, 7, 16, 40};
+  static const std::vector<int64_t> lengths = {1, 3, 7, 16, 40}, windows = {1, 2, 5, 20, 1000};
   int64_t batch = b.small(2), t = b.dice.of(lengths), kv = b.small(2), h = kv * b.small(2);
-  int64_t s = b.dice.chance(2) ? t : t + b.dice.below(5), d = b.dice.chance(2) ? 4 : 8;
+  int64_t s = b.dice.chance(2) ? t : b.dice.chance(3) ? b.dice.of(lengths) : t + b.dice.below(5);
+  int64_t d = b.dice.chance(2) ? 4 : 8;
   DType type = b.main_type() == f64 ? f32 : b.main_type();
   AttentionOptions o;
   o.causal = b.dice.chance(2);
@@ -224,6 +225,10 @@ Made do_attention(Builder& b) {
     batch = 1, s = t;
     o.cu_seqlens = b.input({b.small(3) + 1}, i32);
   }
+  if (b.dice.chance(4)) o.window = b.dice.of(windows);
+  if (b.dice.chance(4)) o.align = Align::top_left;
+  if (b.dice.chance(4))
+    o.prefix = b.input({o.cu_seqlens.defined() ? o.cu_seqlens.size(0) - 1 : batch}, i32);
   Tensor q = b.input({batch, t, h, d}, type), k = b.parameter({batch, s, kv, d}, type);
   Tensor v = b.input({batch, s, kv, d}, type);
   if (b.dice.chance(2)) q = tanh(q);

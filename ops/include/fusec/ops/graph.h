@@ -89,8 +89,8 @@ enum class OpKind : uint8_t {
   scatter,         // rows into a table by index: add or set
   cumsum,          // running sum along one axis
   top_k,           // the largest elements of the last axis, and where they are
-  attention,       // (q, k, v[, cu_seqlens]) -> (o, lse)
-  attention_grad,  // (do, q, k, v, o, lse[, cu_seqlens]) -> (dq, dk, dv)
+  attention,       // (q, k, v[, cu_seqlens][, prefix]) -> (o, lse)
+  attention_grad,  // (do, q, k, v, o, lse[, cu_seqlens][, prefix]) -> (dq, dk, dv)
   assign,          // write a value to persistent memory at the end of the step
   guard,           // the step's assigns take effect only if this scalar is finite
 };
@@ -130,7 +130,16 @@ struct ScatterAttr { ScatterMode mode; };
 struct CumsumAttr { int64_t axis = 0; bool reverse = false; };
 struct TopKAttr { int64_t k = 1; };
 // scale multiplies q.k before softcap and mask; softcap 0 means none: s = cap * tanh(s / cap).
-struct AttentionAttr { bool causal = true; double scale = 1; double softcap = 0; };
+// prefix: an operand of that name is there; cu_seqlens is if there is one operand more. What each
+// means is at AttentionOptions in ops.h.
+struct AttentionAttr {
+  bool causal = true;
+  double scale = 1;
+  double softcap = 0;
+  bool top_left = false;
+  int64_t window = 0;
+  bool prefix = false;
+};
 
 using Attr = std::variant<std::monostate, NameAttr, ConstantAttr, IotaAttr, MapAttr, CastAttr,
                           ReduceAttr, ContractAttr, ViewAttr, ConcatAttr, ScatterAttr,

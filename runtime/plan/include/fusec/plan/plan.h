@@ -64,11 +64,13 @@ struct Segment {
 //                     attrs: m n k, batch, lda ldb ldc (elements), stride_a stride_b stride_c
 //                     (elements a batch item), trans_a trans_b (0/1: A is [m,k] or [k,m]), type_a
 //                     type_b type_c, alpha, beta (doubles)
-//  attention          (q, k, v, o, lse[, cu_seqlens]): attrs b t s h kv d, causal (0/1), scale,
-//                     softcap, type, docs (number of documents; 0: no cu_seqlens). lse [B, H, T]
-//                     f32: log of the sum of exp of the scaled, capped, masked scores; -inf and
-//                     o = 0 for a row that sees no key.
-//  attention_grad     (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens]): same attrs
+//  attention          (q, k, v, o, lse[, cu_seqlens][, prefix]): attrs b t s h kv d, causal (0/1),
+//                     scale, softcap, type, docs (number of documents; 0: no cu_seqlens). lse
+//                     [B, H, T] f32: log of the sum of exp of the scaled, capped, masked scores;
+//                     -inf and o = 0 for a row that sees no key. Attrs that may be absent (0):
+//                     top_left (0/1), window, prefix (0/1: the argument is there, i32 [B] or
+//                     [docs]). See AttentionOptions of the DSL for what they mean.
+//  attention_grad     (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens][, prefix]): same attrs
 //  gather             (table, index, out): attrs rows (N), count (M), width (elements a row), type,
 //                     index_type. index < 0 -> zeros
 //  scatter            (out, index, updates): out already holds the base. attrs rows, count, width,
@@ -93,6 +95,8 @@ struct LibraryCall {
   FUSEC_API int64_t integer(std::string_view key) const;
   FUSEC_API double number(std::string_view key) const;
   FUSEC_API const std::string& text(std::string_view key) const;
+  // The attribute if it is there.
+  FUSEC_API int64_t integer_or(std::string_view key, int64_t otherwise) const;
 };
 
 // Why no device can run the call: an unknown name (with the nearest one), another number of
