@@ -3,7 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 
+#include "fusec/ops/hook.h"
 #include "oracle_ops.h"
 
 namespace fusec::oracle {
@@ -11,18 +13,24 @@ namespace fusec::oracle {
 struct AttentionProblem {
   int64_t b, t, s, h, kv, d;
   AttentionAttr attr;
+  AttentionOperands at;
   const Data *cu = nullptr, *prefix = nullptr;
+  std::optional<Hook> hook;
+  HookDerivatives by;  // of the hook
 
-  // `q_at`: the operand q; `masks_at`: the first of the optional operands, of which operand(i) is
-  // the value of operand i.
+  // `q_at`: the operand q; `first`: the first of the optional operands; operand(i) is the value of
+  // operand i.
   template <class Operand>
   AttentionProblem(const Node& node, const std::vector<TensorType>& types, size_t q_at,
-                   size_t masks_at, Operand operand)
-      : attr(node.as<AttentionAttr>()) {
+                   size_t first, Operand operand)
+      : attr(node.as<AttentionAttr>()), at(attention_operands(attr, first, types.size())) {
     const Shape &q = types[q_at].shape, &k = types[q_at + 1].shape;
     b = q[0], t = q[1], h = q[2], d = q[3], s = k[1], kv = k[2];
-    if (types.size() > masks_at + attr.prefix) cu = &operand(masks_at++);
-    if (attr.prefix) prefix = &operand(masks_at);
+    if (at.cu_seqlens) cu = &operand(at.cu_seqlens);
+    if (at.prefix) prefix = &operand(at.prefix);
+    if (attr.hook.empty()) return;
+    hook = read_hook(attr.hook);
+    by = differentiate(*hook);
   }
 
   int64_t query(int64_t ib, int64_t it, int64_t ih) const { return ((ib * t + it) * h + ih) * d; }

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "attention_hook.h"
 #include "memory.h"
 
 namespace fusec::cpu {
@@ -37,12 +38,13 @@ struct ForwardScratch {
 struct ForwardTensors {
   HeadTensor q, k, v, o;
   float* lse;
+  AttentionHook hook;
 };
 
 void forward_tile(const VectorKernels& v, const Attention& a, const ForwardTensors& x,
                   int64_t item, int64_t head, const QueryTile& tile, const ForwardScratch& w) {
   const Document& doc = *tile.document;
-  int64_t ld = pad_lanes(tile.count), wide = a.padded_d(), kv_head = head / a.group();
+  int64_t ld = a.lanes(tile.count), wide = a.padded_d(), kv_head = head / a.group();
   int64_t token = doc.first_query + tile.first;
   Rows q = x.q.rows(v, a, item, token, head, tile.count, w.row);
   v.transpose(q.data, q.stride, tile.count, a.d, w.query, ld);
@@ -54,11 +56,17 @@ void forward_tile(const VectorKernels& v, const Attention& a, const ForwardTenso
   for (int64_t key = 0; key < end; key += a.block) {
     int64_t keys = std::min(a.block, end - key);
     if (!doc.sees(a, item, tile.first, tile.count, key, keys)) continue;
+    AttentionHook::Place at{item, head, token, doc.first_key + key};
+    if (!x.hook.sees_any(at, keys, tile.count, w.scores)) continue;
     Rows k = x.k.rows(v, a, item, doc.first_key + key, kv_head, keys, w.keys);
     Rows val = x.v.rows(v, a, item, doc.first_key + key, kv_head, keys, w.values);
     v.block_gemm(keys, ld, a.d, k.data, k.stride, 1, w.query, ld, w.scores, ld, false);
-    v.softmax_tile(doc.tile(a, item, tile.first, key, w.scores, keys, ld), w.max, w.sum,
-                   w.rescale);
+    ScoreTile scores = doc.tile(a, item, tile.first, key, w.scores, keys, ld);
+    if (x.hook.present()) {
+      x.hook.score(at, keys, tile.count, w.scores);
+      scores.scale = 1, scores.softcap = 0;
+    }
+    v.softmax_tile(scores, w.max, w.sum, w.rescale);
     if (started)
       for (int64_t i = 0; i < tile.count; ++i)
         if (w.rescale[i] != 1.0f) v.scale(w.sum_out + i * wide, a.d, w.rescale[i]);
@@ -70,9 +78,15 @@ void forward_tile(const VectorKernels& v, const Attention& a, const ForwardTenso
   float* lse = x.lse + (item * a.h + head) * a.t + token;
   for (int64_t i = 0; i < tile.count; ++i) {
     float* row = w.sum_out + i * wide;
+    float sink = a.sinks ? a.sinks[head] : -std::numeric_limits<float>::infinity();
     if (w.sum[i] == 0) {  // saw no key
       std::fill_n(row, a.d, 0.0f);
-      lse[i] = -std::numeric_limits<float>::infinity();
+      lse[i] = sink;
+    } else if (a.sinks) {
+      float top = std::max(w.max[i], sink), rescale = std::exp(w.max[i] - top);
+      float sum = w.sum[i] * rescale + std::exp(sink - top);
+      v.scale(row, a.d, rescale / sum);
+      lse[i] = top + std::log(sum);
     } else {
       v.scale(row, a.d, 1.0f / w.sum[i]);
       lse[i] = w.max[i] + std::log(w.sum[i]);
@@ -121,9 +135,13 @@ ScoreTile Document::tile(const Attention& a, int64_t item, int64_t q, int64_t k,
           a.softcap};
 }
 
-void Attention::bind_masks(const BoundCall& call, size_t at) {
-  if (docs > 0) cu_seqlens = call.arg<const int32_t>(at++);
-  if (has_prefix) prefix = call.arg<const int32_t>(at);
+AttentionArguments Attention::bind(const BoundCall& call) {
+  AttentionArguments at = attention_arguments(call.call);
+  call.require(call.args.size() == at.count, "takes as many arguments as its attributes say");
+  if (at.cu_seqlens) cu_seqlens = call.arg<const int32_t>(at.cu_seqlens);
+  if (at.prefix) prefix = call.arg<const int32_t>(at.prefix);
+  if (at.sinks) sinks = call.arg<const float>(at.sinks);
+  return at;
 }
 
 Rows HeadTensor::rows(const VectorKernels& v, const Attention& a, int64_t item, int64_t token,
@@ -158,11 +176,16 @@ Attention read_attention(const CheckedCall& c) {
   c.require(a.docs == 0 || (a.b == 1 && a.t == a.s), "documents need b = 1 and t = s");
   c.require(a.type == f32 || a.type == bf16 || a.type == f16, "takes f32, bf16 or f16");
   a.top_left = l.integer_or("top_left", 0) != 0, a.window = l.integer_or("window", 0);
-  a.has_prefix = l.integer_or("prefix", 0) != 0;
   c.require(a.window >= 0, "window must not be negative");
   // Longer windows see all that there is; sums with t and s stay far from overflow.
   if (a.window > a.t + a.s) a.window = a.t + a.s + 1;
   a.block = std::max(a.t, a.s) <= kLongSequence ? 32 : kLongest;
+  if (l.attrs.contains("hook")) {
+    a.block = l.integer("hook_block"), a.hook_lanes = l.integer("hook_lanes");
+    c.require(a.block > 0 && a.block <= kLongest && a.hook_lanes % kLanePad == 0 &&
+                  a.hook_lanes >= std::min(a.block, a.t) && a.hook_lanes <= pad_lanes(a.block),
+              "a hook has tiles that hold a block of queries");
+  }
   return a;
 }
 
@@ -199,10 +222,9 @@ Workspace attention_workspace(const CheckedCall& c, int) {
 
 Action prepare_attention(const BoundCall& c) {
   Attention a = read_attention(c);
-  c.require(c.args.size() == 5 + a.mask_arguments(), "takes (q, k, v, o, lse[, cu_seqlens][, prefix])");
-  a.bind_masks(c, 5);
+  AttentionArguments at = a.bind(c);
   ForwardTensors x{{c.args[0], a.t, a.h}, {c.args[1], a.s, a.kv}, {c.args[2], a.s, a.kv},
-                   {c.args[3], a.t, a.h}, c.arg<float>(4)};
+                   {c.args[3], a.t, a.h}, c.arg<float>(4), AttentionHook(c, at.captured)};
   Carver measure{nullptr};
   ForwardScratch layout(measure, a);
   double tile_flops = 4.0 * static_cast<double>(std::min(a.t, a.block) * a.s * a.d);

@@ -18,18 +18,19 @@ struct Attention {
   DType type;
   int64_t docs;
   int64_t window;  // 0: none
-  bool has_prefix;
   int64_t block;  // queries and keys a tile; from the shape alone
 
-  // Set when addresses are known; null without.
+  int64_t hook_lanes;  // leading dimension of every tile of scores; 0: no hook
+  // Set by bind(); null without.
   const int32_t *cu_seqlens = nullptr, *prefix = nullptr;
+  const float* sinks = nullptr;
 
   int64_t group() const { return h / kv; }
   int64_t padded_d() const { return pad_lanes(d); }
-  // Arguments after the results.
-  size_t mask_arguments() const { return (docs > 0) + has_prefix; }
-  // Takes their addresses, which begin at argument `at`.
-  void bind_masks(const BoundCall& call, size_t at);
+  // Leading dimension of a tile of scores.
+  int64_t lanes(int64_t queries) const { return hook_lanes ? hook_lanes : pad_lanes(queries); }
+  // Checks the number of arguments and takes the addresses of the optional ones.
+  AttentionArguments bind(const BoundCall& call);
 };
 
 // Reads and checks the attributes.

@@ -6,9 +6,11 @@
 // at a time (5 products a tile); `split` makes dq by query tiles and dk, dv by key tiles (7
 // products), for when there are too few key heads and documents to occupy the threads. Both add up
 // every element in the same order, so the choice may look at the number of threads.
-#include <algorithm>
+#include "attention_grad.h"
 
-#include "attention.h"
+#include <algorithm>
+#include <limits>
+
 #include "memory.h"
 
 namespace fusec::cpu {
@@ -16,64 +18,12 @@ namespace {
 
 constexpr double kFlopsPerTask = 4e5;  // about 10 us of one core
 
-struct GradTensors {
-  HeadTensor d_o, q, k, v, o, dq, dk, dv;
-  const float* lse;
-  float* delta;  // [b, h, t], written by the dq side, read by the dk, dv side
-};
-
-struct GradScratch {
-  float *query, *d_out, *out_rows, *query_rows, *d_out_rows, *scores, *dp, *lse, *delta, *dq;
-  float *key_rows, *value_rows, *dk, *dv;  // `keys` rows each
-  GradScratch(Carver& c, const Attention& a, int64_t keys) {
-    int64_t lanes = pad_lanes(a.block), wide = a.padded_d();
-    for (float** p : {&query, &d_out}) *p = c.take(wide * lanes);
-    for (float** p : {&out_rows, &query_rows, &d_out_rows, &dq}) *p = c.take(a.block * wide);
-    for (float** p : {&scores, &dp}) *p = c.take(a.block * lanes);
-    for (float** p : {&lse, &delta}) *p = c.take(lanes);
-    for (float** p : {&dk, &dv}) *p = c.take(keys * wide);
-    int64_t converted = a.type == f32 ? 0 : keys * wide;
-    for (float** p : {&key_rows, &value_rows}) *p = c.take(converted);
-  }
-};
-
-// Everything about one tile of queries of one head, ready for products.
-struct QuerySide {
-  QueryTile tile;
-  int64_t ld;
-  Rows q, d_out;
-};
-
-QuerySide load_queries(const VectorKernels& v, const Attention& a, const GradTensors& x,
-                       int64_t item, int64_t head, const QueryTile& tile, bool compute_delta,
-                       const GradScratch& w) {
-  int64_t token = tile.document->first_query + tile.first;
-  QuerySide side{tile, pad_lanes(tile.count), {}, {}};
-  side.q = x.q.rows(v, a, item, token, head, tile.count, w.query_rows);
-  side.d_out = x.d_o.rows(v, a, item, token, head, tile.count, w.d_out_rows);
-  v.transpose(side.q.data, side.q.stride, tile.count, a.d, w.query, side.ld);
-  v.transpose(side.d_out.data, side.d_out.stride, tile.count, a.d, w.d_out, side.ld);
-
-  int64_t row = (item * a.h + head) * a.t + token;
-  if (compute_delta) {
-    Rows out = x.o.rows(v, a, item, token, head, tile.count, w.out_rows);
-    for (int64_t i = 0; i < tile.count; ++i)
-      x.delta[row + i] = static_cast<float>(
-          v.dot(side.d_out.data + i * side.d_out.stride, out.data + i * out.stride, a.d));
-  }
-  std::fill_n(std::copy_n(x.lse + row, tile.count, w.lse), side.ld - tile.count, 0.0f);
-  std::fill_n(std::copy_n(x.delta + row, tile.count, w.delta), side.ld - tile.count, 0.0f);
-  return side;
-}
-
-// Fills w.scores with P and w.dp with dS for `keys` keys from `key` of the document on.
-void score_gradients(const VectorKernels& v, const Attention& a, const QuerySide& side,
-                     int64_t item, int64_t key, int64_t keys, Rows k, Rows val, const GradScratch& w) {
-  v.block_gemm(keys, side.ld, a.d, k.data, k.stride, 1, w.query, side.ld, w.scores, side.ld, false);
-  v.block_gemm(keys, side.ld, a.d, val.data, val.stride, 1, w.d_out, side.ld, w.dp, side.ld, false);
-  const Document& doc = *side.tile.document;
-  v.softmax_grad_tile(doc.tile(a, item, side.tile.first, key, w.scores, keys, side.ld), w.dp,
-                      w.lse, w.delta);
+// dS -> the gradient of the products, through the hook. What is hidden has no gradient, whatever
+// the slope there.
+void through_hook(const GradTensors& x, int64_t keys, int64_t ld,
+                  const GradScratch& w) {
+  if (!x.hook.present()) return;
+  for (int64_t i = 0; i < keys * ld; ++i) w.dp[i] = w.dp[i] == 0 ? 0.0f : w.dp[i] * w.slope[i];
 }
 
 void add_dq(const VectorKernels& v, const Attention& a, const QuerySide& side, int64_t keys, Rows k,
@@ -115,7 +65,8 @@ void joined_unit(const VectorKernels& v, const Attention& a, const GradTensors& 
         int64_t keys = std::min(a.block, end - key);
         if (!doc.sees(a, item, q, tile.count, key, keys)) continue;
         Rows kb{k.data + key * k.stride, k.stride}, vb{val.data + key * val.stride, val.stride};
-        score_gradients(v, a, side, item, key, keys, kb, vb, w);
+        if (!score_gradients(v, a, x, side, key, keys, kb, vb, w)) continue;
+        through_hook(x, keys, side.ld, w);
         add_dq(v, a, side, keys, kb, !started, w);
         add_dk_dv(v, a, side, keys, w.dk + key * wide, w.dv + key * wide, w);
         started = true;
@@ -139,7 +90,8 @@ void query_unit(const VectorKernels& v, const Attention& a, const GradTensors& x
     if (!doc.sees(a, item, tile.first, tile.count, key, keys)) continue;
     Rows k = x.k.rows(v, a, item, doc.first_key + key, kv_head, keys, w.key_rows);
     Rows val = x.v.rows(v, a, item, doc.first_key + key, kv_head, keys, w.value_rows);
-    score_gradients(v, a, side, item, key, keys, k, val, w);
+    if (!score_gradients(v, a, x, side, key, keys, k, val, w)) continue;
+    through_hook(x, keys, side.ld, w);
     add_dq(v, a, side, keys, k, !started, w);
     started = true;
   }
@@ -161,7 +113,8 @@ void key_unit(const VectorKernels& v, const Attention& a, const GradTensors& x, 
       int64_t keys = std::min(most, doc.visible_keys(a, item, q, tile.count) - key);
       if (keys <= 0 || !doc.sees(a, item, q, tile.count, key, keys)) continue;
       QuerySide side = load_queries(v, a, x, item, head, tile, false, w);
-      score_gradients(v, a, side, item, key, keys, k, val, w);
+      if (!score_gradients(v, a, x, side, key, keys, k, val, w)) continue;
+      through_hook(x, keys, side.ld, w);
       add_dk_dv(v, a, side, keys, w.dk, w.dv, w);
     }
   write_rows(v, a, x.dk, item, doc.first_key + key, kv_head, most, w.dk);
@@ -171,13 +124,14 @@ void key_unit(const VectorKernels& v, const Attention& a, const GradTensors& x, 
 // Runs body(unit, scratch) for all units, `flops` each.
 template <typename Body>
 void for_units(ThreadPool& pool, const Attention& a, int64_t units, double flops, int64_t keys,
-               Body body) {
+               const GradTensors& x, Body body) {
   auto grain = static_cast<int64_t>(std::max(1.0, kFlopsPerTask / std::max(1.0, flops)));
   Carver measure{nullptr};
-  GradScratch layout(measure, a, keys);
+  auto loads = static_cast<int64_t>(x.hook.wanted());
+  GradScratch layout(measure, a, keys, loads);
   pool.parallel(units, grain, [&](int64_t lo, int64_t hi) {
     Carver carver{thread_scratch(measure.used)};
-    GradScratch scratch(carver, a, keys);
+    GradScratch scratch(carver, a, keys, loads);
     for (int64_t unit = lo; unit < hi; ++unit) body(unit, scratch);
   });
 }
@@ -207,7 +161,7 @@ void run_grad(const Attention& a, const GradTensors& x, ThreadPool& pool) {
   if (joined_is_faster(a, documents, pool.size())) {
     double queries = static_cast<double>(a.t) / static_cast<double>(std::max<int64_t>(1, docs));
     double flops = 5 * product * queries * static_cast<double>(longest * a.group());
-    for_units(pool, a, a.b * a.kv * docs, flops, longest, [&](int64_t unit, GradScratch& w) {
+    for_units(pool, a, a.b * a.kv * docs, flops, longest, x, [&](int64_t unit, GradScratch& w) {
       joined_unit(v, a, x, unit / docs / a.kv, unit / docs % a.kv, documents[unit % docs], w);
     });
     return;
@@ -215,7 +169,7 @@ void run_grad(const Attention& a, const GradTensors& x, ThreadPool& pool) {
   std::vector<QueryTile> tiles = query_tiles(a, documents);
   int64_t count = static_cast<int64_t>(tiles.size());
   double flops = 3 * product * static_cast<double>(a.block * longest);
-  for_units(pool, a, a.b * a.h * count, flops, a.block, [&](int64_t unit, GradScratch& w) {
+  for_units(pool, a, a.b * a.h * count, flops, a.block, x, [&](int64_t unit, GradScratch& w) {
     query_unit(v, a, x, unit / count / a.h, unit / count % a.h, tiles[unit % count], w);
   });
   struct KeyTile {
@@ -227,41 +181,110 @@ void run_grad(const Attention& a, const GradTensors& x, ThreadPool& pool) {
     for (int64_t key = 0; key < d.keys; key += a.block) blocks.push_back({&d, key});
   count = static_cast<int64_t>(blocks.size());
   flops = 4 * product * static_cast<double>(a.block * longest * a.group());
-  for_units(pool, a, a.b * a.kv * count, flops, a.block, [&](int64_t unit, GradScratch& w) {
+  for_units(pool, a, a.b * a.kv * count, flops, a.block, x, [&](int64_t unit, GradScratch& w) {
     const KeyTile& b = blocks[unit % count];
     key_unit(v, a, x, unit / count / a.kv, unit / count % a.kv, *b.document, b.first, w);
   });
 }
 
+std::vector<CapturedGradient> wanted_captures(const CheckedCall& c) {
+  std::vector<CapturedGradient> out;
+  std::vector<TensorType> types = captured_types(c.call);
+  int64_t bits = c.call.integer_or("captured_grads", 0);
+  for (size_t i = 0; i < types.size(); ++i)
+    if (bits >> i & 1) out.push_back({i, numel(types[i].shape), nullptr});
+  return out;
+}
+
 }  // namespace
+
+GradScratch::GradScratch(Carver& c, const Attention& a, int64_t keys, int64_t wanted_loads) {
+  int64_t lanes = pad_lanes(a.block), wide = a.padded_d(), tile = a.block * lanes;
+  for (float** p : {&query, &d_out}) *p = c.take(wide * lanes);
+  for (float** p : {&out_rows, &query_rows, &d_out_rows, &dq}) *p = c.take(a.block * wide);
+  for (float** p : {&scores, &dp}) *p = c.take(tile);
+  for (float** p : {&lse, &delta}) *p = c.take(lanes);
+  for (float** p : {&dk, &dv}) *p = c.take(keys * wide);
+  int64_t converted = a.type == f32 ? 0 : keys * wide;
+  for (float** p : {&key_rows, &value_rows}) *p = c.take(converted);
+  slope = c.take(a.hook_lanes ? tile : 0);
+  by_load = c.take(wanted_loads * tile);
+}
+
+QuerySide load_queries(const VectorKernels& v, const Attention& a, const GradTensors& x,
+                       int64_t item, int64_t head, const QueryTile& tile, bool compute_delta,
+                       const GradScratch& w) {
+  int64_t token = tile.document->first_query + tile.first;
+  QuerySide side{tile, item, head, a.lanes(tile.count), {}, {}};
+  side.q = x.q.rows(v, a, item, token, head, tile.count, w.query_rows);
+  side.d_out = x.d_o.rows(v, a, item, token, head, tile.count, w.d_out_rows);
+  v.transpose(side.q.data, side.q.stride, tile.count, a.d, w.query, side.ld);
+  v.transpose(side.d_out.data, side.d_out.stride, tile.count, a.d, w.d_out, side.ld);
+
+  int64_t row = (item * a.h + head) * a.t + token;
+  if (compute_delta) {
+    Rows out = x.o.rows(v, a, item, token, head, tile.count, w.out_rows);
+    for (int64_t i = 0; i < tile.count; ++i)
+      x.delta[row + i] = static_cast<float>(
+          v.dot(side.d_out.data + i * side.d_out.stride, out.data + i * out.stride, a.d));
+  }
+  std::fill_n(std::copy_n(x.lse + row, tile.count, w.lse), side.ld - tile.count, 0.0f);
+  // A query that saw no key gets probabilities of 0, not exp of -inf - (-inf).
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  std::replace(w.lse, w.lse + tile.count, -kInfinity, kInfinity);
+  std::fill_n(std::copy_n(x.delta + row, tile.count, w.delta), side.ld - tile.count, 0.0f);
+  return side;
+}
+
+bool score_gradients(const VectorKernels& v, const Attention& a, const GradTensors& x,
+                     const QuerySide& side, int64_t key, int64_t keys, Rows k, Rows val,
+                     const GradScratch& w) {
+  const Document& doc = *side.tile.document;
+  AttentionHook::Place at{side.item, side.head, doc.first_query + side.tile.first,
+                          doc.first_key + key};
+  if (!x.hook.sees_any(at, keys, side.tile.count, w.scores)) return false;
+  v.block_gemm(keys, side.ld, a.d, k.data, k.stride, 1, w.query, side.ld, w.scores, side.ld, false);
+  v.block_gemm(keys, side.ld, a.d, val.data, val.stride, 1, w.d_out, side.ld, w.dp, side.ld, false);
+  ScoreTile tile = doc.tile(a, side.item, side.tile.first, key, w.scores, keys, side.ld);
+  if (x.hook.present()) {
+    x.hook.gradient(at, keys, side.tile.count, w.scores, w.slope, w.by_load);
+    tile.scale = 1, tile.softcap = 0;
+  }
+  v.softmax_grad_tile(tile, w.dp, w.lse, w.delta);
+  return true;
+}
 
 // Which schedule runs depends on the documents of the step, so the larger one counts.
 Workspace attention_grad_workspace(const CheckedCall& c, int) {
   Attention a = read_attention(c);
+  std::vector<AttentionHook::Load> loads = read_hook_loads(c);
+  int64_t wanted = std::count_if(loads.begin(), loads.end(), [](auto& l) { return l.wanted; });
   Carver joined{nullptr}, split{nullptr};
-  GradScratch whole(joined, a, a.s), tile(split, a, a.block);
-  int64_t size = sizeof(float);
-  return {std::max(joined.used, split.used) * size, a.b * a.h * a.t * size};
+  GradScratch whole(joined, a, a.s, wanted), tile(split, a, a.block, wanted);
+  int64_t size = sizeof(float), sums = captured_sums(a, loads, wanted_captures(c));
+  int64_t deltas = pad_lanes(a.b * a.h * a.t);
+  return {std::max(joined.used, split.used) * size,
+          deltas * size + sums * static_cast<int64_t>(sizeof(double))};
 }
 
 Action prepare_attention_grad(const BoundCall& c) {
   Attention a = read_attention(c);
-  c.require(c.args.size() == 9 + a.mask_arguments(),
-            "takes (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens][, prefix])");
-  a.bind_masks(c, 9);
+  AttentionArguments at = a.bind(c);
   auto queries = [&](size_t i) { return HeadTensor{c.args[i], a.t, a.h}; };
   auto keys = [&](size_t i) { return HeadTensor{c.args[i], a.s, a.kv}; };
-  GradTensors x{queries(0),
-                queries(1),
-                keys(2),
-                keys(3),
-                queries(4),
-                queries(6),
-                keys(7),
-                keys(8),
-                c.arg<const float>(5),
-                reinterpret_cast<float*>(c.own)};
-  return [=, &pool = c.pool] { run_grad(a, x, pool); };
+  auto* delta = reinterpret_cast<float*>(c.own);
+  GradTensors x{queries(0), queries(1), keys(2), keys(3), queries(4), queries(6), keys(7), keys(8),
+                c.arg<const float>(5), delta, AttentionHook(c, at.captured)};
+  size_t next = 9;
+  float* d_sinks = at.sinks ? c.arg<float>(next++) : nullptr;
+  std::vector<CapturedGradient> wanted = wanted_captures(c);
+  for (CapturedGradient& w : wanted) w.out = c.arg<float>(next++);
+  auto* sums = reinterpret_cast<double*>(delta + pad_lanes(a.b * a.h * a.t));
+  return [=, &pool = c.pool] {
+    run_grad(a, x, pool);
+    if (d_sinks) sink_gradients(a, x, d_sinks);
+    if (!wanted.empty()) captured_gradients(a, x, wanted, sums, pool);
+  };
 }
 
 }  // namespace fusec::cpu

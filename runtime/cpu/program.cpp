@@ -202,7 +202,7 @@ class CpuProgram final : public Program {
     int64_t own = workspace_of(step.call, pool_.size()).own;
     if (own > 0) own_.emplace_back(own, "the workspace of a library call");
     return prepare_call(
-        {{step.call}, std::move(args), pool_, finite_, own > 0 ? own_.back().data() : nullptr});
+        {{step.call}, std::move(args), pool_, finite_, own > 0 ? own_.back().data() : nullptr, &images_.functions});
   }
 
   Action prepare_kernel_step(const PlanStep& step) {

@@ -73,8 +73,8 @@ Attention read_attention(const LibraryCall& call) {
   require(call, a.kv > 0 && a.h > 0 && a.h % a.kv == 0, "h must be a multiple of kv");
   require(call, a.docs == 0 || (a.b == 1 && a.t == a.s), "documents need b = 1 and t = s");
   require(call, a.type == f32 || a.type == bf16 || a.type == f16, "takes f32, bf16 or f16");
-  for (const char* key : {"top_left", "window", "prefix"})
-    if (call.integer_or(key, 0) != 0)
+  for (const char* key : {"top_left", "window", "prefix", "sinks", "hook"})
+    if (call.attrs.contains(key))
       fail_unsupported(std::string("attention with ") + key +
                        ": the CUDA device has no kernel for it yet; compile for the CPU, or record "
                        "naive_attention() with a bias");
