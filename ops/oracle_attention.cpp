@@ -107,8 +107,9 @@ std::vector<Data> attention_grad(const Call& call) {
         dz *= p.by.by_given.node < 0 ? 0 : p.hooked->row(p.by.by_given)[is];
         for (size_t i = 0; i < p.hook->loads.size(); ++i) {
           const HookLoad& l = p.hook->loads[i];
-          if (p.by.by_load[i].node >= 0)
-            captured[l.captured][p.hooked->element(l, is)] += ds * p.hooked->row(p.by.by_load[i])[is];
+          Value by = p.by.by_load[i];
+          if (by.node >= 0)
+            captured[l.captured][p.hooked->element(l, is)] += ds * p.hooked->row(by)[is];
         }
       }
       for (int64_t c = 0; c < p.d; ++c) {

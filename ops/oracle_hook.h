@@ -1,6 +1,6 @@
 // A hook (hook.h) on the scores of one query, for the oracle and for its bounds: the nodes of the
-// hook's graph are evaluated on rows of `keys` values by the rules of any other node. Private to the
-// oracle.
+// hook's graph are evaluated on rows of `keys` values by the rules of any other node. Private to
+// the oracle.
 #pragma once
 
 #include "fusec/ops/bounds.h"

@@ -86,13 +86,23 @@ void check_result(const Recording& r, const Tensor& t, const char* which, DType 
               r.hook.graph->node(t.value()).loc.known() ? r.hook.graph->node(t.value()).loc : loc);
 }
 
+bool is_given(const Hook& hook, Value v) {
+  bool load = std::any_of(hook.loads.begin(), hook.loads.end(),
+                          [&](const HookLoad& l) { return l.value == v; });
+  return load || v == hook.given ||
+         std::find(hook.position.begin(), hook.position.end(), v) != hook.position.end();
+}
+
 void check_ops(const Hook& hook, SourceLoc loc) {
-  for (const Node& n : hook.graph->nodes()) {
+  const std::vector<Node>& nodes = hook.graph->nodes();
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const Node& n = nodes[i];
     bool splat = n.kind == OpKind::constant && !n.as<ConstantAttr>().data;
     bool known = splat || n.kind == OpKind::map || n.kind == OpKind::cast ||
-                 n.kind == OpKind::input;
-    if (!known || !n.results[0].shape.empty())
-      fail_user("attention hook: found " + describe(n) + " -> " + n.results[0].str() +
+                 is_given(hook, {static_cast<int32_t>(i), 0});
+    if (!known || n.results.empty() || !n.results[0].shape.empty())
+      fail_user("attention hook: found " + describe(n) +
+                    (n.results.empty() ? "" : " -> " + n.results[0].str()) +
                     "; expected pointwise ops and casts of scalars",
                 n.loc.known() ? n.loc : loc);
   }

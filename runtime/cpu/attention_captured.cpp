@@ -1,8 +1,8 @@
 // Gradients of attention's sinks and of the tensors that its hook captured. The latter are sums of
 // dS * d score / d element over all scores that read the element: a pass of its own over the tiles,
-// into doubles. Where every head has elements of its own and they are many, heads are summed side by
-// side in one copy; else fixed parts of the work sum into copies, which are added in order. Both are
-// chosen from sizes alone, so the bits do not depend on the threads.
+// into doubles. Where every head has elements of its own and they are many, heads are summed side
+// by side in one copy; else fixed parts of the work sum into copies, which are added in order. Both
+// are chosen from sizes alone, so the bits do not depend on the threads.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kMostCopies = 16, kCopiedElements = int64_t{1} << 20;
 
-struct Plan {
+struct Division {
   bool by_head;
   int64_t total, parts;  // elements of one copy; tasks
   int64_t copies() const { return by_head ? 1 : parts; }
@@ -40,9 +40,9 @@ bool heads_are_apart(const Attention& a, const std::vector<AttentionHook::Load>&
   return head == 0 ? low > high : high - low < std::abs(head);
 }
 
-Plan make_plan(const Attention& a, const std::vector<AttentionHook::Load>& loads,
+Division divide(const Attention& a, const std::vector<AttentionHook::Load>& loads,
                const std::vector<CapturedGradient>& wanted) {
-  Plan p{true, 0, a.h};
+  Division p{true, 0, a.h};
   for (const CapturedGradient& w : wanted) {
     p.total += w.size;
     p.by_head = p.by_head && heads_are_apart(a, loads, w.captured);
@@ -87,7 +87,7 @@ void sink_gradients(const Attention& a, const GradTensors& x, float* d_sinks) {
 int64_t captured_sums(const Attention& a, const std::vector<AttentionHook::Load>& loads,
                       const std::vector<CapturedGradient>& wanted) {
   if (wanted.empty()) return 0;
-  Plan p = make_plan(a, loads, wanted);
+  Division p = divide(a, loads, wanted);
   return p.copies() * p.total;
 }
 
@@ -96,7 +96,7 @@ void captured_gradients(const Attention& a, const GradTensors& x,
                         ThreadPool& pool) {
   const VectorKernels& v = vector_kernels();
   const std::vector<AttentionHook::Load>& loads = x.hook.loads();
-  Plan plan = make_plan(a, loads, wanted);
+  Division plan = divide(a, loads, wanted);
   std::fill_n(sums, plan.copies() * plan.total, 0.0);
   std::vector<int64_t> first(1, 0);  // of each wanted tensor in a copy
   for (const CapturedGradient& w : wanted) first.push_back(first.back() + w.size);

@@ -41,7 +41,8 @@ std::vector<double> documents(int64_t tokens, int64_t length) {
 std::vector<std::vector<float>> run(Graph& g, const std::vector<Tensor>& wanted, Feeds feeds,
                                     int threads = 2) {
   std::vector<Output> outputs;
-  for (size_t i = 0; i < wanted.size(); ++i) outputs.emplace_back("y" + std::to_string(i), wanted[i]);
+  for (size_t i = 0; i < wanted.size(); ++i)
+    outputs.emplace_back("y" + std::to_string(i), wanted[i]);
   Executable exe = compile(g, outputs, {.threads = threads});
   feeds = complete(g, feeds, -1, 1);
   for (const PlanBuffer& b : exe.plan().buffers)
@@ -66,7 +67,7 @@ TEST_CASE("attention: ALiBi with learnt slopes over several blocks, forward and 
     }
 }
 
-TEST_CASE("attention: a hook equals the option that it spells, to the bit where nothing is rounded") {
+TEST_CASE("attention: a hook equals the option that it spells, to the bit if nothing is rounded") {
   auto both = [&](const AttentionOptions& a, const AttentionOptions& b, bool same_bits) {
     Heads x(1, 150, 150, 2, 1, 16), y(1, 150, 150, 2, 1, 16);
     std::vector<std::vector<float>> left = run(x.g, x.all(a), {}), right = run(y.g, y.all(b), {});
@@ -210,4 +211,19 @@ TEST_CASE("attention: a hook goes through the text of every stage and through a 
   exe.run();
   loaded.run();
   CHECK(loaded.get<float>("y") == exe.get<float>("y"));
+}
+
+// The example of the README, small.
+TEST_CASE("attention: packed documents with learnt ALiBi slopes, a window and a sink a head") {
+  Graph g;
+  Tensor q = g.input("q", {1, 96, 4, 16}), k = g.input("k", {1, 96, 2, 16});
+  Tensor v = g.input("v", {1, 96, 2, 16}), document = g.input("document", {96}, i32);
+  Tensor slope = g.parameter("slope", {4}), sink = g.parameter("sink", {4});
+  AttentionOptions o{.window = 64, .sinks = sink};
+  o.score = [&](Score s) { return s.value + slope(s.head) * cast(s.key - s.query, f32); };
+  o.mask = [&](Position p) { return document(p.query) == document(p.key); };
+  Tensor y = attention(q, k, v, o);
+  std::vector<Tensor> wanted = grad(sum(square(y)), {q, slope, sink});
+  wanted.push_back(y);
+  agree(g, wanted, {.lo = -1, .hi = 1, .feeds = {{"document", documents(96, 40)}}});
 }

@@ -27,7 +27,9 @@ struct Case {
     return -1;
   }
   bool visible(int64_t i, int64_t j) const {
-    if (shape.causal && j > i + shape.s - shape.t) return false;
+    int64_t place = shape.top_left ? i : i + shape.s - shape.t;
+    if (shape.causal && j > place) return false;
+    if (shape.window && (j <= place - shape.window || j >= place + shape.window)) return false;
     return cu.empty() || (document(i) >= 0 && document(i) == document(j));
   }
 };
@@ -223,6 +225,19 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
   CHECK(alone.find("kAddQueries = 0;") != std::string::npos);
   int64_t sums = 2 * 6 * 384 * 128 * 4;
   CHECK(cuda::call_workspace(plain.grad(), {}) == cuda::call_workspace(plain.grad(), exact) + sums);
+}
+
+TEST_CASE("any form: windows and alignment at the top left") {
+  CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64, true, bf16, 0, 0, 3}.forward())
+            .find("any form") != std::string::npos);
+  check({{1, 150, 150, 2, 1, 64, true, bf16, 0, 0, 20}});
+  check({{2, 70, 130, 2, 2, 8, false, f32, 0, 0, 9}});
+  check({{1, 130, 70, 2, 1, 8, true, f32, 5, 0, 17}});  // rows that see nothing
+  check({{1, 130, 70, 2, 1, 8, true, f32, 0, 0, 40, true}});
+  check({{1, 70, 130, 2, 1, 8, true, f16, 0, 0, 0, true}});
+  check({{1, 40, 40, 1, 1, 8, true, f32, 0, 0, int64_t{1} << 60}});
+  check({{1, 90, 90, 2, 1, 24, true, f32, 0, 5, 6}, {0, 0, 7, 50, 51, 80}});
+  check({{1, 90, 90, 2, 1, 24, false, bf16, 0, 3, 5}, {0, 40, 40, 90}});
 }
 
 TEST_CASE("any form: types, head sizes, masks") {

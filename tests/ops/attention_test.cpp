@@ -94,14 +94,15 @@ TEST_CASE("attention: hooks that spell an option equal it") {
   auto run = [&](AttentionOptions o) { return attention(x.q, x.k, x.v, o); };
   check_equal(b, run({.softcap = 2}),
               run({.score = [](Score s) { return 2.0 * tanh(s.value / 2.0); }}));
-  check_equal(b, run({}), run({.causal = false, .mask = [](Position p) { return p.key <= p.query; }}));
-  check_equal(b, run({.window = 3}), run({.mask = [](Position p) { return p.query - p.key < 3.0; }}));
+  check_equal(b, run({}),
+              run({.causal = false, .mask = [](Position p) { return p.key <= p.query; }}));
+  check_equal(b, run({.window = 3}),
+              run({.mask = [](Position p) { return p.query - p.key < 3.0; }}));
   check_equal(b, run({.cu_seqlens = cu}),
               run({.mask = [&](Position p) { return of(p.query) == of(p.key); }}));
   check_equal(b, run({.prefix = prefix}),
               run({.causal = false, .mask = [&](Position p) {
-                     return maximum(cast(p.key <= p.query, i32), cast(p.key < prefix(p.batch), i32)) >
-                            0.0;
+                     return select(p.key < prefix(p.batch), p.key >= 0.0, p.key <= p.query);
                    }}));
   // Hidden by the mask, or by a score of -inf.
   check_equal(b, run({.mask = [](Position p) { return p.key != p.query; }}),

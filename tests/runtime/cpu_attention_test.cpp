@@ -166,7 +166,7 @@ const std::vector<Case> kCases = {
     {1, 300, 300, 2, 1, 32, false, 5.0, {0, 0, 140, 270}},        // 30 tokens in no document
     {2, 0, 4, 1, 1, 8, false},
     {1, 3, 0, 1, 1, 8, true},
-    // Windows: whole tiles on both sides are skipped; a window of two keys; both ways; beyond t + s.
+    // Windows: whole tiles on both sides are skipped; of two keys; both ways; beyond t + s.
     {1, 300, 300, 2, 1, 64, true, 0, {}, f32, 70},
     {1, 200, 330, 2, 2, 32, true, 3.0, {}, f32, 2},
     {2, 200, 200, 2, 1, 16, false, 0, {}, f32, 40},

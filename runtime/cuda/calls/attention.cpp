@@ -1,8 +1,11 @@
 // attention and attention_grad: reads the call, picks the form, and the text that turns masks into
-// ranges. Without documents a query sees keys [0, s), causal ones [0, i + s - t + 1); with them,
-// its own document, found by bisection in cu_seqlens, which is data of the run. Every mask is thus
-// one range of keys a query and one range of queries a key, so tiles outside are never touched.
+// ranges. Without documents a query sees keys [0, s), causal ones up to its own place, i + s - t or
+// i; with them, its own document, found by bisection in cu_seqlens, which is data of the run. A
+// window cuts both at its distance. Every mask is thus one range of keys a query and one range of
+// queries a key, so tiles outside are never touched. Refuses a prefix, sinks and hooks.
 #include "attention.h"
+
+#include <algorithm>
 
 #include "fusec/base/error.h"
 
@@ -30,26 +33,29 @@ DEV Range document_of(int token, int t, const int* cu, int docs) {
   return {clamp_to(cu[low - 1], t), clamp_to(cu[low], t)};
 }
 
+// Of a query, the key at its own place; of a key, the query.
+DEV int shift_of(int t, int s) { return kDocs || kTopLeft ? 0 : s - t; }
+
 // Keys that a query sees; none beyond the last query.
 DEV Range keys_of(int query, int t, int s, const int* cu, int docs) {
   if (query >= t) return {0, 0};
-  if (kDocs) {
-    Range r = document_of(query, t, cu, docs);
-    if (kCausal && r.high > query + 1) r.high = query + 1;
-    return r;
-  }
-  return {0, kCausal ? clamp_to(query + 1 + s - t, s) : s};
+  Range r = {0, s};
+  if (kDocs) r = document_of(query, t, cu, docs);
+  int place = query + shift_of(t, s);
+  int low = kWindow ? place - kWindow + 1 : r.low;
+  int high = kCausal ? place + 1 : kWindow ? place + kWindow : r.high;
+  return {low > r.low ? low : r.low, high < r.low ? r.low : high < r.high ? high : r.high};
 }
 
 // Queries that see a key; none beyond the last key.
 DEV Range queries_of(int key, int t, int s, const int* cu, int docs) {
   if (key >= s) return {0, 0};
-  if (kDocs) {
-    Range r = document_of(key, t, cu, docs);
-    if (kCausal && r.low < key) r.low = key;
-    return r;
-  }
-  return {kCausal ? clamp_to(key - (s - t), t) : 0, t};
+  Range r = {0, t};
+  if (kDocs) r = document_of(key, t, cu, docs);
+  int place = key - shift_of(t, s);
+  int low = kCausal ? place : kWindow ? place - kWindow + 1 : r.low;
+  int high = kWindow ? place + kWindow : r.high;
+  return {low > r.high ? r.high : low > r.low ? low : r.low, high < r.high ? high : r.high};
 }
 
 // By the threads of one block.
@@ -73,22 +79,31 @@ Attention read_attention(const LibraryCall& call) {
   require(call, a.kv > 0 && a.h > 0 && a.h % a.kv == 0, "h must be a multiple of kv");
   require(call, a.docs == 0 || (a.b == 1 && a.t == a.s), "documents need b = 1 and t = s");
   require(call, a.type == f32 || a.type == bf16 || a.type == f16, "takes f32, bf16 or f16");
-  for (const char* key : {"top_left", "window", "prefix", "sinks", "hook"})
+  for (const char* key : {"prefix", "sinks", "hook"})
     if (call.attrs.contains(key))
-      fail_unsupported(std::string("attention with ") + key +
-                       ": the CUDA device has no kernel for it yet; compile for the CPU, or record "
+      fail_unsupported(std::string("attention with a ") + key +
+                       ": the CUDA device has no kernel for it; compile for the CPU, or record "
                        "naive_attention() with a bias");
+  a.top_left = call.integer_or("top_left", 0) != 0;
+  a.window = std::min(call.integer_or("window", 0), a.t + a.s + 1);
+  if (a.window > a.t + a.s) a.window = 0;  // sees all that there is
   // Kernels add a tile and t to s in int.
   constexpr int64_t kMost = (int64_t{1} << 30) - 1024;
   if (a.t > kMost || a.s > kMost || a.h * a.d > kMost)
     fail_unsupported("attention over " + std::to_string(a.t) + " queries and " +
                      std::to_string(a.s) + " keys: the CUDA device takes " + std::to_string(kMost) +
                      " at most");
+  require(call, a.window >= 0, "window must not be negative");
+  if (a.window > 0 && a.t + a.s > kMost)
+    fail_unsupported("attention with a window over " + std::to_string(a.t + a.s) +
+                     " queries and keys: the CUDA device takes " + std::to_string(kMost) +
+                     " at most");
   return a;
 }
 
 bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
                        const std::vector<size_t>& tensors, const CallTarget& target) {
+  if (a.window > 0 || a.top_left) return false;
   return target.major >= 8 && (a.type == bf16 || a.type == f16) && a.d % 16 == 0 && a.d <= 128 &&
          a.scale > 0 && common_unit(call, tensors, 16) == 16;
 }
@@ -100,6 +115,8 @@ Constants attention_constants(const Attention& a, std::string_view title) {
       .integer("kD", a.d)
       .integer("kCausal", a.causal)
       .integer("kDocs", a.docs > 0)
+      .integer("kTopLeft", a.top_left)
+      .integer("kWindow", a.window)
       .real("kScale", a.scale)
       .real("kCap", a.softcap)
       .real("kLog2e", 1.44269504088896341);

@@ -139,9 +139,9 @@ struct ScatterAttr { ScatterMode mode; };
 struct CumsumAttr { int64_t axis = 0; bool reverse = false; };
 struct TopKAttr { int64_t k = 1; };
 // scale multiplies q.k before softcap and mask; softcap 0 means none: s = cap * tanh(s / cap).
-// prefix, sinks: an operand of that name is there; cu_seqlens is if there is one operand more. hook:
-// its text (hook.h) or nothing; captured_grads (of attention_grad), bit i: captured tensor i has a
-// gradient. What each means is at AttentionOptions in ops.h.
+// prefix, sinks: an operand of that name is there; cu_seqlens is if there is one operand more.
+// hook: its text (hook.h) or nothing; captured_grads (of attention_grad), bit i: captured tensor i
+// has a gradient. What each means is at AttentionOptions in ops.h.
 struct AttentionAttr {
   bool causal = true;
   double scale = 1;

@@ -54,6 +54,7 @@ FUSEC_API Hook empty_hook();
 // Error tells what does not read.
 FUSEC_API std::string print(const Hook& hook);
 FUSEC_API Hook read_hook(std::string_view text);
+std::string hook_index_text(const HookIndex& index);
 
 // Adds to hook.graph the derivative of the score by the score given and by each load; loads that
 // are not float or do not matter have none (node -1).

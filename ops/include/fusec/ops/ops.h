@@ -4,7 +4,9 @@
 // cast(). Every function throws a user Error with the caller's file:line on bad shapes or types.
 #pragma once
 
+#include <concepts>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <vector>
 
@@ -83,12 +85,26 @@ FUSEC_API Tensor flip(At x, int64_t axis);
 FUSEC_API Tensor concat(std::vector<Tensor> parts, int64_t axis,
                         const std::source_location& loc = std::source_location::current());
 
+// Axes of a reduction: sum(x, 1), sum(x, {0, -1}), or a list made at run time.
+class Axes {
+ public:
+  template <std::integral Index>
+    requires(!std::same_as<Index, bool>)  // keep_dims comes third
+  Axes(Index axis) : list_{static_cast<int64_t>(axis)} {}
+  Axes(std::initializer_list<int64_t> axes) : list_(axes) {}
+  Axes(std::vector<int64_t> axes) : list_(std::move(axes)) {}
+  const std::vector<int64_t>& list() const { return list_; }
+
+ private:
+  std::vector<int64_t> list_;
+};
+
 // Reductions over `axes` (negative allowed). keep_dims leaves size-1 axes in place. The sum of an
 // empty range is 0; max and min of an empty range are a user error.
-FUSEC_API Tensor sum(At x, std::vector<int64_t> axes, bool keep_dims = false);
-FUSEC_API Tensor max(At x, std::vector<int64_t> axes, bool keep_dims = false);
-FUSEC_API Tensor min(At x, std::vector<int64_t> axes, bool keep_dims = false);
-FUSEC_API Tensor mean(At x, std::vector<int64_t> axes, bool keep_dims = false);
+FUSEC_API Tensor sum(At x, const Axes& axes, bool keep_dims = false);
+FUSEC_API Tensor max(At x, const Axes& axes, bool keep_dims = false);
+FUSEC_API Tensor min(At x, const Axes& axes, bool keep_dims = false);
+FUSEC_API Tensor mean(At x, const Axes& axes, bool keep_dims = false);
 // Over all axes, a scalar.
 FUSEC_API Tensor sum(At x);
 FUSEC_API Tensor max(At x);
@@ -147,15 +163,15 @@ struct Score : Position {
 // so that a causal window is (c(i) - window, c(i)] and one without causal reaches both ways. A
 // query that sees no key gets zeros and passes no gradient.
 //
-// `score` and `mask` are functions of one score, recorded once and compiled into the attention call:
+// `score` and `mask` are functions of one score, recorded once and compiled into the call:
 //
 //   .score = [&](Score s) { return s.value + slope(s.head) * cast(s.key - s.query, f32); }
 //   .mask = [&](Position p) { return document(p.query) == document(p.key); }
 //
-// They may use pointwise ops, casts, numbers, and elements tensor(index, ...) of other tensors, each
-// index a sum of positions with whole factors (p.key - p.query + 7) that stays inside the tensor.
-// Positions are those in the whole batch item. A key is seen if the options and `mask` (b8) say so;
-// -inf as the score hides it, too. Captured f32 tensors have gradients through `score`.
+// They may use pointwise ops, casts, numbers, and elements tensor(index, ...) of other tensors,
+// each index a sum of positions with whole factors (p.key - p.query + 7) that stays inside the
+// tensor. Positions are those in the whole batch item. A key is seen if the options and `mask` (b8)
+// say so; -inf as the score hides it, too. Captured f32 tensors have gradients through `score`.
 struct AttentionOptions {
   bool causal = true;
   double scale = 0;    // 0: 1 / sqrt(d)
@@ -163,8 +179,8 @@ struct AttentionOptions {
   Tensor cu_seqlens;   // optional i32 [n + 1]: B must be 1, attention stays inside documents
   Align align = Align::bottom_right;
   int64_t window = 0;  // 0: none
-  Tensor prefix;       // optional i32 [B], or [n] with cu_seqlens: keys below are seen by all queries
-  Tensor sinks;        // optional f32 [H]: a score beside those of the keys, of a value of zeros
+  Tensor prefix;       // optional i32 [B], or [n] with cu_seqlens: keys below it are seen by all
+  Tensor sinks;        // optional f32 [H]: a score beside those of the keys, whose value is zeros
   std::function<Tensor(Score)> score;
   std::function<Tensor(Position)> mask;
 };
