@@ -324,7 +324,7 @@ AttentionArguments attention_arguments(const LibraryCall& call) {
   if (grad)
     a.masks += sinks + std::popcount(static_cast<uint64_t>(call.integer_or("captured_grads", 0)));
   size_t next = a.masks;
-  if (call.integer("docs") > 0) a.cu_seqlens = next++;
+  if (call.integer_or("docs", 0) > 0) a.cu_seqlens = next++;
   if (call.integer_or("prefix", 0) != 0) a.prefix = next++;
   if (sinks) a.sinks = next++;
   a.captured = next;
@@ -333,7 +333,9 @@ AttentionArguments attention_arguments(const LibraryCall& call) {
 }
 
 int64_t LibraryCall::integer_or(std::string_view key, int64_t otherwise) const {
-  return attrs.contains(std::string(key)) ? integer(key) : otherwise;
+  auto it = attrs.find(std::string(key));
+  const auto* value = it == attrs.end() ? nullptr : std::get_if<int64_t>(&it->second);
+  return value ? *value : otherwise;
 }
 
 int Plan::find(std::string_view name) const {

@@ -3,7 +3,7 @@
 //
 //   any             every type, head size, softcap and mask: f32 arithmetic on 16 x 64 tiles
 //   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 128, 16-byte rows, no
-//                   window, causal masks aligned bottom right:
+//                   window, prefix or sinks, causal masks aligned bottom right:
 //                   mma.sync (sm_80 and later)
 //   hopper          bf16 and f16, heads of 64 and 128, no softcap, no documents: wgmma and copies
 //   by
@@ -23,6 +23,7 @@ struct Attention {
   DType type;
   int64_t docs;
   int64_t window;  // 0: none
+  size_t cu_seqlens, prefix, sinks;  // arguments, 0: not there
 
   int64_t group() const { return h / kv; }
 };

@@ -71,7 +71,8 @@ struct Segment {
 //                     none; o = 0 for a row that sees no key. Attrs that may be absent (0):
 //                     top_left (0/1), window, prefix and sinks (0/1: the argument is there, i32
 //                     [B] or [docs], f32 [H]), hook (a text), captured (how many tensors it
-//                     reads) and captured_types ("f32 4 8; i32 16"). See AttentionOptions and hook.h of the DSL for what they mean.
+//                     reads) and captured_types ("f32 4 8; i32 16"). AttentionOptions and hook.h
+//                     of the DSL say what they mean.
 //                     A hook comes with kernels of the plan, which work on tiles[hook_block]
 //                     [hook_lanes] of scores, rows being keys: hook_mask (absent: no mask) takes
 //                     (tile, where, loads...) and hook_kernel (tile, where, loads...) or, for
@@ -105,7 +106,7 @@ struct LibraryCall {
   FUSEC_API int64_t integer(std::string_view key) const;
   FUSEC_API double number(std::string_view key) const;
   FUSEC_API const std::string& text(std::string_view key) const;
-  // The attribute if it is there.
+  // The attribute if it is there and an integer.
   FUSEC_API int64_t integer_or(std::string_view key, int64_t otherwise) const;
 };
 
