@@ -145,15 +145,19 @@ TEST_CASE("attention: captured tensors of every shape have gradients") {
   Tensor bias = x.g.parameter("bias", {4, 40, 70}), shared = x.g.parameter("shared", {40, 70});
   Tensor far = x.g.parameter("far", {4, 110}), heat = x.g.parameter("heat", {2, 4});
   Tensor flipped = x.g.parameter("flipped", {70}), one = x.g.parameter("one", {});
+  // Read backwards along the queries, which end within a vector; and with steps.
+  Tensor back = x.g.parameter("back", {109}), steps = x.g.parameter("steps", {3 * 39 + 2 * 69 + 1});
   AttentionOptions o{.causal = false, .softcap = 5};
   o.score = [&](Score s) {
     Tensor y = s.value * exp(heat(s.batch, s.head)) + bias(s.head, s.query, s.key);
     y = y + far(s.head, s.query - s.key + 69.0) * one();
+    y = y + back(s.key - s.query + 39.0) - steps(3.0 * s.query + s.key * 2.0);
     return y + sin(shared(s.query, s.key)) * flipped(69.0 - s.key);
   };
   o.mask = [](Position p) { return p.key != p.query + 3.0; };
   o.sinks = x.g.parameter("sinks", {4});
-  agree(x.g, x.all(o, {bias, shared, far, heat, flipped, one, o.sinks}), {.lo = -1, .hi = 1});
+  std::vector<Tensor> wrt = {bias, shared, far, heat, flipped, one, back, steps, o.sinks};
+  agree(x.g, x.all(o, wrt), {.lo = -1, .hi = 1});
 }
 
 TEST_CASE("attention: queries that a hook leaves without keys, one query, one key, none") {
