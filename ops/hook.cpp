@@ -73,9 +73,10 @@ void check_hook(const Hook& hook, const std::vector<TensorType>& captured,
         (reach < 0 ? low : high) += reach;
       }
       if (low < 0 || high >= static_cast<double>(t.shape[d]))
-        fail_user(who + ", " + t.str() + ", is read at " + hook_index_text(l.index[d]) + " along axis " +
-                      std::to_string(d) + ", which reaches from " + std::to_string(std::llround(low)) +
-                      " to " + std::to_string(std::llround(high)) + "; expected indices within 0.." +
+fail_user(who + ", " + t.str() + ", is read at " + hook_index_text(l.index[d]) +
+                      " along axis " + std::to_string(d) + ", which reaches from " +
+                      std::to_string(std::llround(low)) + " to " +
+                      std::to_string(std::llround(high)) + "; expected indices within 0.." +
                       std::to_string(t.shape[d] - 1) + " for every batch, head, query and key",
                   loc);
     }

@@ -1,4 +1,4 @@
-// The text of a hook and back. Refuses (user Error, with the place in the text) what it can not read.
+// The text of a hook and back. A user Error tells what can not be read, and its place in the text.
 #include "fusec/ops/hook.h"
 
 #include <algorithm>

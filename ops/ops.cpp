@@ -384,10 +384,11 @@ Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o) {
       fail_user("attention: expected q [B, T, H, d], found " + q.tensor.type().str(), q.loc);
     scale = 1.0 / std::sqrt(static_cast<double>(q.tensor.size(3)));
   }
-  AttentionAttr attr{o.causal, scale,
-                     o.softcap, o.align == Align::top_left,
-                     o.window, o.prefix.defined(),
-                     o.sinks.defined(), std::move(hook.text)};
+  AttentionAttr attr;
+  attr.causal = o.causal, attr.scale = scale, attr.softcap = o.softcap;
+  attr.top_left = o.align == Align::top_left, attr.window = o.window;
+  attr.prefix = o.prefix.defined(), attr.sinks = o.sinks.defined();
+  attr.hook = std::move(hook.text);
   return q.tensor.graph().append(OpKind::attention, attr, std::move(values), q.loc);
 }
 

@@ -20,8 +20,7 @@ constexpr double kFlopsPerTask = 4e5;  // about 10 us of one core
 
 // dS -> the gradient of the products, through the hook. What is hidden has no gradient, whatever
 // the slope there.
-void through_hook(const GradTensors& x, int64_t keys, int64_t ld,
-                  const GradScratch& w) {
+void through_hook(const GradTensors& x, int64_t keys, int64_t ld, const GradScratch& w) {
   if (!x.hook.present()) return;
   for (int64_t i = 0; i < keys * ld; ++i) w.dp[i] = w.dp[i] == 0 ? 0.0f : w.dp[i] * w.slope[i];
 }

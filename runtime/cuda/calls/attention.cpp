@@ -40,29 +40,37 @@ DEV Range document_of(int token, int t, const int* cu, int docs) {
   return {clamp_to(cu[number], t), clamp_to(cu[number + 1], t)};
 }
 
-// Of a query, the key at its own place; of a key, the query.
-DEV int shift_of(int t, int s) { return kDocs || kTopLeft ? 0 : s - t; }
+// Of [r.low, r.high), what a window leaves: `place` is where the one that looks stands.
+DEV Range in_window(Range r, int place, bool behind, bool ahead) {
+  int low = place - kWindow + 1, high = place + kWindow;
+  if (kWindow && behind && r.low < low) r.low = low < r.high ? low : r.high;
+  if (kWindow && ahead && r.high > high) r.high = high > r.low ? high : r.low;
+  return r;
+}
 
 // Keys that a query sees; none beyond the last query.
 DEV Range keys_of(int query, int t, int s, const int* cu, int docs) {
   if (query >= t) return {0, 0};
-  Range r = {0, s};
-  if (kDocs) r = document_of(query, t, cu, docs);
-  int place = query + shift_of(t, s);
-  int low = kWindow ? place - kWindow + 1 : r.low;
-  int high = kCausal ? place + 1 : kWindow ? place + kWindow : r.high;
-  return {low > r.low ? low : r.low, high < r.low ? r.low : high < r.high ? high : r.high};
+  if (kDocs) {
+    Range r = document_of(query, t, cu, docs);
+    if (kCausal && r.high > query + 1) r.high = query + 1;
+    return in_window(r, query, true, !kCausal);
+  }
+  if (kTopLeft) t = s;
+  return in_window({0, kCausal ? clamp_to(query + 1 + s - t, s) : s}, query + s - t, true,
+                   !kCausal);
 }
 
 // Queries that see a key; none beyond the last key.
 DEV Range queries_of(int key, int t, int s, const int* cu, int docs) {
   if (key >= s) return {0, 0};
-  Range r = {0, t};
-  if (kDocs) r = document_of(key, t, cu, docs);
-  int place = key - shift_of(t, s);
-  int low = kCausal ? place : kWindow ? place - kWindow + 1 : r.low;
-  int high = kWindow ? place + kWindow : r.high;
-  return {low > r.high ? r.high : low > r.low ? low : r.low, high < r.high ? high : r.high};
+  if (kDocs) {
+    Range r = document_of(key, t, cu, docs);
+    if (kCausal && r.low < key) r.low = key;
+    return in_window(r, key, !kCausal, true);
+  }
+  int shift = kTopLeft ? 0 : s - t;
+  return in_window({kCausal ? clamp_to(key - shift, t) : 0, t}, key - shift, !kCausal, true);
 }
 
 // By the threads of one block.
