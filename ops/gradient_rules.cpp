@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "fusec/ops/hook.h"
 #include "fusec/ops/ops.h"
 
 namespace fusec {
@@ -172,15 +173,22 @@ Tensor top_k_gradient(const GradientCall& call) {
 
 std::vector<Tensor> attention_gradients(const GradientCall& call) {
   const std::vector<Value>& in = call.node.inputs;
+  auto attr = call.node.as<AttentionAttr>();
+  AttentionOperands at = attention_operands(attr, 3, in.size());
+  for (size_t i = at.captured; i < in.size(); ++i)
+    if (call.want[i]) attr.captured_grads |= int64_t{1} << (i - at.captured);
   Value o = call.result, lse{call.result.node, 1};
   std::vector<Value> operands = {call.g.value(), in[0], in[1], in[2], o, lse};
-  if (in.size() == 4) operands.push_back(in[3]);
-  Value first = call.graph
-                    .append(OpKind::attention_grad, call.node.as<AttentionAttr>(),
-                            std::move(operands), call.node.loc)
+  operands.insert(operands.end(), in.begin() + 3, in.end());
+  Value first = call.graph.append(OpKind::attention_grad, attr, std::move(operands), call.node.loc)
                     .value();
   std::vector<Tensor> out(in.size());
-  for (int i = 0; i < 3; ++i) out[i] = Tensor(&call.graph, {first.node, i});
+  int32_t result = 0;
+  auto next = [&] { return Tensor(&call.graph, {first.node, result++}); };
+  for (int i = 0; i < 3; ++i) out[i] = next();
+  if (at.sinks) out[at.sinks] = next();
+  for (size_t i = at.captured; i < in.size(); ++i)
+    if (call.want[i]) out[i] = next();
   return out;
 }
 

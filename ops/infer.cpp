@@ -4,6 +4,7 @@
 #include <map>
 
 #include "fusec/ops/graph.h"
+#include "fusec/ops/hook.h"
 
 namespace fusec {
 namespace {
@@ -196,7 +197,8 @@ void check_attention(const TensorType& q, const TensorType& k, const TensorType&
   ok = ok && shape(q)[0] == shape(k)[0] && shape(q)[3] == shape(k)[3] && shape(k)[2] > 0 &&
        shape(q)[2] % shape(k)[2] == 0;
   if (!ok)
-    bad("attention", "q [B, T, H, d], k and v [B, S, KV, d], all f32, bf16 or f16, H a multiple of KV "
+    bad("attention",
+        "q [B, T, H, d], k and v [B, S, KV, d], all f32, bf16 or f16, H a multiple of KV "
         "(naive_attention takes f64)",
         q.str() + ", " + k.str() + ", " + v.str(), loc);
 }
@@ -209,23 +211,52 @@ void check_cu_seqlens(const TensorType& q, const TensorType& k, const TensorType
         cu.str() + " with q " + q.str() + ", k " + k.str(), loc);
 }
 
-Types infer_attention(const Types& in, SourceLoc loc) {
-  count("attention", in, 3, 4, loc);
-  check_attention(in[0], in[1], in[2], loc);
-  if (in.size() == 4) check_cu_seqlens(in[0], in[1], in[3], loc);
+// The optional operands, from `first` on.
+AttentionOperands check_options(const AttentionAttr& attr, const Types& in, size_t q_at,
+                                size_t first, SourceLoc loc) {
+  size_t named = first + attr.prefix + attr.sinks + captured_tensors(attr.hook);
+  count("attention", in, named, named + 1, loc);
+  check_attention(in[q_at], in[q_at + 1], in[q_at + 2], loc);
+  const TensorType &q = in[q_at], &k = in[q_at + 1];
+  AttentionOperands at = attention_operands(attr, first, in.size());
+  if (attr.window < 0)
+    bad("attention", "window > 0, or 0 for none", std::to_string(attr.window), loc);
+  if (at.cu_seqlens) check_cu_seqlens(q, k, in[at.cu_seqlens], loc);
+  int64_t items = at.cu_seqlens ? in[at.cu_seqlens].shape[0] - 1 : q.shape[0];
+  if (at.prefix && in[at.prefix] != TensorType{{items}, DType::i32})
+    bad("attention", "prefix i32[" + std::to_string(items) + "], a number a batch item or document",
+        in[at.prefix].str(), loc);
+  TensorType sinks{{q.shape[2]}, DType::f32};
+  if (at.sinks && in[at.sinks] != sinks)
+    bad("attention", "sinks " + sinks.str() + ", a score a head", in[at.sinks].str(), loc);
+  if (!attr.hook.empty())
+    check_hook(read_hook(attr.hook), Types(in.begin() + at.captured, in.end()),
+               {q.shape[0], q.shape[2], q.shape[1], k.shape[1]}, loc);
+  return at;
+}
+
+Types infer_attention(const AttentionAttr& attr, const Types& in, SourceLoc loc) {
+  check_options(attr, in, 0, 3, loc);
   const Shape& q = in[0].shape;
   return {in[0], {{q[0], q[2], q[1]}, DType::f32}};
 }
 
-Types infer_attention_grad(const Types& in, SourceLoc loc) {
-  count("attention_grad", in, 6, 7, loc);
-  check_attention(in[1], in[2], in[3], loc);
+Types infer_attention_grad(const AttentionAttr& attr, const Types& in, SourceLoc loc) {
+  AttentionOperands at = check_options(attr, in, 1, 6, loc);
   const Shape& q = in[1].shape;
   TensorType lse{{q[0], q[2], q[1]}, DType::f32};
   if (in[0] != in[1] || in[4] != in[1] || in[5] != lse)
     bad("attention_grad", "do and o like q, lse " + lse.str(), all(in), loc);
-  if (in.size() == 7) check_cu_seqlens(in[1], in[2], in[6], loc);
-  return {in[1], in[2], in[3]};
+  Types out = {in[1], in[2], in[3]};
+  if (at.sinks) out.push_back(in[at.sinks]);
+  for (size_t i = at.captured; i < in.size(); ++i) {
+    if (!(attr.captured_grads >> (i - at.captured) & 1)) continue;
+    if (in[i].dtype != DType::f32)
+      bad("attention_grad", "captured tensors that want a gradient to be f32 (cast() them before)",
+          in[i].str(), loc);
+    out.push_back(in[i]);
+  }
+  return out;
 }
 
 }  // namespace
@@ -261,8 +292,9 @@ Types infer_unchecked(OpKind kind, const Attr& attr, const Types& in, SourceLoc 
     case OpKind::scatter: return infer_scatter(in, loc);
     case OpKind::cumsum: return infer_cumsum(std::get<CumsumAttr>(attr), in, loc);
     case OpKind::top_k: return infer_top_k(std::get<TopKAttr>(attr), in, loc);
-    case OpKind::attention: return infer_attention(in, loc);
-    case OpKind::attention_grad: return infer_attention_grad(in, loc);
+    case OpKind::attention: return infer_attention(std::get<AttentionAttr>(attr), in, loc);
+    case OpKind::attention_grad:
+      return infer_attention_grad(std::get<AttentionAttr>(attr), in, loc);
     case OpKind::input:
     case OpKind::parameter:
     case OpKind::state:

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "record_hook.h"
+
 namespace fusec {
 namespace {
 
@@ -368,7 +370,12 @@ TopK top_k(At x, int64_t k) {
 Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o) {
   std::vector<Tensor> operands = {q.tensor, k, v};
   if (o.cu_seqlens.defined()) operands.push_back(o.cu_seqlens);
+  if (o.prefix.defined()) operands.push_back(o.prefix);
+  if (o.sinks.defined()) operands.push_back(o.sinks);
   same_graph(operands, "attention", q.loc);
+  RecordedHook hook;
+  if (o.score || o.mask) hook = record_hook(o, q.tensor.graph(), q.loc);
+  operands.insert(operands.end(), hook.captured.begin(), hook.captured.end());
   std::vector<Value> values;
   for (const Tensor& t : operands) values.push_back(t.value());
   double scale = o.scale;
@@ -377,8 +384,12 @@ Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o) {
       fail_user("attention: expected q [B, T, H, d], found " + q.tensor.type().str(), q.loc);
     scale = 1.0 / std::sqrt(static_cast<double>(q.tensor.size(3)));
   }
-  return q.tensor.graph().append(OpKind::attention, AttentionAttr{o.causal, scale, o.softcap},
-                                 std::move(values), q.loc);
+  AttentionAttr attr;
+  attr.causal = o.causal, attr.scale = scale, attr.softcap = o.softcap;
+  attr.top_left = o.align == Align::top_left, attr.window = o.window;
+  attr.prefix = o.prefix.defined(), attr.sinks = o.sinks.defined();
+  attr.hook = std::move(hook.text);
+  return q.tensor.graph().append(OpKind::attention, attr, std::move(values), q.loc);
 }
 
 }  // namespace fusec

@@ -6,6 +6,7 @@
 // front, or behind; a label summed in one operand only becomes a reduction first. Refuses nothing.
 #include <mlir/IR/Builders.h>
 
+#include "fusec/ops/hook.h"
 #include "fusec/passes/pass.h"
 
 using namespace mlir;
@@ -58,17 +59,32 @@ class Selector {
   void attention(Attention a, const char* name, size_t q_at) {
     TensorType q = type_of(a.getArgs()[q_at]), k = type_of(a.getArgs()[q_at + 1]);
     size_t base = q_at == 0 ? 3 : 6;
-    int64_t docs = a.getArgs().size() > base ? type_of(a.getArgs()[base]).shape[0] - 1 : 0;
+    auto attr = std::get<AttentionAttr>(info_of(a).attr);
+    AttentionOperands at = attention_operands(attr, base, a.getArgs().size());
+    int64_t docs = at.cu_seqlens ? type_of(a.getArgs()[at.cu_seqlens]).shape[0] - 1 : 0;
     SmallVector<Type> results(op_->getResultTypes());
-    Operation* c =
-        call(name, a.getArgs(), results,
-             {integer("b", q.shape[0]), integer("t", q.shape[1]), integer("s", k.shape[1]),
-              integer("h", q.shape[2]), integer("kv", k.shape[2]), integer("d", q.shape[3]),
-              integer("causal", a.getCausal()), integer("docs", docs),
-              number("scale", a.getScale().convertToDouble()),
-              number("softcap", a.getSoftcap().convertToDouble()),
-              text("type", std::string(name_of(q.dtype)))});
-    finish(c->getResults());
+    SmallVector<NamedAttribute> config = {
+        integer("b", q.shape[0]), integer("t", q.shape[1]), integer("s", k.shape[1]),
+        integer("h", q.shape[2]), integer("kv", k.shape[2]), integer("d", q.shape[3]),
+        integer("causal", attr.causal), integer("docs", docs), number("scale", attr.scale),
+        number("softcap", attr.softcap), text("type", std::string(name_of(q.dtype)))};
+    if (attr.top_left) config.push_back(integer("top_left", 1));
+    if (attr.window) config.push_back(integer("window", attr.window));
+    if (attr.prefix) config.push_back(integer("prefix", 1));
+    if (attr.sinks) config.push_back(integer("sinks", 1));
+    if (!attr.hook.empty()) {
+      config.push_back(text("hook", attr.hook));
+      std::string types;
+      for (mlir::Value v : a.getArgs().drop_front(at.captured)) {
+        TensorType t = type_of(v);
+        types += (types.empty() ? "" : "; ") + std::string(name_of(t.dtype));
+        for (int64_t n : t.shape) types += " " + std::to_string(n);
+      }
+      config.push_back(integer("captured", static_cast<int64_t>(a.getArgs().size() - at.captured)));
+      config.push_back(text("captured_types", types));
+    }
+    if (attr.captured_grads) config.push_back(integer("captured_grads", attr.captured_grads));
+    finish(call(name, a.getArgs(), results, config)->getResults());
   }
 
   void gather(GatherOp g) {

@@ -91,6 +91,7 @@ std::vector<ExpectedWrite> attention(const LibraryCall& call, const StepReader& 
   DType type = dtype_attribute(call, "type");
   double work = static_cast<double>(b * h * t) * static_cast<double>(s * d) * (grad ? 5 : 2);
   bool part = work > kMostWork;  // then the last item and key head only
+  if (part && call.attrs.contains("hook")) return {};  // which sees its item and head
   int64_t items = part ? 1 : b, heads = part ? group : h, keys = part ? 1 : kv;
 
   struct Operand {
@@ -128,10 +129,34 @@ std::vector<ExpectedWrite> attention(const LibraryCall& call, const StepReader& 
   std::vector<Operand> result = grad ? std::vector<Operand>{q, k, k} : std::vector<Operand>{q, lse};
   OneNode node;
   for (size_t i = 0; i < in.size(); ++i) node.input(in[i].shape, in[i].type, values(i, in[i]));
-  if (docs > 0)
-    node.input({docs + 1}, DType::i32,
-               reader.read(call.args[in.size() + result.size()], DType::i32, docs + 1));
-  AttentionAttr attr{call.integer("causal") != 0, call.number("scale"), call.number("softcap")};
+  AttentionArguments at = attention_arguments(call);
+  AttentionAttr attr{call.integer("causal") != 0,
+                     call.number("scale"),
+                     call.number("softcap"),
+                     call.integer_or("top_left", 0) != 0,
+                     call.integer_or("window", 0),
+                     at.prefix != 0,
+                     at.sinks != 0,
+                     call.attrs.contains("hook") ? call.text("hook") : "",
+                     call.integer_or("captured_grads", 0)};
+  // The last `count` of `all` elements: those of the part.
+  auto option = [&](size_t argument, DType t, int64_t all, int64_t count) {
+    std::vector<double> x = reader.read(call.args[argument], t, all);
+    node.input({count}, t, std::vector<double>(x.end() - count, x.end()));
+  };
+  if (at.cu_seqlens) option(at.cu_seqlens, DType::i32, docs + 1, docs + 1);
+  if (at.prefix) option(at.prefix, DType::i32, docs > 0 ? docs : b, docs > 0 ? docs : items);
+  if (at.sinks) option(at.sinks, DType::f32, h, heads);
+  std::vector<TensorType> captured = captured_types(call);
+  for (size_t i = 0; i < captured.size(); ++i)
+    node.input(captured[i].shape, captured[i].dtype,
+               reader.read(call.args[at.captured + i], captured[i].dtype,
+                           numel(captured[i].shape)));
+  // Sums over all items and heads; of a part they are not defined.
+  if (grad && at.sinks && !part) result.push_back({{h}, {h}, DType::f32});
+  for (size_t i = 0; i < captured.size(); ++i)
+    if (attr.captured_grads >> i & 1)
+      result.push_back({captured[i].shape, captured[i].shape, DType::f32});
   std::vector<BoundedData> data =
       node.evaluate(grad ? OpKind::attention_grad : OpKind::attention, attr, result.size());
   std::vector<ExpectedWrite> out;

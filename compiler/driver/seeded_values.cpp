@@ -7,6 +7,7 @@
 #include "fusec/base/hash.h"
 #include "fusec/base/philox.h"
 #include "fusec/check.h"
+#include "fusec/ops/hook.h"
 
 namespace fusec {
 namespace {
@@ -38,7 +39,8 @@ Role role_of(const Graph& graph, Value leaf) {
         role.distinct = true;
     }
     size_t cu = n.kind == OpKind::attention ? 3 : n.kind == OpKind::attention_grad ? 6 : 99;
-    if (from_leaf(cu)) role.documents = graph.type(n.inputs[cu - 3]).shape[1];
+    if (cu < 99 && attention_operands(n.as<AttentionAttr>(), cu, n.inputs.size()).cu_seqlens &&
+        from_leaf(cu)) role.documents = graph.type(n.inputs[cu - 3]).shape[1];
   }
   return role;
 }

@@ -114,11 +114,21 @@ OpInfo info_of(Operation* op) {
   if (auto o = dyn_cast<TopKOp>(op))
     return {OpKind::top_k, TopKAttr{static_cast<int64_t>(o.getK())}};
   auto attention = [](auto o) {
-    return AttentionAttr{o.getCausal(), o.getScale().convertToDouble(),
-                         o.getSoftcap().convertToDouble()};
+    return AttentionAttr{o.getCausal(),
+                         o.getScale().convertToDouble(),
+                         o.getSoftcap().convertToDouble(),
+                         o.getTopLeft(),
+                         static_cast<int64_t>(o.getWindow().value_or(0)),
+                         o.getPrefix(),
+                         o.getSinks(),
+                         o.getHook().value_or("").str()};
   };
   if (auto o = dyn_cast<AttentionOp>(op)) return {OpKind::attention, attention(o)};
-  if (auto o = dyn_cast<AttentionGradOp>(op)) return {OpKind::attention_grad, attention(o)};
+  if (auto o = dyn_cast<AttentionGradOp>(op)) {
+    AttentionAttr a = attention(o);
+    a.captured_grads = static_cast<int64_t>(o.getCapturedGrads().value_or(0));
+    return {OpKind::attention_grad, a};
+  }
   fail_internal("no recorder form of " + op->getName().getStringRef().str());
 }
 

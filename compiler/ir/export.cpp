@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "fusec/ir/kernel_builder.h"
+#include "hook_kernels.h"
 
 using namespace mlir;
 
@@ -268,17 +269,32 @@ class Exporter {
       call.args = {out[0], in[1], in[2]};
     } else {
       for (mlir::Value v : l.getOuts()) out.push_back(temporary(v, origin_of(l)));
-      // attention: cu_seqlens follows the results.
+      // attention: cu_seqlens and its like follow the results.
       size_t own = call.name == "attention" ? 3 : call.name == "attention_grad" ? 6 : in.size();
       call.args.assign(in.begin(), in.begin() + own);
       call.args.insert(call.args.end(), out.begin(), out.end());
       call.args.insert(call.args.end(), in.begin() + own, in.end());
     }
+    if (call.attrs.contains("hook")) hook(call);
     PlanStep& s = step(l);
     s.bytes = s.unfused_bytes = traffic;
     s.makes.assign(out.size(), origin_of(l));
     s.flops = flops_of(l);
     s.call = std::move(call);
+  }
+
+  // The kernels of an attention call's hook, and what the call must know of them.
+  void hook(LibraryCall& call) {
+    int64_t longest = std::max(call.integer("t"), call.integer("s"));
+    int64_t block = longest <= 128 ? 32 : 64, lanes = std::min(block, call.integer("t"));
+    call.attrs["hook_block"] = block;
+    call.attrs["hook_lanes"] = std::max<int64_t>(16, (lanes + 15) / 16 * 16);
+    HookKernels kernels = make_hook_kernels(call);
+    call.attrs["hook_loads"] = kernels.loads;
+    std::vector<int64_t> ids;
+    for (KernelProgram& k : kernels.programs) ids.push_back(add_kernel(std::move(k)));
+    if (ids.size() > 1) call.attrs["hook_mask"] = ids.front();
+    call.attrs["hook_kernel"] = ids.back();
   }
 
   // The base itself when nothing else needs it, else a copy.

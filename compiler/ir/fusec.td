@@ -130,16 +130,21 @@ def TopKOp : Op_<"top_k", [Pure]> {
   let hasVerifier = 1;
 }
 def AttentionOp : Op_<"attention", [Pure]> {
-  let summary = "(q, k, v[, cu_seqlens]) -> (o, lse)";
-  let arguments = (ins Variadic<T>:$args, BoolAttr:$causal, F64Attr:$scale, F64Attr:$softcap);
+  let summary = "(q, k, v[, cu_seqlens][, prefix][, sinks][, captured...]) -> (o, lse)";
+  let arguments = (ins Variadic<T>:$args, BoolAttr:$causal, F64Attr:$scale, F64Attr:$softcap,
+                       UnitAttr:$top_left, OptionalAttr<I64Attr>:$window, UnitAttr:$prefix,
+                       UnitAttr:$sinks, OptionalAttr<StrAttr>:$hook);
   let results = (outs T:$o, T:$lse);
   let assemblyFormat = "`(` $args `)` attr-dict `:` functional-type($args, results)";
   let hasVerifier = 1;
 }
 def AttentionGradOp : Op_<"attention_grad", [Pure]> {
-  let summary = "(do, q, k, v, o, lse[, cu_seqlens]) -> (dq, dk, dv)";
-  let arguments = (ins Variadic<T>:$args, BoolAttr:$causal, F64Attr:$scale, F64Attr:$softcap);
-  let results = (outs T:$dq, T:$dk, T:$dv);
+  let summary = "(do, q, k, v, o, lse[, as above]) -> (dq, dk, dv[, dsinks][, dcaptured...])";
+  let arguments = (ins Variadic<T>:$args, BoolAttr:$causal, F64Attr:$scale, F64Attr:$softcap,
+                       UnitAttr:$top_left, OptionalAttr<I64Attr>:$window, UnitAttr:$prefix,
+                       UnitAttr:$sinks, OptionalAttr<StrAttr>:$hook,
+                       OptionalAttr<I64Attr>:$captured_grads);
+  let results = (outs T:$dq, T:$dk, T:$dv, Variadic<T>:$others);
   let assemblyFormat = "`(` $args `)` attr-dict `:` functional-type($args, results)";
   let hasVerifier = 1;
 }

@@ -81,17 +81,26 @@ class Importer {
       case OpKind::attention: {
         const auto& a = n.as<AttentionAttr>();
         return AttentionOp::create(b_, loc, out[0], out[1], in, a.causal, APFloat(a.scale),
-                                   APFloat(a.softcap));
+                                   APFloat(a.softcap), a.top_left, integer(a.window), a.prefix,
+                                   a.sinks, hook(a));
       }
       case OpKind::attention_grad: {
         const auto& a = n.as<AttentionAttr>();
-        return AttentionGradOp::create(b_, loc, out[0], out[1], out[2], in, a.causal,
-                                       APFloat(a.scale), APFloat(a.softcap));
+        return AttentionGradOp::create(b_, loc, out[0], out[1], out[2], ArrayRef(out).drop_front(3),
+                                       in, a.causal, APFloat(a.scale), APFloat(a.softcap),
+                                       a.top_left, integer(a.window), a.prefix, a.sinks, hook(a),
+                                       integer(a.captured_grads));
       }
       case OpKind::assign: return AssignOp::create(b_, loc, in[0], in[1]);
       case OpKind::guard: return GuardOp::create(b_, loc, in[0]);
     }
     return nullptr;
+  }
+
+  // Attributes that are absent where they say nothing.
+  IntegerAttr integer(int64_t v) { return v ? b_.getI64IntegerAttr(v) : IntegerAttr(); }
+  StringAttr hook(const AttentionAttr& a) {
+    return a.hook.empty() ? StringAttr() : b_.getStringAttr(a.hook);
   }
 
   // stop_gradient is the identity: an identity reshape keeps "one node, one op" simple.

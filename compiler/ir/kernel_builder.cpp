@@ -5,10 +5,9 @@
 #include <set>
 #include <unordered_map>
 
-#include "fusec/base/hash.h"
 #include "fusec/ir/index.h"
-#include "fusec/ops/formula.h"
 #include "kernel_layout.h"
+#include "scalar_recorder.h"
 
 using namespace mlir;
 
@@ -52,20 +51,7 @@ using PlanOp = ::fusec::KernelOp;  // a scalar op of the program, not the dialec
 
 [[noreturn]] void refuse(std::string reason) { throw IndexFailure{{}, std::move(reason)}; }
 
-class Builder;
-
-// A scalar of the kernel under construction; the value column of pointwise.def is instantiated
-// with it (see formula.h). A number becomes a constant of the other operand's type.
-struct Scalar {
-  Builder* builder = nullptr;
-  int op = -1;
-  double number = 0;
-  Scalar() = default;
-  Scalar(double v) : number(v) {}  // NOLINT
-  Scalar(Builder* b, int o) : builder(b), op(o) {}
-};
-
-class Builder {
+class Builder : ScalarRecorder {
  public:
   Builder(const KernelRegion& region, Domain domain) : region_(region), domain_(std::move(domain)) {
     for (size_t i = 0; i < region.inputs.size(); ++i)
@@ -116,51 +102,6 @@ class Builder {
   }
 
   int64_t duplicated() const { return duplicated_; }
-
-  int emit(PlanOp op) {
-    uint64_t h =
-        hash_combine(static_cast<uint64_t>(op.kind) * 64 + static_cast<uint64_t>(op.type),
-                     static_cast<uint64_t>(op.prim) * 8 + static_cast<uint64_t>(op.reduce));
-    for (int a : op.args) h = hash_combine(h, a);
-    h = hash_combine(h, hash_combine(op.access.param, op.access.offset));
-    for (int64_t s : op.access.strides) h = hash_combine(h, s);
-    h = hash_combine(h, std::hash<double>()(op.imm));
-    for (auto [it, end] = unique_.equal_range(h); it != end; ++it)
-      if (program_.ops[it->second] == op) return it->second;
-    program_.ops.push_back(std::move(op));
-    int id = static_cast<int>(program_.ops.size() - 1);
-    unique_.emplace(h, id);
-    return id;
-  }
-
-  int constant(double v, DType t) {
-    PlanOp op;
-    op.kind = PlanOp::Kind::constant;
-    op.type = t;
-    op.imm = v;
-    return emit(op);
-  }
-
-  int cast(int value, DType to) {
-    if (program_.ops[value].type == to) return value;
-    PlanOp op;
-    op.kind = PlanOp::Kind::cast;
-    op.type = to;
-    op.args = {value};
-    return emit(op);
-  }
-
-  Scalar prim(Prim p, std::vector<Scalar> args) {
-    DType t = DType::f32;
-    for (size_t i = p == Prim::select ? 1 : 0; i < args.size(); ++i)
-      if (args[i].op >= 0) t = program_.ops[args[i].op].type;
-    PlanOp op;
-    op.kind = PlanOp::Kind::prim;
-    op.prim = p;
-    for (const Scalar& a : args) op.args.push_back(a.op >= 0 ? a.op : constant(a.number, t));
-    op.type = p >= Prim::eq && p <= Prim::ge ? DType::b8 : t;
-    return {this, emit(op)};
-  }
 
  private:
   bool has_reduce_output(mlir::Value v) const {
@@ -229,21 +170,11 @@ class Builder {
     return constant(v, t);
   }
 
-  // Bytes and truth values compute as i32; select only moves them.
-  static DType arithmetic_type(DType t, Pointwise fn) {
-    bool narrow = t == DType::u8 || t == DType::b8;
-    return narrow && fn != Pointwise::select ? DType::i32 : compute_type(t);
-  }
-
   int map(MapOp o, const Index& index) {
-    Pointwise fn = std::get<MapAttr>(info_of(o).attr).op;
-    std::vector<Scalar> args;
-    for (mlir::Value a : o.getArgs()) {
-      int id = eval(a, index);
-      args.push_back({this, cast(id, arithmetic_type(program_.ops[id].type, fn))});
-    }
-    int result = apply_formula<Scalar>(fn, args.data()).op;
-    return cast(result, type_of(o.getResult()).dtype);
+    std::vector<int> args;
+    for (mlir::Value a : o.getArgs()) args.push_back(eval(a, index));
+    return ScalarRecorder::map(std::get<MapAttr>(info_of(o).attr).op, args,
+                               type_of(o.getResult()).dtype);
   }
 
   int reduce(ReduceOp o, const Index& index) {
@@ -277,50 +208,12 @@ class Builder {
 
   const KernelRegion& region_;
   Domain domain_;
-  KernelProgram program_;
   std::vector<PlanOp> stores_;
   std::unordered_map<const void*, int> params_;
   std::set<Operation*> inside_, evaluated_;
   std::map<std::pair<const void*, Index>, int> memo_;
-  std::unordered_multimap<uint64_t, int> unique_;
   int64_t duplicated_ = 0;
 };
-
-// Spelling of the scalar primitives for apply_formula.
-#define FUSEC_SCALAR2(fn, p) \
-  Scalar fn(Scalar a, Scalar b) { return (a.builder ? a : b).builder->prim(Prim::p, {a, b}); }
-#define FUSEC_SCALAR1(fn, p) \
-  Scalar fn(Scalar a) { return a.builder->prim(Prim::p, {a}); }
-FUSEC_SCALAR2(operator+, add)
-FUSEC_SCALAR2(operator-, sub)
-FUSEC_SCALAR2(operator*, mul)
-FUSEC_SCALAR2(operator/, div)
-FUSEC_SCALAR2(operator==, eq)
-FUSEC_SCALAR2(operator!=, ne)
-FUSEC_SCALAR2(operator<, lt)
-FUSEC_SCALAR2(operator<=, le)
-FUSEC_SCALAR2(operator>, gt)
-FUSEC_SCALAR2(operator>=, ge)
-FUSEC_SCALAR2(min, min)
-FUSEC_SCALAR2(max, max)
-FUSEC_SCALAR1(operator-, neg)
-FUSEC_SCALAR1(abs, abs)
-FUSEC_SCALAR1(sqrt, sqrt)
-FUSEC_SCALAR2(pow, pow)
-FUSEC_SCALAR2(philox, philox)
-FUSEC_SCALAR1(exp, exp)
-FUSEC_SCALAR1(exp2, exp2)
-FUSEC_SCALAR1(log1p, log1p)
-FUSEC_SCALAR1(floor, floor)
-FUSEC_SCALAR1(round, round)
-FUSEC_SCALAR1(log, log)
-FUSEC_SCALAR1(sin, sin)
-FUSEC_SCALAR1(cos, cos)
-FUSEC_SCALAR1(tanh, tanh)
-FUSEC_SCALAR1(erf, erf)
-Scalar select(Scalar c, Scalar a, Scalar b) { return c.builder->prim(Prim::select, {c, a, b}); }
-#undef FUSEC_SCALAR1
-#undef FUSEC_SCALAR2
 
 // The loop domain before refinement: the operand of the first reduction, else the largest result.
 Domain initial_domain(const KernelRegion& region, int64_t* chunk) {

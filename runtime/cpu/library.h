@@ -30,6 +30,7 @@ struct BoundCall : CheckedCall {
   ThreadPool& pool;
   bool& finite;              // cleared by a guard that finds a number that is not finite
   std::byte* own = nullptr;  // Workspace::own bytes
+  const std::vector<KernelFn>* kernels = nullptr;  // of the plan
 
   template <typename T>
   T* arg(size_t i) const {

@@ -201,8 +201,9 @@ class CpuProgram final : public Program {
     for (const BufferRef& ref : step.call.args) args.push_back(address(ref));
     int64_t own = workspace_of(step.call, pool_.size()).own;
     if (own > 0) own_.emplace_back(own, "the workspace of a library call");
+    std::byte* workspace = own > 0 ? own_.back().data() : nullptr;
     return prepare_call(
-        {{step.call}, std::move(args), pool_, finite_, own > 0 ? own_.back().data() : nullptr});
+        {{step.call}, std::move(args), pool_, finite_, workspace, &images_.functions});
   }
 
   Action prepare_kernel_step(const PlanStep& step) {

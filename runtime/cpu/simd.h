@@ -14,12 +14,13 @@ inline int64_t pad_lanes(int64_t n) { return (n + kLanePad - 1) / kLanePad * kLa
 
 // A tile of attention scores, transposed: scores[j * ld + i] belongs to key j and query i, so that
 // the softmax runs over rows and needs no horizontal vector operation. ld: a multiple of kLanePad,
-// all `ld` lanes are computed. Query i sees key j if and only if j <= i + diagonal.
+// all `ld` lanes are computed. Query i sees key j if and only if
+// i + oldest <= j <= i + diagonal or j < prefix.
 struct ScoreTile {
   float* scores;
   int64_t keys, ld;
-  int64_t diagonal;
-  float scale, softcap;  // softcap 0: none
+  int64_t diagonal, oldest, prefix;  // all within 32 bits
+  float scale, softcap;              // softcap 0: none
 };
 
 struct VectorKernels {

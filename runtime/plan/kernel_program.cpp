@@ -295,7 +295,7 @@ static bool is_empty(const KernelProgram& k) { return sized_at_launch(k) && k.ex
 template <class Put>
 static void each_structural_number(const KernelProgram& k, Put put) {
   const auto& [name, origins, params, extents, row_dims, schedule, ops] = k;
-  const auto& [kind, vector, chunk, grain, stream, block, team] = schedule;
+  const auto& [kind, vector, chunk, grain, stream, ragged, block, team] = schedule;
   auto list = [&](const auto& values) {
     put(values.size());
     for (auto v : values) put(v);
@@ -307,6 +307,7 @@ static void each_structural_number(const KernelProgram& k, Put put) {
   else
     list(extents);
   put(row_dims), put(kind), put(vector), put(chunk), put(grain), put(stream);
+  put(ragged);
   put(block), put(team);
   put(ops.size());
   for (const auto& [op, type, prim, reduce, imm, args, access] : ops) {

@@ -5,6 +5,7 @@
 #include "fusec/plan/plan.h"
 
 #include <algorithm>
+#include <bit>
 #include <sstream>
 
 #include "fusec/base/error.h"
@@ -49,8 +50,8 @@ struct CallRule {
 constexpr CallRule kCallRules[] = {
     {"gemm", "m n k batch lda ldb ldc stride_a stride_b stride_c trans_a trans_b", "alpha beta",
      "type_a type_b type_c", 3, 3, 1 << 2},
-    {"attention", "b t s h kv d causal docs", "scale softcap", "type", 5, 6, 3 << 3},
-    {"attention_grad", "b t s h kv d causal docs", "scale softcap", "type", 9, 10, 7 << 6},
+    {"attention", "b t s h kv d causal docs", "scale softcap", "type", 5, 96, 3 << 3},
+    {"attention_grad", "b t s h kv d causal docs", "scale softcap", "type", 9, 96, 7 << 6},
     {"gather", "rows count width", "", "type index_type", 3, 3, 1 << 2},
     {"scatter", "rows count width", "", "type index_type mode", 3, 3, 1 << 0},
     {"cumsum", "outer n inner reverse", "", "type", 2, 2, 1 << 1},
@@ -236,6 +237,27 @@ class PlanVerifier {
 
 }  // namespace
 
+static bool is_attention(const LibraryCall& call) {
+  return call.name == "attention" || call.name == "attention_grad";
+}
+
+// Attributes that may be absent, and the number of arguments, which follows from them.
+static std::string what_is_wrong_with_attention(const LibraryCall& call, size_t arguments) {
+  for (const char* key : {"top_left", "window", "prefix", "sinks", "captured", "captured_grads"}) {
+    auto it = call.attrs.find(key);
+    if (it == call.attrs.end()) continue;
+    const auto* value = std::get_if<int64_t>(&it->second);
+    if (!value || *value < 0)
+      return call.name + ": expected attribute \"" + key + "\" to be an integer >= 0";
+  }
+  if (call.integer_or("captured", 0) > 60) return call.name + ": expected captured <= 60";
+  size_t expected = attention_arguments(call).count;
+  if (arguments != expected)
+    return call.name + ": expected " + std::to_string(expected) + " arguments, found " +
+           std::to_string(arguments);
+  return "";
+}
+
 std::string what_is_wrong(const LibraryCall& call, size_t arguments) {
   std::vector<std::string> known;
   for (const CallRule& rule : kCallRules) {
@@ -248,12 +270,17 @@ std::string what_is_wrong(const LibraryCall& call, size_t arguments) {
     std::string wrong = missing<int64_t>(call, rule.integers, "an integer");
     if (wrong.empty()) wrong = missing<double>(call, rule.doubles, "a double");
     if (wrong.empty()) wrong = missing<std::string>(call, rule.texts, "a text");
+    if (wrong.empty() && is_attention(call)) wrong = what_is_wrong_with_attention(call, arguments);
     return wrong;
   }
   return "unknown library call \"" + call.name + "\"" + suggest(call.name, known);
 }
 
 bool writes_argument(const LibraryCall& call, size_t i) {
+  if (is_attention(call)) {
+    AttentionArguments a = attention_arguments(call);
+    return i >= a.results && i < a.masks;
+  }
   for (const CallRule& rule : kCallRules)
     if (call.name == rule.name) return rule.written >> i & 1;
   return false;
@@ -271,6 +298,44 @@ double LibraryCall::number(std::string_view key) const {
 }
 const std::string& LibraryCall::text(std::string_view key) const {
   return attribute<std::string>(*this, key, "a string");
+}
+
+std::vector<TensorType> captured_types(const LibraryCall& call) {
+  std::vector<TensorType> out;
+  if (call.integer_or("captured", 0) == 0) return out;
+  std::istringstream text(call.text("captured_types"));
+  for (std::string one; std::getline(text, one, ';');) {
+    std::istringstream words(one);
+    std::string name;
+    words >> name;
+    std::optional<DType> type = parse_dtype(name);
+    if (!type) fail_internal(call.name + ": captured_types names no element type: " + one);
+    out.push_back({{}, *type});
+    for (int64_t n = 0; words >> n;) out.back().shape.push_back(n);
+  }
+  if (static_cast<int64_t>(out.size()) != call.integer("captured"))
+    fail_internal(call.name + ": captured_types has not one type a captured tensor");
+  return out;
+}
+
+AttentionArguments attention_arguments(const LibraryCall& call) {
+  bool grad = call.name == "attention_grad", sinks = call.integer_or("sinks", 0) != 0;
+  AttentionArguments a{grad ? 6u : 3u, grad ? 9u : 5u};
+  if (grad)
+    a.masks += sinks + std::popcount(static_cast<uint64_t>(call.integer_or("captured_grads", 0)));
+  size_t next = a.masks;
+  if (call.integer_or("docs", 0) > 0) a.cu_seqlens = next++;
+  if (call.integer_or("prefix", 0) != 0) a.prefix = next++;
+  if (sinks) a.sinks = next++;
+  a.captured = next;
+  a.count = next + static_cast<size_t>(call.integer_or("captured", 0));
+  return a;
+}
+
+int64_t LibraryCall::integer_or(std::string_view key, int64_t otherwise) const {
+  auto it = attrs.find(std::string(key));
+  const auto* value = it == attrs.end() ? nullptr : std::get_if<int64_t>(&it->second);
+  return value ? *value : otherwise;
 }
 
 int Plan::find(std::string_view name) const {

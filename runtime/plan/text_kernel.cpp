@@ -186,7 +186,8 @@ std::string print_kernel(const KernelProgram& k, const std::string& indent) {
   out += in + "domain   " + str(k.extents) + " rows " + std::to_string(k.row_dims) + "\n";
   out += in + "schedule " + std::string(name_of(s.kind)) + " vector " + std::to_string(s.vector);
   if (s.chunk != 0) out += " chunk " + std::to_string(s.chunk);
-  out += " grain " + std::to_string(s.grain) + (s.stream ? " stream" : "");
+  out += " grain " + std::to_string(s.grain) + (s.stream ? " stream" : "") +
+         (s.ragged ? " ragged" : "");
   if (s.block != 0) out += " block " + std::to_string(s.block) + " team " + std::to_string(s.team);
   out += "\n";
   size_t name_width = 0, left_width = 0, body_width = 0;
@@ -232,6 +233,7 @@ KernelProgram read_kernel(Reader& in) {
   in.expect_word("grain");
   k.schedule.grain = in.integer("work units a task");
   k.schedule.stream = in.accept_word("stream");
+  k.schedule.ragged = in.accept_word("ragged");
   if (in.accept_word("block")) {
     k.schedule.block = static_cast<int>(in.integer("threads a block"));
     in.expect_word("team");

@@ -19,15 +19,24 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 
 struct Case {
   AttentionShape shape;
-  std::vector<int> cu = {};
+  std::vector<int> cu = {}, prefix = {};
 
+  // A score a head beside those of the keys.
+  double sink(int64_t head) const { return 0.5 * static_cast<double>(head) - 0.25; }
   int document(int64_t token) const {
     for (size_t i = 0; i + 1 < cu.size(); ++i)
       if (cu[i] <= token && token < cu[i + 1]) return static_cast<int>(i);
     return -1;
   }
-  bool visible(int64_t i, int64_t j) const {
-    if (shape.causal && j > i + shape.s - shape.t) return false;
+  bool visible(int64_t item, int64_t i, int64_t j) const {
+    if (shape.prefix) {
+      int doc = cu.empty() ? 0 : document(i);
+      if (doc < 0 || (!cu.empty() && doc != document(j))) return false;
+      if (cu.empty() ? j < prefix[item] : j - cu[doc] < prefix[doc]) return true;
+    }
+    int64_t place = shape.top_left ? i : i + shape.s - shape.t;
+    if (shape.causal && j > place) return false;
+    if (shape.window && (j <= place - shape.window || j >= place + shape.window)) return false;
     return cu.empty() || (document(i) >= 0 && document(i) == document(j));
   }
 };
@@ -40,14 +49,15 @@ struct Sum {
     value[at] += term;
     bound[at] += r * std::fabs(term);
   }
-  void store(double u) {
+  // Rounded to u, or to half the distance of the type's smallest numbers.
+  void store(double u, double least = 1e-30) {
     for (size_t i = 0; i < value.size(); ++i)
-      bound[i] += u * (std::fabs(value[i]) + bound[i]) + 1e-30;
+      bound[i] += u * (std::fabs(value[i]) + bound[i]) + least;
   }
 };
 
 struct Expected {
-  Sum o, lse, dq, dk, dv;
+  Sum o, lse, dq, dk, dv, dsinks;
 };
 
 double stored_roundoff(DType t) { return t == bf16 ? 0x1p-8 : t == f16 ? 0x1p-11 : 0x1p-24; }
@@ -57,7 +67,7 @@ Expected formulas(const Case& c, const Values& q, const Values& k, const Values&
                   const Values& d_out, const Values& o_given, const Values& lse_given) {
   const AttentionShape& x = c.shape;
   int64_t n = x.b * x.t * x.h * x.d, m = x.b * x.s * x.kv * x.d, rows = x.b * x.h * x.t;
-  Expected r{Sum(n), Sum(rows), Sum(n), Sum(m), Sum(m)};
+  Expected r{Sum(n), Sum(rows), Sum(n), Sum(m), Sum(m), Sum(x.h)};
   double scale = static_cast<float>(1 / std::sqrt(static_cast<double>(x.d)));
   double u = 0x1p-24, stored = x.type == f32 ? 0 : stored_roundoff(x.type);
   for (int64_t row = 0; row < rows; ++row) {
@@ -65,13 +75,15 @@ Expected formulas(const Case& c, const Values& q, const Values& k, const Values&
     int64_t qi = ((b * x.t + i) * x.h + h) * x.d;
     auto kj = [&](int64_t j) { return ((b * x.s + j) * x.kv + h / (x.h / x.kv)) * x.d; };
     Values score(x.s), dp(x.s), dp_size(x.s);
-    double total = 0, top = 0, size = 0, delta = 0, delta_size = 0;
+    double sink = x.sinks ? c.sink(h) : -kInf;
+    double total = std::exp(sink), top = 0, size = 0, delta = 0, delta_size = 0;
+    if (x.sinks) top = std::fabs(sink);
     for (int64_t e = 0; e < x.d; ++e) {
       delta += d_out[qi + e] * o_given[qi + e];
       delta_size += std::fabs(d_out[qi + e] * o_given[qi + e]);
     }
     for (int64_t j = 0; j < x.s; ++j) {
-      if (!c.visible(i, j)) continue;
+      if (!c.visible(b, i, j)) continue;
       double products = 0;
       for (int64_t e = 0; e < x.d; ++e) {
         score[j] += q[qi + e] * k[kj(j) + e] * scale;
@@ -92,8 +104,14 @@ Expected formulas(const Case& c, const Values& q, const Values& k, const Values&
     double weight = u * ((static_cast<double>(x.d) + 4) * size + 8 * x.softcap + 4 * top + 64);
     r.lse.value[row] = lse;
     r.lse.bound[row] = 2 * weight;
+    if (x.sinks) {
+      double share = std::exp(sink - lse_given[row]);
+      double rows_sum = u * (static_cast<double>(x.b * x.t) + 8);
+      r.dsinks.add(h, -share * delta, 2 * weight + rows_sum);
+      r.dsinks.bound[h] += share * u * (static_cast<double>(x.d) + 8) * delta_size;
+    }
     for (int64_t j = 0; j < x.s; ++j) {
-      if (!c.visible(i, j)) continue;
+      if (!c.visible(b, i, j)) continue;
       double p = std::exp(score[j] - lse), given = std::exp(score[j] - lse_given[row]);
       double cap = x.softcap ? 1 - std::pow(score[j] / x.softcap, 2) : 1;
       double ds = given * (dp[j] - delta) * scale * cap;
@@ -111,7 +129,9 @@ Expected formulas(const Case& c, const Values& q, const Values& k, const Values&
       }
     }
   }
-  for (Sum* s : {&r.o, &r.dq, &r.dk, &r.dv}) s->store(stored_roundoff(x.type));
+  for (Sum* s : {&r.o, &r.dq, &r.dk, &r.dv})
+    s->store(stored_roundoff(x.type), x.type == f16 ? 0x1p-25 : 1e-30);
+  r.dsinks.store(u);
   return r;
 }
 
@@ -133,7 +153,13 @@ void check_one(const Case& c, const cuda::CallTarget& target) {
 
   std::vector<Operand> forward = {
       {q, x.type}, {k, x.type}, {v, x.type}, {nan_q, x.type}, {nan_rows, f32}};
-  if (x.docs) forward.push_back({cu, i32});
+  std::vector<Operand> options;
+  Values prefix(c.prefix.begin(), c.prefix.end()), sinks;
+  for (int64_t h = 0; h < x.h; ++h) sinks.push_back(c.sink(h));
+  if (x.docs) options.push_back({cu, i32});
+  if (x.prefix) options.push_back({prefix, i32});
+  if (x.sinks) options.push_back({sinks, f32});
+  forward.insert(forward.end(), options.begin(), options.end());
   std::vector<Values> got = run_text(x.forward(), forward, nullptr, false, target);
   Expected e = formulas(c, q, k, v, d_out, got[3], got[4]);
   check_within(got[3], e.o.value, e.o.bound, "o");
@@ -142,11 +168,13 @@ void check_one(const Case& c, const cuda::CallTarget& target) {
   std::vector<Operand> grad = {{d_out, x.type}, {q, x.type},      {k, x.type},
                                {v, x.type},     {got[3], x.type}, {got[4], f32},
                                {nan_q, x.type}, {nan_k, x.type},  {nan_k, x.type}};
-  if (x.docs) grad.push_back({cu, i32});
+  if (x.sinks) grad.push_back({Values(x.h, NAN), f32});
+  grad.insert(grad.end(), options.begin(), options.end());
   std::vector<Values> grads = run_text(x.grad(), grad, nullptr, false, target);
   check_within(grads[6], e.dq.value, e.dq.bound, "dq");
   check_within(grads[7], e.dk.value, e.dk.bound, "dk");
   check_within(grads[8], e.dv.value, e.dv.bound, "dv");
+  if (x.sinks) check_within(grads[9], e.dsinks.value, e.dsinks.bound, "dsinks");
 }
 
 cuda::CallTarget portable(int sm_count = 132) {
@@ -234,6 +262,34 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
   CHECK(alone.find("kAddQueries = 0;") != std::string::npos);
   int64_t sums = 2 * 6 * 384 * 128 * 4;
   CHECK(cuda::call_workspace(plain.grad(), {}) == cuda::call_workspace(plain.grad(), exact) + sums);
+}
+
+TEST_CASE("any form: windows and alignment at the top left") {
+  CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64, true, bf16, 0, 0, 3}.forward())
+            .find("any form") != std::string::npos);
+  check({{1, 150, 150, 2, 1, 64, true, bf16, 0, 0, 20}});
+  check({{2, 70, 130, 2, 2, 8, false, f32, 0, 0, 9}});
+  check({{1, 130, 70, 2, 1, 8, true, f32, 5, 0, 17}});  // rows that see nothing
+  check({{1, 130, 70, 2, 1, 8, true, f32, 0, 0, 40, true}});
+  check({{1, 70, 130, 2, 1, 8, true, f16, 0, 0, 0, true}});
+  check({{1, 40, 40, 1, 1, 8, true, f32, 0, 0, int64_t{1} << 60}});
+  check({{1, 90, 90, 2, 1, 24, true, f32, 0, 5, 6}, {0, 0, 7, 50, 51, 80}});
+  check({{1, 90, 90, 2, 1, 24, false, bf16, 0, 3, 5}, {0, 40, 40, 90}});
+}
+
+TEST_CASE("any form: prefixes and sinks") {
+  auto with = [](AttentionShape s, bool prefix, bool sinks) {
+    s.prefix = prefix, s.sinks = sinks;
+    return s;
+  };
+  check({with({3, 90, 90, 2, 1, 8, true, f32}, true, false), {}, {0, 41, 200}});
+  check({with({2, 70, 130, 2, 2, 64, true, bf16, 0, 0, 9}, true, false), {}, {-3, 40}});
+  check({with({1, 90, 90, 2, 1, 8, true, f32, 5, 5, 6}, true, true),
+         {0, 0, 7, 50, 51, 80},
+         {3, 2, 30, 0, 99}});
+  check({with({2, 70, 33, 4, 2, 8, true, f16}, false, true)});  // rows that see the sink alone
+  check({with({1, 5, 0, 2, 1, 8, false, f32}, false, true)});
+  check({with({1, 0, 5, 2, 1, 8, false, f32}, false, true)});
 }
 
 TEST_CASE("any form: types, head sizes, masks") {

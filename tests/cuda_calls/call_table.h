@@ -43,11 +43,18 @@ struct AttentionShape {
   DType type = bf16;
   double softcap = 0;
   int64_t docs = 0;
+  int64_t window = 0;
+  bool top_left = false, prefix = false, sinks = false;
 
   CallBuilder builder(bool grad) const {
-    CallBuilder call(grad ? "attention_grad" : "attention", (grad ? 9 : 5) + (docs > 0));
+    int results = grad ? 9 + sinks : 5;
+    CallBuilder call(grad ? "attention_grad" : "attention", results + (docs > 0) + prefix + sinks);
     call.attr("b", b).attr("t", t).attr("s", s).attr("h", h).attr("kv", kv).attr("d", d);
     call.attr("causal", int64_t{causal}).attr("docs", docs).attr("type", name_of(type));
+    if (window) call.attr("window", window);
+    if (top_left) call.attr("top_left", int64_t{1});
+    if (prefix) call.attr("prefix", int64_t{1});
+    if (sinks) call.attr("sinks", int64_t{1});
     return call.attr("scale", 1 / std::sqrt(static_cast<double>(d))).attr("softcap", softcap);
   }
   LibraryCall forward() const { return builder(false); }

@@ -141,7 +141,10 @@ TEST_CASE("attention in any form compiles") {
   if (no_nvrtc()) return;
   AttentionShape half{2, 100, 100, 4, 2, 72, true, f16, 15};
   AttentionShape single{1, 100, 100, 4, 2, 64, false, f32, 0, 3};
-  compile_all({half.forward(), half.grad(), single.forward(), single.grad()}, 32);
+  AttentionShape window{1, 100, 120, 4, 2, 64, true, bf16, 0, 0, 32, false, true, true};
+  compile_all({half.forward(), half.grad(), single.forward(), single.grad(), window.forward(),
+               window.grad()},
+              32);
 }
 
 TEST_CASE("all other calls compile") {

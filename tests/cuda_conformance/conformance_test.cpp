@@ -214,6 +214,30 @@ TEST_CASE("attention on a GPU: any form") {
   check({1, 20, 20, 1, 1, 300, true, f32}, kPortable);
 }
 
+TEST_CASE("attention on a GPU: windows, alignment, prefixes and sinks") {
+  if (no_gpu()) return;
+  for (DType type : {f32, bf16, f16})
+    for (int which = 0; which < 5; ++which) {
+      CAPTURE(which);
+      Graph g;
+      Tensor q = g.input("q", {2, 90, 4, 32}, type), k = g.input("k", {2, 130, 2, 32}, type);
+      Tensor v = g.input("v", {2, 130, 2, 32}, type), sinks = g.parameter("sinks", {4});
+      AttentionOptions o{.causal = which != 1};
+      if (which < 2) o.window = 20;
+      if (which == 2) o.align = Align::top_left;
+      if (which > 2) o.prefix = g.input("prefix", {2}, i32);
+      if (which == 4) o.window = 9;
+      std::vector<Tensor> wrt = {q, k, v};
+      if (which > 3) o.sinks = sinks, wrt.push_back(sinks);
+      Tensor y = attention(q, k, v, o), wide = cast(y, f32);
+      std::vector<Tensor> wanted = {y};
+      for (const Tensor& x : grad(sum(square(wide) * wide), wrt)) wanted.push_back(x);
+      AgreeOptions a = on_gpu();
+      if (which > 2) a.feeds["prefix"] = {50, 0};
+      agree(g, wanted, a);
+    }
+}
+
 TEST_CASE("gather and scatter on a GPU") {
   if (no_gpu()) return;
   for (DType type : {f32, bf16, f16})

@@ -68,5 +68,6 @@ struct OpRow {
 const std::vector<OpRow>& op_table();
 std::vector<OpRow> pointwise_rows();
 std::vector<OpRow> structural_rows();
+std::vector<OpRow> attention_rows();
 
 }  // namespace fusec::fuzz

@@ -1,5 +1,5 @@
-// Rows of the op table that are not pointwise: views, casts, reductions, contractions, attention,
-// rows by index, constants, composites. A new op class or composite is one row here.
+// Rows of the op table that are not pointwise: views, casts, reductions, contractions, rows by
+// index, constants, composites; attention is in attention_rows.cpp. A new op class or composite is one row here.
 #include <algorithm>
 #include <cmath>
 
@@ -212,25 +212,6 @@ Made do_einsum(Builder& b) {
   }
 }
 
-Made do_attention(Builder& b) {
-  static const std::vector<int64_t> lengths = {1, 3, 7, 16, 40};
-  int64_t batch = b.small(2), t = b.dice.of(lengths), kv = b.small(2), h = kv * b.small(2);
-  int64_t s = b.dice.chance(2) ? t : t + b.dice.below(5), d = b.dice.chance(2) ? 4 : 8;
-  DType type = b.main_type() == f64 ? f32 : b.main_type();
-  AttentionOptions o;
-  o.causal = b.dice.chance(2);
-  if (b.dice.chance(3)) o.softcap = 5;
-  if (b.dice.chance(4)) {
-    batch = 1, s = t;
-    o.cu_seqlens = b.input({b.small(3) + 1}, i32);
-  }
-  Tensor q = b.input({batch, t, h, d}, type), k = b.parameter({batch, s, kv, d}, type);
-  Tensor v = b.input({batch, s, kv, d}, type);
-  if (b.dice.chance(2)) q = tanh(q);
-  if (b.dice.chance(2)) v = v * 0.5;
-  return Item{attention(q, k, v, o)};
-}
-
 // --- rows by index -------------------------------------------------------------------------------
 
 Made do_gather(Builder& b) {
@@ -320,13 +301,6 @@ Made do_swiglu(Builder& b) {
 Made do_softcap(Builder& b) {
   Item x = b.any_float();
   return Item{softcap(x.t, 1.5), -1.5, 1.5};
-}
-Made do_naive_attention(Builder& b) {
-  int64_t t = b.small(5);
-  AttentionOptions o;
-  o.causal = b.dice.chance(2);
-  Tensor q = b.input({1, t, 2, 4}, f32), k = b.input({1, t, 1, 4}, f32);
-  return Item{naive_attention(q, k, b.input({1, t, 1, 4}, f32), o)};
 }
 
 // --- ordered and picking ops ---------------------------------------------------------------------
@@ -525,7 +499,6 @@ std::vector<OpRow> structural_rows() {
       {"linear", 5, do_linear},
       {"matmul", 3, do_matmul},
       {"einsum", 4, do_einsum},
-      {"attention", 4, do_attention},
       {"gather", 5, do_gather},
       {"gather_computed", 2, do_gather_computed},
       {"scatter", 5, do_scatter},
@@ -536,7 +509,6 @@ std::vector<OpRow> structural_rows() {
       {"rope", 2, do_rope},
       {"swiglu", 3, do_swiglu},
       {"softcap", 3, do_softcap},
-      {"naive_attention", 1, do_naive_attention},
       {"cumsum", 5, do_cumsum},
       {"top_k", 5, do_top_k},
       {"argmax", 4, do_argmax},
@@ -565,6 +537,7 @@ const std::vector<OpRow>& op_table() {
   static const std::vector<OpRow> rows = [] {
     std::vector<OpRow> all = pointwise_rows();
     for (OpRow& r : structural_rows()) all.push_back(std::move(r));
+    for (OpRow& r : attention_rows()) all.push_back(std::move(r));
     return all;
   }();
   return rows;

@@ -67,6 +67,14 @@ fusec.graph "ops" {
   %o, %lse = fusec.attention(%q, %k, %k) {causal = false, scale = 0.25 : f64, softcap = 0.0 : f64} : (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>) -> (tensor<2x8x4x16xf32>, tensor<2x4x8xf32>)
   // CHECK-NEXT: fusec.attention_grad(
   %dq, %dk, %dv = fusec.attention_grad(%o, %q, %k, %k, %o, %lse) {causal = false, scale = 0.25 : f64, softcap = 0.0 : f64} : (tensor<2x8x4x16xf32>, tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<2x8x4x16xf32>, tensor<2x4x8xf32>) -> (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>)
+  // CHECK-NEXT: fusec.input "prefix"
+  %prefix = fusec.input "prefix" : tensor<2xi32>
+  // CHECK-NEXT: fusec.input "slope"
+  %slope = fusec.input "slope" : tensor<4xf32>
+  // CHECK-NEXT: fusec.attention({{.*}}) {causal = true, hook = "a0 = score; a1 = load 0 f32 {{\[}}head{{\]}}; a2 = mul(a0, a1); a3 = key; a4 = query; a5 = le(a3, a4); score(a2); mask(a5)", prefix, scale = 2.500000e-01 : f64, sinks, softcap = 0.000000e+00 : f64, top_left, window = 3 : i64} :
+  %ho, %hl = fusec.attention(%q, %k, %k, %prefix, %slope, %slope) {causal = true, hook = "a0 = score; a1 = load 0 f32 [head]; a2 = mul(a0, a1); a3 = key; a4 = query; a5 = le(a3, a4); score(a2); mask(a5)", prefix, scale = 2.500000e-01 : f64, sinks, softcap = 0.000000e+00 : f64, top_left, window = 3 : i64} : (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<2xi32>, tensor<4xf32>, tensor<4xf32>) -> (tensor<2x8x4x16xf32>, tensor<2x4x8xf32>)
+  // CHECK-NEXT: fusec.attention_grad({{.*}}) {{.*}}captured_grads = 1 : i64, {{.*}} -> (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<4xf32>, tensor<4xf32>)
+  %hg:5 = fusec.attention_grad(%ho, %q, %k, %k, %ho, %hl, %prefix, %slope, %slope) {causal = true, captured_grads = 1 : i64, hook = "a0 = score; a1 = load 0 f32 [head]; a2 = mul(a0, a1); a3 = key; a4 = query; a5 = le(a3, a4); score(a2); mask(a5)", prefix, scale = 2.500000e-01 : f64, sinks, softcap = 0.000000e+00 : f64, top_left, window = 3 : i64} : (tensor<2x8x4x16xf32>, tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<2x8x4x16xf32>, tensor<2x4x8xf32>, tensor<2xi32>, tensor<4xf32>, tensor<4xf32>) -> (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<4xf32>, tensor<4xf32>)
   // CHECK-NEXT: fusec.cumsum 1(%{{.*}}) : tensor<4x8xf32> to tensor<4x8xf32>
   %run = fusec.cumsum 1 (%x) : tensor<4x8xf32> to tensor<4x8xf32>
   // CHECK-NEXT: fusec.cumsum 0 reverse(%{{.*}}) : tensor<4x8xf32> to tensor<4x8xf32>

@@ -26,6 +26,9 @@
 // RUN: not %fusec --dump-ir=graph %t/attention.mlir 2>&1 | FileCheck %t/attention.mlir
 // RUN: not %fusec --dump-ir=graph %t/attention_documents.mlir 2>&1 | FileCheck %t/attention_documents.mlir
 // RUN: not %fusec --dump-ir=graph %t/attention_grad.mlir 2>&1 | FileCheck %t/attention_grad.mlir
+// RUN: not %fusec --dump-ir=graph %t/attention_prefix.mlir 2>&1 | FileCheck %t/attention_prefix.mlir
+// RUN: not %fusec --dump-ir=graph %t/attention_hook.mlir 2>&1 | FileCheck %t/attention_hook.mlir
+// RUN: not %fusec --dump-ir=graph %t/attention_captured.mlir 2>&1 | FileCheck %t/attention_captured.mlir
 // RUN: not %fusec --dump-ir=graph %t/assign_target.mlir 2>&1 | FileCheck %t/assign_target.mlir
 // RUN: not %fusec --dump-ir=graph %t/assign_type.mlir 2>&1 | FileCheck %t/assign_type.mlir
 // RUN: not %fusec --dump-ir=graph %t/kernel_segments.mlir 2>&1 | FileCheck %t/kernel_segments.mlir
@@ -216,6 +219,29 @@ fusec.graph "attention_grad" {
   %dq, %dk, %dv = fusec.attention_grad(%q, %q, %q, %q, %q, %l) {causal = true, scale = 1.0 : f64, softcap = 0.0 : f64} : (tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<1x8x4xf32>) -> (tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>)
 }
 // CHECK: attention_grad.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}attention_grad: expected do and o like q, lse f32[1, 4, 8], found
+
+//--- attention_prefix.mlir
+fusec.graph "attention_prefix" {
+  %q = fusec.input "q" : tensor<1x8x4x16xf32>
+  %i = fusec.input "i" : tensor<2xi32>
+  %o, %lse = fusec.attention(%q, %q, %q, %i) {causal = true, prefix, scale = 1.0 : f64, softcap = 0.0 : f64} : (tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<2xi32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
+}
+// CHECK: attention_prefix.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}attention: expected prefix i32[1], a number a batch item or document, found i32[2]
+
+//--- attention_hook.mlir
+fusec.graph "attention_hook" {
+  %q = fusec.input "q" : tensor<1x8x4x16xf32>
+  %o, %lse = fusec.attention(%q, %q, %q) {causal = true, hook = "a0 = score; a1 = silly(a0); score(a1)", scale = 1.0 : f64, softcap = 0.0 : f64} : (tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
+}
+// CHECK: attention_hook.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}attention hook: expected a pointwise op, found silly
+
+//--- attention_captured.mlir
+fusec.graph "attention_captured" {
+  %q = fusec.input "q" : tensor<1x8x4x16xf32>
+  %i = fusec.input "i" : tensor<7xf32>
+  %o, %lse = fusec.attention(%q, %q, %q, %i) {causal = true, hook = "a0 = score; a1 = load 0 f32 [key]; a2 = mul(a0, a1); score(a2)", scale = 1.0 : f64, softcap = 0.0 : f64} : (tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<7xf32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
+}
+// CHECK: attention_captured.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}attention hook: captured tensor 0, f32[7], is read at key along axis 0, which reaches from 0 to 7
 
 //--- assign_target.mlir
 fusec.graph "assign_target" {

@@ -57,6 +57,9 @@ fusec.graph "calls" {
   %table = fusec.parameter "table" : tensor<100x32xf32>
   %index = fusec.input "index" : tensor<2x5xi32>
   %o, %lse = fusec.attention(%q, %k, %k, %cu) {causal = true, scale = 0.25 : f64, softcap = 15.0 : f64} : (tensor<1x8x4x16xf32>, tensor<1x8x2x16xf32>, tensor<1x8x2x16xf32>, tensor<3xi32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
+  %slope = fusec.input "slope" : tensor<4xf32>
+  %ho, %hl = fusec.attention(%q, %k, %k, %slope) {causal = true, hook = "a0 = score; a1 = load 0 f32 [head]; a2 = mul(a0, a1); score(a2)", scale = 0.25 : f64, softcap = 0.0 : f64, window = 3 : i64} : (tensor<1x8x4x16xf32>, tensor<1x8x2x16xf32>, tensor<1x8x2x16xf32>, tensor<4xf32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
+  fusec.output "ho" %ho : tensor<1x8x4x16xf32>
   %rows = fusec.gather(%table, %index) : (tensor<100x32xf32>, tensor<2x5xi32>) -> tensor<2x5x32xf32>
   %sum = fusec.scatter add(%table, %index, %rows) : (tensor<100x32xf32>, tensor<2x5xi32>, tensor<2x5x32xf32>) -> tensor<100x32xf32>
   %e = fusec.map exp(%sum) : (tensor<100x32xf32>) -> tensor<100x32xf32>
@@ -70,6 +73,7 @@ fusec.graph "calls" {
 }
 // CHECK-LABEL: // after select_library
 // CHECK: fusec.library "attention"({{.*}}) {b = 1 : i64, causal = 1 : i64, d = 16 : i64, docs = 2 : i64, h = 4 : i64, kv = 2 : i64, s = 8 : i64, scale = 2.500000e-01 : f64, softcap = 1.500000e+01 : f64, t = 8 : i64, type = "f32"}
+// CHECK: fusec.library "attention"({{.*}}) {b = 1 : i64, captured = 1 : i64, captured_types = "f32 4", causal = 1 : i64, {{.*}}hook = "a0 = score; {{.*}}", {{.*}}window = 3 : i64}
 // CHECK: fusec.library "gather"({{.*}}) {count = 10 : i64, index_type = "i32", rows = 100 : i64, type = "f32", width = 32 : i64}
 // CHECK: fusec.library "scatter"({{.*}}) {count = 10 : i64, {{.*}}mode = "add"
 // CHECK: fusec.map exp

@@ -19,6 +19,9 @@ struct Case {
   double softcap = 0;
   std::vector<int> cu_seqlens = {};
   DType type = f32;
+  int64_t window = 0;
+  bool top_left = false;
+  std::vector<int> prefix = {};
 
   double scale() const { return 1 / std::sqrt(static_cast<double>(d)); }
   int64_t q_size() const { return b * t * h * d; }
@@ -37,9 +40,16 @@ struct Case {
       if (cu_seqlens[i] <= token && token < cu_seqlens[i + 1]) return static_cast<int>(i);
     return -1;
   }
-  bool visible(int64_t i, int64_t j) const {
-    if (causal && j > i + s - t) return false;
-    return cu_seqlens.empty() || (document(i) >= 0 && document(i) == document(j));
+  bool visible(int64_t item, int64_t i, int64_t j) const {
+    int64_t at = i + (top_left ? 0 : s - t);
+    if (!cu_seqlens.empty()) {
+      item = document(i);
+      if (item < 0 || item != document(j)) return false;
+      at = i - cu_seqlens[item], j -= cu_seqlens[item];
+    }
+    if (!prefix.empty() && j < prefix[item]) return true;
+    if (window > 0 && (j <= at - window || j >= at + window)) return false;
+    return !causal || j <= at;
   }
 };
 
@@ -60,7 +70,7 @@ Result naive(const Case& c, const Values& q, const Values& k, const Values& v,
         Values score(c.s), p(c.s);
         double total = 0;
         for (int64_t j = 0; j < c.s; ++j) {
-          if (!c.visible(i, j)) continue;
+          if (!c.visible(b, i, j)) continue;
           for (int64_t x = 0; x < c.d; ++x) score[j] += q[qi + x] * k[kj(j) + x];
           score[j] *= c.scale();
           if (c.softcap) score[j] = c.softcap * std::tanh(score[j] / c.softcap);
@@ -97,7 +107,11 @@ CpuCall attributes(CpuCall call, const Case& c) {
   call.attr("d", c.d).attr("causal", c.causal ? 1 : 0).attr("scale", c.scale());
   call.attr("softcap", c.softcap).attr("type", name_of(c.type).data());
   call.attr("docs", c.cu_seqlens.empty() ? 0 : static_cast<int>(c.cu_seqlens.size()) - 1);
+  if (c.window) call.attr("window", c.window);
+  if (c.top_left) call.attr("top_left", 1);
+  if (!c.prefix.empty()) call.attr("prefix", 1);
   if (!c.cu_seqlens.empty()) call.operand({c.cu_seqlens.begin(), c.cu_seqlens.end()}, i32);
+  if (!c.prefix.empty()) call.operand({c.prefix.begin(), c.prefix.end()}, i32);
   return call;
 }
 
@@ -151,6 +165,24 @@ const std::vector<Case> kCases = {
     {1, 100, 100, 4, 2, 32, true, 0, {0, 10, 10, 11, 75, 100}},   // with an empty document
     {1, 300, 300, 2, 1, 32, false, 5.0, {0, 0, 140, 270}},        // 30 tokens in no document
     {2, 0, 4, 1, 1, 8, false},
+    {1, 3, 0, 1, 1, 8, true},
+    // Windows: whole tiles on both sides are skipped; of two keys; both ways; beyond t + s.
+    {1, 300, 300, 2, 1, 64, true, 0, {}, f32, 70},
+    {1, 200, 330, 2, 2, 32, true, 3.0, {}, f32, 2},
+    {2, 200, 200, 2, 1, 16, false, 0, {}, f32, 40},
+    {1, 90, 40, 1, 1, 8, true, 0, {}, f32, 25},
+    {1, 40, 40, 1, 1, 8, true, 0, {}, f32, int64_t{1} << 60},
+    {1, 260, 260, 2, 1, 32, true, 0, {0, 100, 100, 240, 260}, f32, 33},
+    // Aligned at the top left: more keys than queries, and fewer.
+    {1, 70, 150, 2, 1, 16, true, 0, {}, f32, 0, true},
+    {1, 150, 70, 2, 1, 16, true, 0, {}, f32, 20, true},
+    // A prefix, alone and with a window that leaves tiles between the two.
+    {3, 100, 100, 2, 1, 16, true, 0, {}, f32, 0, false, {0, 37, 1000}},
+    {2, 300, 300, 2, 1, 16, true, 0, {}, f32, 20, false, {-5, 70}},
+    {2, 150, 70, 2, 1, 16, true, 0, {}, f32, 0, false, {1, 0}},
+    {1, 200, 200, 2, 1, 16, true, 0, {0, 90, 90, 190}, f32, 9, false, {30, 7, 80}},
+    // Heads of other sizes.
+    {1, 70, 70, 2, 1, 80, true}, {1, 70, 70, 2, 1, 96, false}, {1, 70, 70, 2, 1, 256, true},
 };
 
 }  // namespace
@@ -199,7 +231,8 @@ TEST_CASE("attention: the naive gradients equal finite differences") {
 TEST_CASE("attention: the same bits for 1, 2 and 7 threads") {
   // One key head: with 7 threads the backward splits into query and key tiles, with 1 it does not.
   for (Case c : {Case{1, 333, 333, 3, 1, 40, true, 10.0}, Case{3, 50, 90, 4, 2, 32, false},
-                 Case{1, 300, 300, 2, 1, 32, true, 0, {0, 7, 7, 200, 280}}})
+                 Case{1, 300, 300, 2, 1, 32, true, 0, {0, 7, 7, 200, 280}},
+                 Case{2, 300, 300, 2, 1, 16, true, 0, {}, f32, 20, false, {-5, 70}}})
     for (DType type : {f32, bf16}) {
       c.type = type;
       CpuCall f1 = forward(c, 1), f2 = forward(c, 2), f7 = forward(c, 7);

@@ -30,14 +30,26 @@ double capped(const ScoreTile& t, double raw) {
   return t.softcap == 0 ? s : t.softcap * std::tanh(s / t.softcap);
 }
 
+// Which keys a query sees: i + oldest <= j <= i + diagonal or j < prefix.
+struct Band {
+  int64_t diagonal, oldest, prefix;
+  bool sees(int64_t i, int64_t j) const {
+    return (j <= i + diagonal && j >= i + oldest) || j < prefix;
+  }
+};
+// All keys, causal, a window, one that reaches ahead, and each with a prefix. Query 0 sees no key
+// where the diagonal is negative and no prefix is given.
+constexpr Band kBands[] = {{100, -100, 0}, {-3, -100, 0}, {-3, -9, 0},   {5, -4, 0},
+                           {-3, -100, 2},  {-3, -7, 15},  {100, -3, -5}, {0, 0, 1}};
+
 }  // namespace
 
 TEST_CASE("simd: online softmax over two tiles equals softmax over all keys") {
   const int64_t ld = 32, keys = 13;
   for (const VectorKernels* v : sets())
     for (float cap : {0.0f, 5.0f})
-      for (int64_t diagonal : {int64_t{100}, int64_t{-3}}) {
-        CAPTURE(v->name); CAPTURE(cap); CAPTURE(diagonal);
+      for (Band band : kBands) {
+        CAPTURE(v->name); CAPTURE(cap); CAPTURE(band.diagonal);
         // The second tile's scores reach far above and below the first's.
         std::vector<float> raw[2] = {random_floats(keys * ld, 1, 3),
                                      random_floats(keys * ld, 2, 60)};
@@ -45,11 +57,13 @@ TEST_CASE("simd: online softmax over two tiles equals softmax over all keys") {
         std::vector<float> max(ld, -std::numeric_limits<float>::infinity()), sum(ld, 0.0f);
         ScoreTile tile[2];
         for (int i = 0; i < 2; ++i) {
-          tile[i] = {p[i].data(), keys, ld, diagonal - (diagonal < 100 ? i * keys : 0), 0.7f, cap};
+          int64_t before = i * keys;
+          tile[i] = {p[i].data(),           keys, ld, band.diagonal - before, band.oldest - before,
+                     band.prefix - before, 0.7f, cap};
           v->softmax_tile(tile[i], max.data(), sum.data(), i ? factor.data() : first_factor.data());
         }
         for (int64_t q = 0; q < ld; ++q) {
-          auto visible = [&](int i, int64_t j) { return j <= q + tile[i].diagonal; };
+          auto visible = [&](int i, int64_t j) { return band.sees(q, j + i * keys); };
           double total = 0;
           for (int i = 0; i < 2; ++i)
             for (int64_t j = 0; j < keys; ++j)
@@ -75,7 +89,7 @@ TEST_CASE("simd: a NaN score makes its row NaN, and no other") {
     std::vector<float> s(16 * 2, 0.5f), max(16, -std::numeric_limits<float>::infinity()), sum(16),
         factor(16);
     s[16 + 3] = std::nanf("");
-    v->softmax_tile({s.data(), 2, 16, 100, 1, 0}, max.data(), sum.data(), factor.data());
+    v->softmax_tile({s.data(), 2, 16, 100, -100, 0, 1, 0}, max.data(), sum.data(), factor.data());
     for (int i = 0; i < 16; ++i) CHECK(std::isnan(sum[i]) == (i == 3));
   }
 }
@@ -84,17 +98,17 @@ TEST_CASE("simd: gradient of the scores, masked and capped") {
   const int64_t ld = 16, keys = 9;
   for (const VectorKernels* v : sets())
     for (float cap : {0.0f, 4.0f})
-      for (int64_t diagonal : {int64_t{50}, int64_t{-2}}) {
-        CAPTURE(v->name); CAPTURE(cap); CAPTURE(diagonal);
+      for (Band band : kBands) {
+        CAPTURE(v->name); CAPTURE(cap); CAPTURE(band.diagonal);
         std::vector<float> raw = random_floats(keys * ld, 3, 4), dp = random_floats(keys * ld, 4);
         std::vector<float> lse = random_floats(ld, 5, 2), delta = random_floats(ld, 6);
-        lse[0] = -std::numeric_limits<float>::infinity();  // a query that saw no key
+        if (!band.sees(0, 0)) lse[0] = -std::numeric_limits<float>::infinity();  // saw no key
         std::vector<float> p = raw, ds = dp;
-        ScoreTile tile{p.data(), keys, ld, diagonal, 0.5f, cap};
+        ScoreTile tile{p.data(), keys, ld, band.diagonal, band.oldest, band.prefix, 0.5f, cap};
         v->softmax_grad_tile(tile, ds.data(), lse.data(), delta.data());
         for (int64_t j = 0; j < keys; ++j)
-          for (int64_t q = diagonal < 0 ? 0 : 1; q < ld; ++q) {
-            bool visible = j <= q + diagonal;
+          for (int64_t q = 0; q < ld; ++q) {
+            bool visible = band.sees(q, j);
             double s = capped(tile, raw[j * ld + q]), want = visible ? std::exp(s - lse[q]) : 0;
             double slope = cap == 0 ? 1 : 1 - (s / cap) * (s / cap);
             double grad = want * (dp[j * ld + q] - delta[q]) * 0.5 * slope;

@@ -199,6 +199,11 @@ Analysis analyse(const KernelProgram& k, const CpuTarget& target) {
   const int64_t last = std::max<int64_t>(k.extents.back(), 1);
   const uint64_t power = std::bit_ceil(static_cast<uint64_t>(last));
   a.lanes = static_cast<int>(std::min<uint64_t>(a.lanes, power));
+  if (k.schedule.ragged) {
+    if (a.stages > 0 || k.row_dims != 1 || rank != 2)
+      fail_kernel(k, "a ragged kernel has two dimensions and no reduction");
+    a.lanes = std::min(a.lanes, 16);
+  }
   const int64_t work = std::count_if(a.ops.begin(), a.ops.end(), [](const OpFacts& f) {
     return f.live && f.level == Level::inner;
   });

@@ -100,14 +100,20 @@ Emitter::Values Emitter::row_pass(Scope& row, const Values& index, int pass,
   const int64_t last = kernel_.extents.back(), whole = last / lanes * lanes;
   const int64_t padded = (last + lanes - 1) / lanes * lanes;
 
-  auto step = [&](Scope& outer, Values at, Value i, int valid, const Values& carried) {
+  auto step = [&](Scope& outer, Values at, Value i, int valid, const Values& carried,
+                  Value last_valid = {}) {
     Scope scope{&outer};
     Value line;
     for (int d = kernel_.row_dims; d < rank - 1; ++d) {
       line = line ? add(mul(line, kernel_.extents[d]), at[d]) : at[d];
     }
     at[rank - 1] = i;
-    Point p{.scope = &scope, .index = at, .width = lanes, .valid = valid, .pass = pass};
+    Point p{.scope = &scope,
+            .index = at,
+            .width = lanes,
+            .valid = valid,
+            .last_valid = last_valid,
+            .pass = pass};
     if (!buffers_.empty()) p.buffer_index = line ? add(mul(line, padded), i) : i;
     Values next;
     for (size_t r = 0; r < reduces.size(); ++r) {
@@ -130,6 +136,11 @@ Emitter::Values Emitter::row_pass(Scope& row, const Values& index, int pass,
     Point p{.scope = &line, .index = at, .pass = pass};
     if (rank - 1 > kernel_.row_dims) hoist(Level::inner, pass, p);
     Values acc = in;
+    if (kernel_.schedule.ragged)
+      return loop(i64(0), n_, lanes, acc, [&](Value i, const Values& carried) {
+        Value left = mlir::arith::SubIOp::create(b_, loc_, n_, i);
+        return step(line, at, i, lanes, carried, add(left, i64(-1)));
+      });
     if (whole == lanes) {
       acc = step(line, at, i64(0), lanes, acc);
     } else if (whole > 0) {

@@ -1,8 +1,12 @@
 // attention and attention_grad: reads the call, picks the form, and the text that turns masks into
-// ranges. Without documents a query sees keys [0, s), causal ones [0, i + s - t + 1); with them,
-// its own document, found by bisection in cu_seqlens, which is data of the run. Every mask is thus
-// one range of keys a query and one range of queries a key, so tiles outside are never touched.
+// ranges. Without documents a query sees keys [0, s), causal ones up to its own place, i + s - t or
+// i; with them, its own document, found by bisection in cu_seqlens, which is data of the run. A
+// window cuts both at its distance. Every mask is thus one range of keys a query and one range of
+// queries a key, so tiles outside are never touched; the keys below a prefix are a second range of
+// keys a query, which the general form alone takes. Refuses hooks.
 #include "attention.h"
+
+#include <algorithm>
 
 #include "fusec/base/error.h"
 
@@ -15,9 +19,8 @@ struct Range {
 
 DEV int clamp_to(int x, int most) { return x < 0 ? 0 : x > most ? most : x; }
 
-// The document that holds a token: empty for tokens after the last one. Values are clamped, so
-// that no cu_seqlens, however wrong, leads out of the tensors.
-DEV Range document_of(int token, int t, const int* cu, int docs) {
+// The number of the document that holds a token, -1 after the last one.
+DEV int document_number(int token, const int* cu, int docs) {
   int low = 0, high = docs + 1;  // the first value above `token` is at [low, high]
   while (low < high) {
     int middle = (low + high) / 2;
@@ -26,8 +29,23 @@ DEV Range document_of(int token, int t, const int* cu, int docs) {
     else
       high = middle;
   }
-  if (low == 0 || low > docs) return {0, 0};
-  return {clamp_to(cu[low - 1], t), clamp_to(cu[low], t)};
+  return low > docs ? -1 : low - 1;
+}
+
+// Its tokens: none for tokens after the last document. Values are clamped, so that no cu_seqlens,
+// however wrong, leads out of the tensors.
+DEV Range document_of(int token, int t, const int* cu, int docs) {
+  int number = document_number(token, cu, docs);
+  if (number < 0) return {0, 0};
+  return {clamp_to(cu[number], t), clamp_to(cu[number + 1], t)};
+}
+
+// Of [r.low, r.high), what a window leaves: `place` is where the one that looks stands.
+DEV Range in_window(Range r, int place, bool behind, bool ahead) {
+  int low = place - kWindow + 1, high = place + kWindow;
+  if (kWindow && behind && r.low < low) r.low = low < r.high ? low : r.high;
+  if (kWindow && ahead && r.high > high) r.high = high > r.low ? high : r.low;
+  return r;
 }
 
 // Keys that a query sees; none beyond the last query.
@@ -36,9 +54,11 @@ DEV Range keys_of(int query, int t, int s, const int* cu, int docs) {
   if (kDocs) {
     Range r = document_of(query, t, cu, docs);
     if (kCausal && r.high > query + 1) r.high = query + 1;
-    return r;
+    return in_window(r, query, true, !kCausal);
   }
-  return {0, kCausal ? clamp_to(query + 1 + s - t, s) : s};
+  if (kTopLeft) t = s;
+  return in_window({0, kCausal ? clamp_to(query + 1 + s - t, s) : s}, query + s - t, true,
+                   !kCausal);
 }
 
 // Queries that see a key; none beyond the last key.
@@ -47,9 +67,10 @@ DEV Range queries_of(int key, int t, int s, const int* cu, int docs) {
   if (kDocs) {
     Range r = document_of(key, t, cu, docs);
     if (kCausal && r.low < key) r.low = key;
-    return r;
+    return in_window(r, key, !kCausal, true);
   }
-  return {kCausal ? clamp_to(key - (s - t), t) : 0, t};
+  int shift = kTopLeft ? 0 : s - t;
+  return in_window({kCausal ? clamp_to(key - shift, t) : 0, t}, key - shift, !kCausal, true);
 }
 
 // By the threads of one block.
@@ -73,17 +94,32 @@ Attention read_attention(const LibraryCall& call) {
   require(call, a.kv > 0 && a.h > 0 && a.h % a.kv == 0, "h must be a multiple of kv");
   require(call, a.docs == 0 || (a.b == 1 && a.t == a.s), "documents need b = 1 and t = s");
   require(call, a.type == f32 || a.type == bf16 || a.type == f16, "takes f32, bf16 or f16");
+  if (call.attrs.contains("hook"))
+    fail_unsupported(
+        "attention with a hook of scores or masks: the CUDA device has no kernel for it; compile "
+        "for the CPU, or record naive_attention() with a bias");
+  AttentionArguments at = attention_arguments(call);
+  a.cu_seqlens = at.cu_seqlens, a.prefix = at.prefix, a.sinks = at.sinks;
+  a.top_left = call.integer_or("top_left", 0) != 0;
+  a.window = std::min(call.integer_or("window", 0), a.t + a.s + 1);
+  if (a.window > a.t + a.s) a.window = 0;  // sees all that there is
   // Kernels add a tile and t to s in int.
   constexpr int64_t kMost = (int64_t{1} << 30) - 1024;
   if (a.t > kMost || a.s > kMost || a.h * a.d > kMost)
     fail_unsupported("attention over " + std::to_string(a.t) + " queries and " +
                      std::to_string(a.s) + " keys: the CUDA device takes " + std::to_string(kMost) +
                      " at most");
+  require(call, a.window >= 0, "window must not be negative");
+  if (a.window > 0 && a.t + a.s > kMost)
+    fail_unsupported("attention with a window over " + std::to_string(a.t + a.s) +
+                     " queries and keys: the CUDA device takes " + std::to_string(kMost) +
+                     " at most");
   return a;
 }
 
 bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
                        const std::vector<size_t>& tensors, const CallTarget& target) {
+  if (a.window > 0 || a.top_left || a.prefix || a.sinks) return false;
   return target.major >= 8 && (a.type == bf16 || a.type == f16) && a.d % 16 == 0 && a.d <= 128 &&
          a.scale > 0 && common_unit(call, tensors, 16) == 16;
 }
@@ -95,6 +131,8 @@ Constants attention_constants(const Attention& a, std::string_view title) {
       .integer("kD", a.d)
       .integer("kCausal", a.causal)
       .integer("kDocs", a.docs > 0)
+      .integer("kTopLeft", a.top_left)
+      .integer("kWindow", a.window)
       .real("kScale", a.scale)
       .real("kCap", a.softcap)
       .real("kLog2e", 1.44269504088896341);
@@ -106,7 +144,8 @@ std::vector<LaunchArg> mask_arguments(const Attention& a, size_t cu_argument) {
 
 CallPlan plan_attention(const LibraryCall& call, const CallTarget& target) {
   Attention a = read_attention(call);
-  require(call, call.args.size() == (a.docs ? 6u : 5u), "takes (q, k, v, o, lse[, cu_seqlens])");
+  require(call, call.args.size() == attention_arguments(call).count,
+          "takes as many arguments as its attributes say");
   if (a.b == 0 || a.t == 0) return {};
   if (!fits_tensor_cores(a, call, {0, 1, 2, 3}, target)) return any_attention(a, call, target);
   return fits_hopper(a, target) ? hopper_attention(a, call, target)
@@ -115,9 +154,9 @@ CallPlan plan_attention(const LibraryCall& call, const CallTarget& target) {
 
 CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target) {
   Attention a = read_attention(call);
-  require(call, call.args.size() == (a.docs ? 10u : 9u),
-          "takes (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens])");
-  if (a.b == 0 || (a.t == 0 && a.s == 0)) return {};
+  require(call, call.args.size() == attention_arguments(call).count,
+          "takes as many arguments as its attributes say");
+  if (!a.sinks && (a.b == 0 || (a.t == 0 && a.s == 0))) return {};
   if (!fits_tensor_cores(a, call, {0, 1, 2, 3, 4, 6, 7, 8}, target))
     return any_attention_grad(a, call, target);
   return fits_hopper_grad(a, target) ? hopper_attention_grad(a, call, target)

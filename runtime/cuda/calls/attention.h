@@ -2,7 +2,8 @@
 // says which keys a query sees.
 //
 //   any             every type, head size, softcap and mask: f32 arithmetic on 16 x 64 tiles
-//   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 128, 16-byte rows:
+//   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 128, 16-byte rows, no
+//                   window, prefix or sinks, causal masks aligned bottom right:
 //                   mma.sync (sm_80 and later)
 //   hopper          bf16 and f16, heads of 64 and 128, no softcap, no documents: wgmma and copies
 //                   by tensor maps (sm_90a)
@@ -13,13 +14,15 @@
 namespace fusec::cuda {
 
 // q, o [b, t, h, d]; k, v [b, s, kv, d]; lse [b, h, t]; see `attention` in plan.h. Query head x
-// reads key head x / (h / kv). Causal masks are aligned bottom right.
+// reads key head x / (h / kv).
 struct Attention {
   int64_t b, t, s, h, kv, d;
-  bool causal;
+  bool causal, top_left;
   float scale, softcap;
   DType type;
   int64_t docs;
+  int64_t window;  // 0: none
+  size_t cu_seqlens, prefix, sinks;  // arguments, 0: not there
 
   int64_t group() const { return h / kv; }
 };
@@ -32,7 +35,7 @@ Attention read_attention(const LibraryCall& call);
 bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
                        const std::vector<size_t>& tensors, const CallTarget& target);
 
-// kH, kKv, kD, kCausal, kDocs, kScale, kCap (0: none), kLog2e.
+// kH, kKv, kD, kCausal, kDocs, kTopLeft, kWindow (0: none), kScale, kCap (0: none), kLog2e.
 Constants attention_constants(const Attention& a, std::string_view title);
 
 // Range, keys_of(query), queries_of(key), check_documents(): see attention.cpp.

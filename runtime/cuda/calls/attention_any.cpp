@@ -20,8 +20,24 @@ struct Tiles {
   float rows[kRows][kPiece + 1], columns[kColumns][kPiece + 1];
   float w[2][kRows][kColumns + 1];  // weights of the columns
   float factor[kRows], top[kRows], sum[kRows];
-  Range range[kRows];
+  Range range[kRows], prefix[kRows];  // columns that a row sees: in either
 };
+
+// Keys that all queries of a token's batch item or document see.
+DEV Range prefix_of(int token, int item, int t, int s, const int* cu, int docs,
+                    const int* prefix) {
+  if (!kPrefix) return {0, 0};
+  if (!kDocs) return {0, clamp_to(prefix[item], s)};
+  int number = document_number(token, cu, docs);
+  if (number < 0) return {0, 0};
+  Range r = document_of(token, t, cu, docs);
+  return {r.low, r.low + clamp_to(prefix[number], r.high - r.low)};
+}
+
+DEV bool sees(const Tiles& s, int row, int column) {
+  Range r = s.range[row], p = s.prefix[row];
+  return (column >= r.low && column < r.high) || (kPrefix && column >= p.low && column < p.high);
+}
 
 // Row i of head `head` of a [b, length, heads, kD] tensor lies at i * heads * kD from here.
 DEV long long head_offset(int item, long long length, int heads, int head) {
@@ -91,19 +107,37 @@ DEV float slope(float score) {
   return kScale * (1 - x * x);
 }
 
-// Ranges of the rows into s.range, their hull as the result.
-template <class Of>
-DEV Range hull(Tiles& s, Of of) {
-  if (threadIdx.x < kRows) s.range[threadIdx.x] = of(threadIdx.x);
+DEV void cover(Range& all, Range one) {
+  if (one.low >= one.high) return;
+  if (one.low < all.low) all.low = one.low;
+  if (one.high > all.high) all.high = one.high;
+}
+
+// Ranges of the rows into s.range and s.prefix, their hull as the result.
+template <class Of, class Prefix>
+DEV Range hull(Tiles& s, Of of, Prefix prefix) {
+  if (threadIdx.x < kRows) {
+    s.range[threadIdx.x] = of(threadIdx.x);
+    s.prefix[threadIdx.x] = prefix(threadIdx.x);
+  }
   __syncthreads();
   Range all = {0x7fffffff, 0};
   for (int r = 0; r < kRows; ++r) {
-    Range one = s.range[r];
-    if (one.low >= one.high) continue;
-    if (one.low < all.low) all.low = one.low;
-    if (one.high > all.high) all.high = one.high;
+    cover(all, s.range[r]);
+    cover(all, s.prefix[r]);
   }
   return all;
+}
+
+// That of the keys of 16 queries from `row` on.
+DEV Range keys_hull(Tiles& s, int row, int item, int t, int s_length, const int* cu, int docs,
+                    const int* prefix) {
+  return hull(
+      s, [&](int r) { return keys_of(row + r, t, s_length, cu, docs); },
+      [&](int r) {
+        if (row + r >= t) return Range{0, 0};
+        return prefix_of(row + r, item, t, s_length, cu, docs, prefix);
+      });
 }
 
 DEV void clear(float* sums, int n) {
@@ -145,8 +179,8 @@ DEV void online_softmax(Tiles& s) {
 
 extern "C" __global__ void __launch_bounds__(128)
 fusec_attention(const Stored* q, const Stored* k, const Stored* v, Stored* o, float* lse, int t,
-                int s_length, const int* cu, int docs, int tiles, const unsigned* skip,
-                Status* status, int step) {
+                int s_length, const int* cu, int docs, const int* prefix, const float* sinks,
+                int tiles, const unsigned* skip, Status* status, int step) {
   if (stopped(skip)) return;
   extern __shared__ __align__(16) float sums[];
   __shared__ Tiles s;
@@ -156,7 +190,7 @@ fusec_attention(const Stored* q, const Stored* k, const Stored* v, Stored* o, fl
   constexpr long long q_stride = (long long)kH * kD, k_stride = (long long)kKv * kD;
   long long q_at = head_offset(item, t, kH, head) + row * q_stride;
   long long k_at = head_offset(item, s_length, kKv, head / (kH / kKv));
-  Range all = hull(s, [&](int r) { return keys_of(row + r, t, s_length, cu, docs); });
+  Range all = keys_hull(s, row, item, t, s_length, cu, docs, prefix);
   clear(sums, kRows * kD);
   if (threadIdx.x < kRows) {
     s.top[threadIdx.x] = -__int_as_float(0x7f800000);
@@ -168,9 +202,7 @@ fusec_attention(const Stored* q, const Stored* k, const Stored* v, Stored* o, fl
     products(s, q + q_at, q_stride, count, k + k_at + key * k_stride, k_stride, keys, p);
     for (int i = 0; i < 2; ++i)
       for (int j = 0; j < 4; ++j) {
-        Range seen = s.range[row_at(i)];
-        int at = key + column_at(j);
-        bool visible = at >= seen.low && at < seen.high;
+        bool visible = sees(s, row_at(i), key + column_at(j));
         s.w[0][row_at(i)][column_at(j)] =
             visible ? capped(p[i][j]) : -__int_as_float(0x7f800000);
       }
@@ -179,9 +211,20 @@ fusec_attention(const Stored* q, const Stored* k, const Stored* v, Stored* o, fl
     accumulate(s, s.w[0], true, v + k_at + key * k_stride, k_stride, keys, sums);
   }
   __syncthreads();
+  if (kSinks) {  // one more score, whose value is zeros
+    if (threadIdx.x < kRows) {
+      float sink = sinks[head], top = s.top[threadIdx.x], base = top > sink ? top : sink;
+      float factor = top == -__int_as_float(0x7f800000) ? 0.0f : expf(top - base);
+      float share = sink == -__int_as_float(0x7f800000) ? 0.0f : expf(sink - base);
+      s.factor[threadIdx.x] = factor;
+      s.top[threadIdx.x] = base;
+      s.sum[threadIdx.x] = s.sum[threadIdx.x] * factor + share;
+    }
+    __syncthreads();
+  }
   for (int i = threadIdx.x; i < count * kD; i += 128) {
-    float total = s.sum[i / kD];
-    o[q_at + i / kD * q_stride + i % kD] = narrow(total == 0 ? 0.0f : sums[i] / total);
+    float total = s.sum[i / kD], mine = kSinks ? sums[i] * s.factor[i / kD] : sums[i];
+    o[q_at + i / kD * q_stride + i % kD] = narrow(total == 0 ? 0.0f : mine / total);
   }
   if (threadIdx.x < count) {
     float total = s.sum[threadIdx.x];
@@ -220,7 +263,7 @@ DEV Pair gradient(bool visible, float qk, float dp, float lse, float delta) {
 extern "C" __global__ void __launch_bounds__(128)
 fusec_attention_dq(const Stored* d_o, const Stored* q, const Stored* k, const Stored* v,
                    const float* lse, const float* delta, Stored* dq, int t, int s_length,
-                   const int* cu, int docs, int tiles, const unsigned* skip) {
+                   const int* cu, int docs, const int* prefix, int tiles, const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ __align__(16) float sums[];
   __shared__ Tiles s;
@@ -230,7 +273,7 @@ fusec_attention_dq(const Stored* d_o, const Stored* q, const Stored* k, const St
   long long q_at = head_offset(item, t, kH, head) + row * q_stride;
   long long k_at = head_offset(item, s_length, kKv, head / (kH / kKv));
   long long lse_at = ((long long)item * kH + head) * t + row;
-  Range all = hull(s, [&](int r) { return keys_of(row + r, t, s_length, cu, docs); });
+  Range all = keys_hull(s, row, item, t, s_length, cu, docs, prefix);
   clear(sums, kRows * kD);
   for (int key = all.low; key < all.high; key += kColumns) {
     int keys = all.high - key < kColumns ? all.high - key : kColumns;
@@ -239,8 +282,8 @@ fusec_attention_dq(const Stored* d_o, const Stored* q, const Stored* k, const St
     products(s, d_o + q_at, q_stride, count, v + k_at + key * k_stride, k_stride, keys, dp);
     for (int i = 0; i < 2; ++i)
       for (int j = 0; j < 4; ++j) {
-        int r = row_at(i), at = key + column_at(j);
-        bool visible = r < count && at >= s.range[r].low && at < s.range[r].high;
+        int r = row_at(i);
+        bool visible = r < count && sees(s, r, key + column_at(j));
         float row_lse = visible ? lse[lse_at + r] : 0.0f;
         float shift = visible ? delta[lse_at + r] : 0.0f;
         s.w[0][r][column_at(j)] = gradient(visible, qk[i][j], dp[i][j], row_lse, shift).ds;
@@ -254,7 +297,8 @@ fusec_attention_dq(const Stored* d_o, const Stored* q, const Stored* k, const St
 extern "C" __global__ void __launch_bounds__(128)
 fusec_attention_dkv(const Stored* d_o, const Stored* q, const Stored* k, const Stored* v,
                     const float* lse, const float* delta, Stored* dk, Stored* dv, int t,
-                    int s_length, const int* cu, int docs, int tiles, const unsigned* skip) {
+                    int s_length, const int* cu, int docs, const int* prefix, int tiles,
+                    const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ __align__(16) float sums[];
   __shared__ Tiles s;
@@ -263,38 +307,71 @@ fusec_attention_dkv(const Stored* d_o, const Stored* q, const Stored* k, const S
   int row = blockIdx.x % tiles * kRows, count = s_length - row < kRows ? s_length - row : kRows;
   constexpr long long q_stride = (long long)kH * kD, k_stride = (long long)kKv * kD;
   long long k_at = head_offset(item, s_length, kKv, kv_head) + row * k_stride;
-  Range all = hull(s, [&](int r) { return queries_of(row + r, t, s_length, cu, docs); });
+  // A key below the prefix is seen by all queries of its item or document, others by one range.
+  auto queries = [&](int r) {
+    int key = row + r;
+    Range before = prefix_of(key, item, t, s_length, cu, docs, prefix);
+    if (key >= s_length || key < before.low || key >= before.high)
+      return queries_of(key, t, s_length, cu, docs);
+    return kDocs ? document_of(key, t, cu, docs) : Range{0, t};
+  };
+  Range all = hull(s, queries, [](int) { return Range{0, 0}; });
   clear(sums, 2 * kRows * kD);
   for (int head = kv_head * (kH / kKv); head < (kv_head + 1) * (kH / kKv); ++head) {
     long long q_at = head_offset(item, t, kH, head), lse_at = ((long long)item * kH + head) * t;
     for (int query = all.low; query < all.high; query += kColumns) {
-      int queries = all.high - query < kColumns ? all.high - query : kColumns;
+      int width = all.high - query < kColumns ? all.high - query : kColumns;
       const Stored *q_rows = q + q_at + query * q_stride, *d_rows = d_o + q_at + query * q_stride;
       float qk[2][4], dp[2][4];
-      products(s, k + k_at, k_stride, count, q_rows, q_stride, queries, qk);
-      products(s, v + k_at, k_stride, count, d_rows, q_stride, queries, dp);
+      products(s, k + k_at, k_stride, count, q_rows, q_stride, width, qk);
+      products(s, v + k_at, k_stride, count, d_rows, q_stride, width, dp);
       for (int i = 0; i < 2; ++i)
         for (int j = 0; j < 4; ++j) {
           int r = row_at(i), at = query + column_at(j);
-          bool visible = r < count && at >= s.range[r].low && at < s.range[r].high;
+          bool visible = r < count && sees(s, r, at);
           float row_lse = visible ? lse[lse_at + at] : 0.0f;
           float shift = visible ? delta[lse_at + at] : 0.0f;
           Pair g = gradient(visible, qk[i][j], dp[i][j], row_lse, shift);
           s.w[0][r][column_at(j)] = g.p;
           s.w[1][r][column_at(j)] = g.ds;
         }
-      accumulate(s, s.w[0], false, d_rows, q_stride, queries, dv_sums);
-      accumulate(s, s.w[1], false, q_rows, q_stride, queries, sums);
+      accumulate(s, s.w[0], false, d_rows, q_stride, width, dv_sums);
+      accumulate(s, s.w[1], false, q_rows, q_stride, width, sums);
     }
   }
   __syncthreads();
   write_rows(sums, count, dk + k_at, k_stride);
   write_rows(dv_sums, count, dv + k_at, k_stride);
 }
+
+// A block a head: the sum over all rows of the sink's weight times (0 - delta), in a fixed order.
+extern "C" __global__ void __launch_bounds__(128)
+fusec_attention_dsinks(const float* sinks, const float* lse, const float* delta, float* d_sinks,
+                       int items, int t, const unsigned* skip) {
+  if (stopped(skip)) return;
+  __shared__ float parts[128];
+  int head = blockIdx.x;
+  float total = 0;
+  for (int item = 0; item < items; ++item)
+    for (int i = threadIdx.x; i < t; i += 128) {
+      long long row = ((long long)item * kH + head) * t + i;
+      bool any = lse[row] > -__int_as_float(0x7f800000);
+      total -= any ? expf(sinks[head] - lse[row]) * delta[row] : 0.0f;
+    }
+  parts[threadIdx.x] = total;
+  __syncthreads();
+  for (int d = 64; d > 0; d /= 2) {
+    if (threadIdx.x < d) parts[threadIdx.x] += parts[threadIdx.x + d];
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) d_sinks[head] = parts[0];
+}
 )cuda";
 
 std::string text_of(const Attention& a, const char* title, std::string_view kernels) {
-  return attention_constants(a, title).text() + std::string(kPrelude) + element_text(a.type) +
+  Constants constants = attention_constants(a, title);
+  constants.integer("kPrefix", a.prefix > 0).integer("kSinks", a.sinks > 0);
+  return constants.text() + std::string(kPrelude) + element_text(a.type) +
          std::string(kRangeText) + std::string(kTiles) + std::string(kernels);
 }
 
@@ -324,7 +401,8 @@ CallPlan any_attention(const Attention& a, const LibraryCall& call, const CallTa
   l.block[0] = kThreads;
   l.dynamic_shared = sums_bytes(a, 1, target);
   l.args = {argument(0), argument(1), argument(2), argument(3), argument(4)};
-  append(l.args, mask_arguments(a, 5));
+  append(l.args, mask_arguments(a, a.cu_seqlens));
+  append(l.args, {argument(a.prefix), argument(a.sinks)});
   append(l.args, {i32_value(tiles), skip(), status(), step()});
   return {{l}, 0};
 }
@@ -351,13 +429,17 @@ CallPlan any_attention_grad(const Attention& a, const LibraryCall& call, const C
                                    argument(3), argument(5), workspace(delta)};
   std::vector<LaunchArg> dq = inputs, dkv = inputs;
   append(dq, {argument(6)});
-  append(dq, mask_arguments(a, 9));
-  append(dq, {i32_value(query_tiles), skip()});
+  append(dq, mask_arguments(a, a.cu_seqlens));
+  append(dq, {argument(a.prefix), i32_value(query_tiles), skip()});
   launch("fusec_attention_dq", a.b * a.h * query_tiles, sums_bytes(a, 1, target), dq);
   append(dkv, {argument(7), argument(8)});
-  append(dkv, mask_arguments(a, 9));
-  append(dkv, {i32_value(key_tiles), skip()});
+  append(dkv, mask_arguments(a, a.cu_seqlens));
+  append(dkv, {argument(a.prefix), i32_value(key_tiles), skip()});
   launch("fusec_attention_dkv", a.b * a.kv * key_tiles, sums_bytes(a, 2, target), dkv);
+  if (a.sinks)  // its gradient is the first result after dv
+    launch("fusec_attention_dsinks", a.h, 0,
+           {argument(a.sinks), argument(5), workspace(delta), argument(9), i32_value(a.b),
+            i32_value(a.t), skip()});
   return plan;
 }
 

@@ -79,15 +79,18 @@ inline Tensor rope(At x, const Tensor& cos_table, const Tensor& sin_table,
 }
 
 // attention() spelled with contractions and softmax: O(T * S) memory, for tests and for reading.
-// The same shapes; no cu_seqlens. A query that sees no key gets the mean of all values here, and
-// zeros from attention(). `bias` broadcasts to the scores [B, H, T, S] (ALiBi, masks).
+// The same shapes; no cu_seqlens, prefix, sinks or hooks. A query that sees no key gets the mean of
+// all values here, and zeros from attention(). `bias` broadcasts to the scores [B, H, T, S] (ALiBi,
+// masks).
 inline Tensor naive_attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o = {},
                               const Tensor& bias = {}) {
   CallSite here(q);
-  if (q.tensor.rank() != 4 || k.rank() != 4 || v.shape() != k.shape() || o.cu_seqlens.defined() ||
+  bool plain = !o.cu_seqlens.defined() && !o.prefix.defined() && !o.sinks.defined() && !o.score &&
+               !o.mask;
+  if (q.tensor.rank() != 4 || k.rank() != 4 || v.shape() != k.shape() || !plain ||
       k.size(2) == 0 || q.tensor.size(2) % k.size(2) != 0)
     fail_user("naive_attention: expected q [B, T, H, d], k and v [B, S, KV, d], H a multiple of KV, "
-              "no cu_seqlens; found " +
+              "no cu_seqlens, prefix, sinks or hooks; found " +
                   q.tensor.type().str() + ", " + k.type().str() + ", " + v.type().str(),
               q.loc);
   int64_t b = q.tensor.size(0), t = q.tensor.size(1), h = q.tensor.size(2), d = q.tensor.size(3);
@@ -98,12 +101,16 @@ inline Tensor naive_attention(At q, const Tensor& k, const Tensor& v, AttentionO
   if (o.softcap > 0) scores = softcap(scores, o.softcap);
   if (bias.defined())
     scores = scores + reshape(broadcast_to(bias, {b, h, t, s}), {b, kv, group, t, s});
-  if (o.causal) {
+  if (o.causal || o.window > 0) {
     Graph& g = q.tensor.graph();
-    Tensor newest = g.iota({t, s}, 0) + static_cast<double>(s - t);
-    Tensor seen = g.iota({t, s}, 1) <= newest;
+    double shift = o.align == Align::top_left ? 0.0 : static_cast<double>(s - t);
+    Tensor ahead = g.iota({t, s}, 1) - (g.iota({t, s}, 0) + shift);  // of the query's own place
+    Tensor seen = o.causal ? ahead <= 0.0 : ahead < static_cast<double>(o.window);
     // Below every real score, and within the range of the narrowest float.
-    scores = select(seen, scores, g.constant(-3e4, {}, scores.dtype()));
+    Tensor hidden = g.constant(-3e4, {}, scores.dtype());
+    scores = select(seen, scores, hidden);
+    if (o.window > 0)
+      scores = select(ahead > -static_cast<double>(o.window), scores, hidden);
   }
   return reshape(einsum("bgrts,bsgd->btgrd", softmax(scores), v), q.tensor.shape());
 }

@@ -29,6 +29,8 @@ struct Value {
   bool operator==(const Value&) const = default;
 };
 
+struct At;
+
 // Handle to a recorded value. Copy freely; valid as long as its Graph.
 class FUSEC_API Tensor {
  public:
@@ -46,6 +48,13 @@ class FUSEC_API Tensor {
   const std::string& name() const;
   // Size of dimension `i`; negative counts from the end.
   int64_t size(int64_t i) const;
+
+  // In a hook of attention() (ops.h) only: the element at these positions, one an axis.
+  Tensor operator()(const std::source_location& loc = std::source_location::current()) const;
+  Tensor operator()(const At& i) const;
+  Tensor operator()(const At& i, const At& j) const;
+  Tensor operator()(const At& i, const At& j, const At& k) const;
+  Tensor operator()(const At& i, const At& j, const At& k, const At& l) const;
 
  private:
   Graph* graph_ = nullptr;
@@ -89,8 +98,8 @@ enum class OpKind : uint8_t {
   scatter,         // rows into a table by index: add or set
   cumsum,          // running sum along one axis
   top_k,           // the largest elements of the last axis, and where they are
-  attention,       // (q, k, v[, cu_seqlens]) -> (o, lse)
-  attention_grad,  // (do, q, k, v, o, lse[, cu_seqlens]) -> (dq, dk, dv)
+  attention,       // (q, k, v[, cu_seqlens][, prefix][, sinks][, captured...]) -> (o, lse)
+  attention_grad,  // (do, q, k, v, o, lse[, the same]) -> (dq, dk, dv[, dsinks][, dcaptured...])
   assign,          // write a value to persistent memory at the end of the step
   guard,           // the step's assigns take effect only if this scalar is finite
 };
@@ -130,7 +139,19 @@ struct ScatterAttr { ScatterMode mode; };
 struct CumsumAttr { int64_t axis = 0; bool reverse = false; };
 struct TopKAttr { int64_t k = 1; };
 // scale multiplies q.k before softcap and mask; softcap 0 means none: s = cap * tanh(s / cap).
-struct AttentionAttr { bool causal = true; double scale = 1; double softcap = 0; };
+// prefix, sinks: an operand of that name is there; cu_seqlens is if there is one operand more.
+// hook: its text (hook.h) or nothing; captured_grads (of attention_grad), bit i: captured tensor i
+// has a gradient. What each means is at AttentionOptions in ops.h.
+struct AttentionAttr {
+  bool causal = true;
+  double scale = 1;
+  double softcap = 0;
+  bool top_left = false;
+  int64_t window = 0;
+  bool prefix = false, sinks = false;
+  std::string hook = {};
+  int64_t captured_grads = 0;
+};
 
 using Attr = std::variant<std::monostate, NameAttr, ConstantAttr, IotaAttr, MapAttr, CastAttr,
                           ReduceAttr, ContractAttr, ViewAttr, ConcatAttr, ScatterAttr,

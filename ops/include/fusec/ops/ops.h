@@ -5,6 +5,7 @@
 #pragma once
 
 #include <concepts>
+#include <functional>
 #include <initializer_list>
 #include <optional>
 #include <vector>
@@ -143,11 +144,45 @@ struct TopK {
 // ones come in the order of their index. The gradient of the values flows to where they came from.
 FUSEC_API TopK top_k(At x, int64_t k);
 
+// Where query i has its own place among the keys, c(i): with the last query at the last key
+// (i + S - T, for queries that go on after earlier keys), or with the first at the first (i).
+enum class Align : uint8_t { bottom_right, top_left };
+
+// Where a score stands: scalars, i32.
+struct Position {
+  Tensor batch, head, query, key;
+};
+struct Score : Position {
+  Tensor value;  // f32, after scale and softcap
+};
+
+// Which keys a query sees, and what becomes of its scores. Query i and key j count from the start
+// of the batch item or, with cu_seqlens, of the document (where T = S, so that c(i) = i). Query i
+// sees key j if
+//   j < prefix,  or  (j <= c(i) if causal) and (c(i) - window < j < c(i) + window if window > 0)
+// so that a causal window is (c(i) - window, c(i)] and one without causal reaches both ways. A
+// query that sees no key gets zeros and passes no gradient.
+//
+// `score` and `mask` are functions of one score, recorded once and compiled into the call:
+//
+//   .score = [&](Score s) { return s.value + slope(s.head) * cast(s.key - s.query, f32); }
+//   .mask = [&](Position p) { return document(p.query) == document(p.key); }
+//
+// They may use pointwise ops, casts, numbers, and elements tensor(index, ...) of other tensors,
+// each index a sum of positions with whole factors (p.key - p.query + 7) that stays inside the
+// tensor. Positions are those in the whole batch item. A key is seen if the options and `mask` (b8)
+// say so; -inf as the score hides it, too. Captured f32 tensors have gradients through `score`.
 struct AttentionOptions {
-  bool causal = true;          // query t sees key s <= t + (S - T) (bottom-right aligned)
-  double scale = 0;            // 0: 1 / sqrt(d)
-  double softcap = 0;          // 0: none
-  Tensor cu_seqlens;           // optional i32 [n + 1]: B must be 1, attention stays inside documents
+  bool causal = true;
+  double scale = 0;    // 0: 1 / sqrt(d)
+  double softcap = 0;  // 0: none, else scores become softcap * tanh(score / softcap)
+  Tensor cu_seqlens;   // optional i32 [n + 1]: B must be 1, attention stays inside documents
+  Align align = Align::bottom_right;
+  int64_t window = 0;  // 0: none
+  Tensor prefix;       // optional i32 [B], or [n] with cu_seqlens: keys below it are seen by all
+  Tensor sinks;        // optional f32 [H]: a score beside those of the keys, whose value is zeros
+  std::function<Tensor(Score)> score;
+  std::function<Tensor(Position)> mask;
 };
 // q [B, T, H, d], k and v [B, S, KV, d] with H a multiple of KV -> [B, T, H, d]; f32, bf16 or
 // f16, softmax in f32. Online softmax in O(T) memory (Milakov and Gimelshein 2018; FlashAttention,

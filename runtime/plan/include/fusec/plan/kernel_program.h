@@ -94,6 +94,9 @@ struct KernelSchedule {
   // Whole vectors are stored past the caches: what the kernel touches does not fit there, so reading
   // a line only to overwrite it would waste a third of the traffic. Arguments are 64-byte aligned.
   bool stream = false;
+  // rows with one row dimension, CPU only: the last extent is the most elements that a row has, a
+  // launch has n of them. Stores may fill a row up to a multiple of 16, which its stride allows.
+  bool ragged = false;
   // Devices that run blocks of threads; 0 on others. A block holds block / team teams, and a team
   // shares one work unit: it walks the inner (rows: all inner; columns: reduced) dimensions with its
   // threads side by side and joins their partial results. flat has teams of 1 and `vector` elements

@@ -64,11 +64,24 @@ struct Segment {
 //                     attrs: m n k, batch, lda ldb ldc (elements), stride_a stride_b stride_c
 //                     (elements a batch item), trans_a trans_b (0/1: A is [m,k] or [k,m]), type_a
 //                     type_b type_c, alpha, beta (doubles)
-//  attention          (q, k, v, o, lse[, cu_seqlens]): attrs b t s h kv d, causal (0/1), scale,
-//                     softcap, type, docs (number of documents; 0: no cu_seqlens). lse [B, H, T]
-//                     f32: log of the sum of exp of the scaled, capped, masked scores; -inf and
-//                     o = 0 for a row that sees no key.
-//  attention_grad     (do, q, k, v, o, lse, dq, dk, dv[, cu_seqlens]): same attrs
+//  attention          (q, k, v, o, lse[, cu_seqlens][, prefix][, sinks][, captured...]): attrs
+//                     b t s h kv d, causal (0/1), scale, softcap, type, docs (number of documents;
+//                     0: no cu_seqlens). lse [B, H, T] f32: log of the sum of exp of the scaled,
+//                     capped, hooked, masked scores and of the head's sink; -inf for a row of
+//                     none; o = 0 for a row that sees no key. Attrs that may be absent (0):
+//                     top_left (0/1), window, prefix and sinks (0/1: the argument is there, i32
+//                     [B] or [docs], f32 [H]), hook (a text), captured (how many tensors it
+//                     reads) and captured_types ("f32 4 8; i32 16"). AttentionOptions and hook.h
+//                     of the DSL say what they mean.
+//                     A hook comes with kernels of the plan, which work on tiles[hook_block]
+//                     [hook_lanes] of scores, rows being keys: hook_mask (absent: no mask) takes
+//                     (tile, where, loads...) and hook_kernel (tile, where, loads...) or, for
+//                     attention_grad, (tile, where, slope, loads..., by_load...); `where` holds
+//                     batch item, head, first query and first key. hook_loads has for each load
+//                     "captured-tensor offset batch head query key gradient", bytes and 0 or 1.
+//  attention_grad     (do, q, k, v, o, lse, dq, dk, dv[, dsinks][, dcaptured...][, cu_seqlens]
+//                     [, prefix][, sinks][, captured...]): same attrs, and captured_grads (bit i:
+//                     captured tensor i has a gradient, an argument of its type, f32)
 //  gather             (table, index, out): attrs rows (N), count (M), width (elements a row), type,
 //                     index_type. index < 0 -> zeros
 //  scatter            (out, index, updates): out already holds the base. attrs rows, count, width,
@@ -93,6 +106,8 @@ struct LibraryCall {
   FUSEC_API int64_t integer(std::string_view key) const;
   FUSEC_API double number(std::string_view key) const;
   FUSEC_API const std::string& text(std::string_view key) const;
+  // The attribute if it is there and an integer.
+  FUSEC_API int64_t integer_or(std::string_view key, int64_t otherwise) const;
 };
 
 // Why no device can run the call: an unknown name (with the nearest one), another number of
@@ -132,6 +147,16 @@ struct Plan {
   // What the device holds while the plan runs, but for the scratch of its libraries.
   int64_t planned_bytes() const { return persistent_bytes() + arena_bytes; }
 };
+
+// Where the arguments of a well-formed attention or attention_grad call lie.
+struct AttentionArguments {
+  size_t results, masks;  // the call writes [results, masks)
+  size_t cu_seqlens = 0, prefix = 0, sinks = 0;  // 0: not there
+  size_t captured = 0, count = 0;                // the captured tensors: [captured, count)
+};
+FUSEC_API AttentionArguments attention_arguments(const LibraryCall& call);
+// Of the captured tensors: attribute captured_types. An internal Error if it does not read.
+FUSEC_API std::vector<TensorType> captured_types(const LibraryCall& call);
 
 // Visits the arguments of a step in order: f(BufferRef, bool read, bool written).
 template <class Step, class F>
