@@ -83,6 +83,49 @@ uint64_t structure_of(KernelOp kernel) {
   return h;
 }
 
+namespace {
+
+void describe_panels(const KernelProgram& p, KernelAnswers::Answer& a) {
+  const int first = p.row_dims - p.walk_dims, rank = static_cast<int>(p.extents.size());
+  a.panels = a.rows = a.columns = 1;
+  for (int d = 0; d < rank; ++d)
+    (d < first ? a.panels : d < p.row_dims ? a.rows : a.columns) *= p.extents[d];
+  for (const ::fusec::KernelOp& op : p.ops) {
+    if (op.kind == ::fusec::KernelOp::Kind::reduce && op.over_rows) ++a.sums;
+    if (op.kind != ::fusec::KernelOp::Kind::load) continue;
+    const std::vector<int64_t>& strides = op.access.strides;
+    const int64_t last = strides.back();
+    a.across_rows = a.across_rows || (p.extents.back() > 1 && last != 0 && last != 1);
+    const bool anew = std::any_of(strides.begin() + first, strides.begin() + p.row_dims,
+                                  [](int64_t stride) { return stride != 0; });
+    if (anew && last != 0) a.row_bytes += a.columns * size_of(op.type);
+  }
+}
+
+// The threads of a block keep the columns of a panel: whether they fit and are worth it.
+std::string panel_refusal(const KernelAnswers::Answer& a, const TargetInfo& target) {
+  constexpr int64_t kLeastColumns = 64, kMostSums = 12288, kMostRowBytes = 48 << 10;
+  constexpr int64_t kLeastElements = 1 << 14;  // of a panel
+  auto text = [](int64_t n) { return std::to_string(n); };
+  if (target.cores == 0) return "column sums beside rows: this device computes them apart";
+  if (2 * a.panels < target.cores)
+    return "column sums beside rows: only " + text(a.panels) + " blocks would walk the rows of " +
+           text(target.cores) + " multiprocessors";
+  if (a.columns < kLeastColumns || a.rows * a.columns < kLeastElements)
+    return "column sums beside rows: a block would walk only " + text(a.rows) + " rows of " +
+           text(a.columns) + " columns";
+  if (a.columns * a.sums > kMostSums)
+    return "column sums beside rows: " + text(a.sums) + " sums of " + text(a.columns) +
+           " columns do not fit in a block's registers";
+  if (a.row_bytes > kMostRowBytes)
+    return "column sums beside rows: a row of " + text(a.row_bytes) +
+           " bytes does not fit in a block's registers";
+  if (a.across_rows) return "column sums beside rows: a tensor is read across its rows";
+  return "";
+}
+
+}  // namespace
+
 const KernelAnswers::Answer& KernelAnswers::operator()(KernelOp kernel) {
   auto [it, fresh] = answers_.try_emplace(structure_of(kernel));
   if (!fresh) return it->second;
@@ -93,6 +136,7 @@ const KernelAnswers::Answer& KernelAnswers::operator()(KernelOp kernel) {
   if (built.program) {
     a.kind = built.program->schedule.kind;
     a.elements = numel(built.program->extents);
+    if (built.program->walk_dims > 0) describe_panels(*built.program, a);
   }
   return a;
 }
@@ -208,13 +252,22 @@ Decision KernelMerger::decide(KernelOp a, KernelOp b, KernelOp merged, int64_t s
   KernelAnswers::Answer whole = answers_(merged);
   if (!whole.failure.empty()) return Decision::no(whole.failure, saved);
   KernelAnswers::Answer first = answers_(a), second = answers_(b);
+  if (whole.panels > 0) {
+    if (std::string why = panel_refusal(whole, target); !why.empty())
+      return Decision::no(why, saved);
+    if (first.panels == 0 && second.panels == 0 && saved < whole.elements)
+      return Decision::no("column sums beside rows: the two share less than a tensor", saved);
+  }
   int64_t before = std::max(first.duplicated, second.duplicated);
   if (whole.duplicated > before + 24)
     return Decision::no("its values would be computed twice, at two indices", saved);
   if (first.elements * 2 < whole.elements && first.elements > 1 && !has_reduce(a) &&
       second.elements == whole.elements && a.getBody().front().getOperations().size() > 12)
     return Decision::no("a small producer would be recomputed for every row", saved);
-  return Decision::yes(has_reduce(merged) ? "same rows" : "same domain", saved);
+  const char* reason = whole.panels > 0    ? "same rows, with column sums for each panel of them"
+                       : has_reduce(merged) ? "same rows"
+                                            : "same domain";
+  return Decision::yes(reason, saved);
 }
 
 KernelOp KernelMerger::try_merge(KernelOp a, KernelOp b) {

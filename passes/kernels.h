@@ -26,6 +26,11 @@ class KernelAnswers {
     int64_t duplicated = 0;
     int64_t elements = 0;  // size of the domain
     ScheduleKind kind = ScheduleKind::flat;
+    // Of a kernel that walks panels of rows (KernelProgram::walk_dims); else 0.
+    int64_t panels = 0, rows = 0, columns = 0;  // of one panel
+    int64_t sums = 0;           // results over rows
+    int64_t row_bytes = 0;      // read anew for each row
+    bool across_rows = false;   // reads a tensor along another dimension than its last
   };
   const Answer& operator()(ir::KernelOp kernel);
 

@@ -93,7 +93,34 @@ void cut_rows(KernelProgram& k) {
   ++k.row_dims;
 }
 
+// A team shares a row, and keeps the column sums of its rows. Short rows: some teams a block, each
+// with two steps of a row at most. Long rows: one team, of up to 384 threads with as few turns.
+//   panels 256 x 128 rows x 2048 bf16   ->  vector 8, team 256 of block 256
+void panels(KernelProgram& k) {
+  KernelSchedule& s = k.schedule;
+  s.vector = vector_for(k, k.extents.back());
+  int64_t widest = 1;  // of what is read or written for each row
+  for (const KernelOp& op : k.ops) {
+    const bool memory = op.kind == KernelOp::Kind::load || op.kind == KernelOp::Kind::store;
+    const auto begin = op.access.strides.begin();
+    if (memory && op.access.strides.back() == 1 &&
+        std::any_of(begin + k.row_dims - k.walk_dims, begin + k.row_dims,
+                    [](int64_t stride) { return stride != 0; }))
+      widest = std::max(widest, size_of(op.type));
+  }
+  const int64_t lanes = std::min<int64_t>(s.vector, kVectorBytes / widest);
+  const int64_t steps = (product(k, k.row_dims, k.extents.size()) + lanes - 1) / lanes;
+  if (steps <= 128) {
+    s.team = static_cast<int>(power_at_least((steps + 1) / 2));
+    s.block = kBlock;
+    return;
+  }
+  const int64_t turns = (steps + 383) / 384, threads = (steps + turns - 1) / turns;
+  s.block = s.team = static_cast<int>((threads + 31) / 32 * 32);
+}
+
 void rows(KernelProgram& k) {
+  if (k.walk_dims > 0) return panels(k);
   if (!has_reduction(k)) cut_rows(k);
   KernelSchedule& s = k.schedule;
   s.vector = vector_for(k, k.extents.back());

@@ -206,6 +206,9 @@ TEST_CASE("golden kernels compute what they say") {
                          small("cross_entropy_backward", {1, 65536}, 0),
                          small("column_sum", {2, 70, 1280}, 0),
                          small("column_variance", {}, 0), small("adamw", {}, 1500),
+                         small("rms_norm_panels", {2, 5, 2048}, 0),
+                         small("layer_norm_panels", {3, 11, 768}, 0),
+                         small("bias_panels", {2, 3, 5120}, 0),
                          small("rope", {2, 3, 5, 2, 64}, 0), small("transpose", {2, 33, 512}, 0),
                          small("square_sum", {}, 150000), small("dropout", {}, 3000)});
 }

@@ -69,8 +69,13 @@ void find_dependence(const KernelProgram& k, Analysis& a) {
       f.dims |= a.ops[arg].dims;
       f.stage = std::max(f.stage, a.ops[arg].stage);
       f.cost += a.ops[arg].level == Level::inner ? a.ops[arg].cost : 0;
+      f.after = f.after || a.ops[arg].after;
     }
-    if (op.kind == Kind::reduce) {
+    if (op.over_rows) {
+      f.dims = (f.dims & ~a.walked_dims) | a.inner_dims;
+      f.after = true;
+      f.cost = 0;
+    } else if (op.kind == Kind::reduce) {
       f.dims &= ~a.inner_dims;
       if (k.schedule.kind == ScheduleKind::columns) f.dims |= last;
       ++f.stage;
@@ -79,6 +84,7 @@ void find_dependence(const KernelProgram& k, Analysis& a) {
     // One element a unit, whatever the stride says.
     if (k.schedule.kind == ScheduleKind::flat_reduce && op.kind == Kind::store) f.dims = 0;
     f.varies = (f.dims & last) != 0;
+    f.walks = (f.dims & a.walked_dims) != 0;
     f.level = (f.dims & a.inner_dims) != 0 ? Level::inner : Level::unit;
     f.cost = std::min(f.cost + own_cost(op), 1 << 20);
     f.at_least = lower_bound(k, a, op);
@@ -102,7 +108,8 @@ void find_live(const KernelProgram& k, Analysis& a) {
 }
 
 // Neighbours that one thread takes: as many as the widest element that is packed allows in one
-// access, so that the accesses of a warp lie side by side for every type.
+// access, so that the accesses of a warp lie side by side for every type. Of a panel, what is read
+// or written once does not count.
 int choose_lanes(const KernelProgram& k, const Analysis& a) {
   const KernelSchedule& s = k.schedule;
   if (s.kind == ScheduleKind::columns) {
@@ -111,7 +118,8 @@ int choose_lanes(const KernelProgram& k, const Analysis& a) {
   }
   int64_t widest = 1;
   for (size_t i = 0; i < k.ops.size(); ++i)
-    if (a.ops[i].live && is_memory(k.ops[i]) && last_stride(k.ops[i]) == 1)
+    if (a.ops[i].live && is_memory(k.ops[i]) && last_stride(k.ops[i]) == 1 &&
+        (k.walk_dims == 0 || a.ops[i].walks))
       widest = std::max(widest, size_of(k.ops[i].type));
   int64_t lanes = std::min<int64_t>(s.vector, kWidest / widest);
   if (s.kind == ScheduleKind::rows)
@@ -163,6 +171,9 @@ Analysis analyse(const KernelProgram& k) {
   const size_t first = one_dim(k) ? 0 : k.row_dims, end = columns ? rank - 1 : rank;
   for (size_t d = first; d < end; ++d) a.inner_dims |= uint64_t{1} << d;
   for (size_t d = first; d + 1 < rank; ++d) a.lines *= k.extents[d];
+  a.walk = k.walk_dims > 0 ? 1 : 0;
+  for (int d = k.row_dims - k.walk_dims; d < k.row_dims; ++d)
+    a.walked_dims |= uint64_t{1} << d, a.walk *= k.extents[d];
   find_dependence(k, a);
   find_live(k, a);
   a.lanes = choose_lanes(k, a);

@@ -77,6 +77,13 @@ void Emitter::row_lanes(const Ops& reduces, const Ops& stores, Point& p) {
   for (int value : gathered)
     out_.line("m" + std::to_string(value) + "[" + at.lane + "] = " + eval(value, at) + ";");
   stored_lanes(stores, at);
+  if (p.pass == a_.stages)
+    for (int r : sums_over_rows(k_, a_)) {
+      const std::string sum = "c" + std::to_string(r) + "[" + p.turn + "][" + at.lane + "]";
+      const std::string value = joined(k_.ops[r], sum, eval(k_.ops[r].args[0], at));
+      out_.line((partial_rows_ ? "if (here) " : "") + sum + " = " + value + ";",
+                std::string(name_of(k_.ops[r].reduce)) + " over rows");
+    }
   close_lanes();
   for (int sum : sums) {
     const int max = joined_max(sum);
@@ -126,21 +133,23 @@ void Emitter::row_join(const Ops& reduces, Point& unit) {
     for (int r : reduces) {
       const std::string shared = "s" + std::to_string(r);
       out_.line(std::string("__shared__ ") + type_name(k_.ops[r].type) + " " + shared + "[" +
-                std::to_string(block() / 32) + "];");
-      out_.line("if (threadIdx.x % 32 == 0) " + shared + "[threadIdx.x / 32] = r" +
+                std::to_string(block() / 32 * (join_slot_.empty() ? 1 : 2)) + "];");
+      out_.line("if (threadIdx.x % 32 == 0) " + shared + "[" + join_slot_ + "threadIdx.x / 32] = r" +
                 std::to_string(r) + ";");
     }
     out_.line("__syncthreads();");
     const bool power = std::has_single_bit(static_cast<unsigned>(warps));
-    const std::string first = team() == block() ? ""
-                                                : "threadIdx.x / " + std::to_string(team()) +
-                                                      " * " + std::to_string(warps) + " + ";
+    const std::string first =
+        join_slot_ + (team() == block() ? ""
+                                        : "threadIdx.x / " + std::to_string(team()) + " * " +
+                                              std::to_string(warps) + " + ");
     for (int r : reduces) {
       const std::string shared = "s" + std::to_string(r), count = std::to_string(warps);
       if (power)
         across(r, warps, shared + "[" + first + "threadIdx.x % " + count + "]");
       else
-        across(r, 32, "threadIdx.x % 32 < " + count + " ? " + shared + "[threadIdx.x % 32] : " +
+        across(r, 32, "threadIdx.x % 32 < " + count + " ? " + shared + "[" + join_slot_ +
+                          "threadIdx.x % 32] : " +
                           neutral(k_.ops[r]));
     }
   }

@@ -22,7 +22,16 @@ void Emitter::rows() {
   Point unit{.scope = &scope, .index = std::vector<std::string>(rank, "0")};
   row_index(unit);
   bind_bases(unit, (uint64_t{1} << k_.row_dims) - 1);
-  if (a_.turns > 0) row_resident(unit);
+  Ops kept;
+  for (size_t i = 0; i < k_.ops.size(); ++i)
+    if (keep_.loads[i]) kept.push_back(static_cast<int>(i));
+  if (a_.turns > 0) row_resident(kept, unit);
+  row_passes(unit);
+}
+
+// All passes over the row of this thread, and what is stored once a row.
+void Emitter::row_passes(Point& unit) {
+  if (a_.turns > 0) kept_values();
   hoist(unit, 0);
   for (int pass = 0; pass <= a_.stages; ++pass) {
     row_pass(unit, pass);
@@ -71,22 +80,21 @@ void Emitter::row_index(Point& unit) {
 }
 
 // Loads that every pass finds in registers, all of them in flight at once.
-void Emitter::row_resident(Point& unit) {
-  const std::string turns = std::to_string(a_.turns);
-  Ops loads;
-  for (size_t i = 0; i < k_.ops.size(); ++i) {
-    if (keep_.loads[i]) {
-      loads.push_back(static_cast<int>(i));
-      declare_words(loads.back(), turns);
-      unit.words[loads.back()] = "x" + std::to_string(i);
-    }
+void Emitter::row_resident(const Ops& loads, Point& unit) {
+  for (int load : loads) {
+    declare_words(load, std::to_string(a_.turns));
+    unit.words[load] = "x" + std::to_string(load);
   }
+  if (loads.empty()) return;
+  turn_loop("k", a_.turns, [&](const std::string& k) { row_loads(loads, unit, k, k, false); });
+}
+
+void Emitter::kept_values() {
+  const std::string turns = std::to_string(a_.turns);
   for (size_t i = 0; i < k_.ops.size(); ++i)
     if (keep_.values[i])
       out_.line(std::string(type_name(k_.ops[i].type)) + " k" + std::to_string(i) + "[" + turns +
                 "][" + std::to_string(a_.lanes) + "];");
-  if (loads.empty()) return;
-  turn_loop("k", a_.turns, [&](const std::string& k) { row_loads(loads, unit, k, k, false); });
 }
 
 // for (k = 0; k < count; ++k), unrolled; body(name of k).
@@ -157,7 +165,8 @@ void Emitter::row_compute(const Point& unit, int pass, const std::string& turn, 
     p.turn = turn;
     for (size_t i = 0; i < k_.ops.size(); ++i)
       if (keep_.needed[pass][i] && !a_.ops[i].varies) eval(static_cast<int>(i), p);
-    if (!reduces.empty() || !lanes.empty()) row_lanes(reduces, lanes, p);
+    const bool adds = pass == a_.stages && !sums_over_rows(k_, a_).empty();
+    if (!reduces.empty() || !lanes.empty() || adds) row_lanes(reduces, lanes, p);
     if (lanes.empty() && lines.empty()) return;
     if (partial_rows_) out_.open("if (here)");
     write_stores(lanes, p);
@@ -173,7 +182,8 @@ void Emitter::row_compute(const Point& unit, int pass, const std::string& turn, 
 
 void Emitter::row_pass(Point& unit, int pass) {
   const Ops reduces = reduces_in(k_, a_, keep_, pass);
-  const bool stores = pass == a_.stages && !stores_at(k_, a_, Level::inner).empty();
+  const bool stores = pass == a_.stages && (!stores_at(k_, a_, Level::inner).empty() ||
+                                            !sums_over_rows(k_, a_).empty());
   if (reduces.empty() && !stores) return;
   accumulators(reduces, "");
   for (int r : reduces)

@@ -457,6 +457,32 @@ $ long long philox_word(long long key, long long counter) {
   return c0;
 }
 )"},
+    {"copy_ahead", "", R"(
+// BYTES bytes of memory to shared memory, in copies of B bytes that go on beside this thread.
+template <int B, int BYTES>
+$ void copy_ahead(unsigned char* to, const void* from) {
+  const unsigned at = (unsigned)__cvta_generic_to_shared(to);
+#pragma unroll
+  for (int i = 0; i < BYTES; i += B) {
+    const char* source = static_cast<const char*>(from) + i;
+    if constexpr (B == 16)
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at + i), "l"(source)
+                   : "memory");
+    else
+      asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(at + i), "l"(source), "n"(B)
+                   : "memory");
+  }
+}
+)"},
+    {"end_group", "", R"(
+// The copies of this thread since the last group become one.
+$ void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+)"},
+    {"wait_groups", "", R"(
+// Waits for the copies of this thread, but for its N last groups.
+template <int N>
+$ void wait_groups() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+)"},
     {"Sum", "", R"(
 struct Sum {
   template <class T>
