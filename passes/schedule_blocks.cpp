@@ -1,6 +1,7 @@
 // The kernels of a plan -> the same with threads: how many share a row, how wide they load.
 //
 //   rows 32768 x 2048 bf16   ->  vector 8 (16 bytes), team 64: four steps of the team walk a row
+//   transpose 1024 x 512 bf16   ->  tiles of 64 x 64 through shared memory, block 256
 //   columns 64 x 256 x 1280  ->  vector 8, block 512 = 32 units x team 16 down the reduced rows
 //
 // The rules aim at 16 bytes a load and at two to eight loads in flight for each thread; they read
@@ -19,6 +20,7 @@ constexpr int kBlock = 256;
 constexpr int64_t kStepsOfRow = 4;     // vectors of a row for each thread of its team
 constexpr int64_t kRowsOfMember = 8;   // reduced rows for each member of a columns team
 constexpr int64_t kPieceOfRow = 2048;  // elements of a long row of a map that one team takes
+constexpr int64_t kMostSide = 64, kLeastSide = 16;  // of a tile
 constexpr int64_t kRowNumbers = 16;    // of a whole row, beside which 64 registers are enough
 
 int64_t power_at_least(int64_t n) {
@@ -93,6 +95,47 @@ void cut_rows(KernelProgram& k) {
   ++k.row_dims;
 }
 
+// Largest divisor of `length` that makes a side of a tile, 0 if there is none.
+int64_t side_of(int64_t length) {
+  for (int64_t side = kMostSide; side >= kLeastSide; side -= 4)
+    if (length % side == 0) return side;
+  return 0;
+}
+
+// A map that reads memory along another dimension than it writes: tiles of both dimensions, which
+// pass through shared memory. Legal, as elements of a map are independent.
+//   [8, 1024 i, 512 j]: y[i, j] = x[j, i]   ->  [8, 16, 8, 64 i, 64 j], a row of 64 x 64
+bool cut_tiles(KernelProgram& k) {
+  const size_t last = k.extents.size() - 1;
+  size_t across = last;
+  for (const KernelOp& op : k.ops)
+    if (op.kind == KernelOp::Kind::load && std::abs(op.access.strides[last]) > 1)
+      for (size_t d = 0; d < last && across == last; ++d)
+        if (op.access.strides[d] == 1 && side_of(k.extents[d]) > 0) across = d;
+  if (across == last) return false;
+  const int64_t i = side_of(k.extents[across]), j = side_of(k.extents[last]);
+  if (j == 0) return false;
+  auto cut = [&](std::vector<int64_t>& v, int64_t i_tiles, int64_t j_tiles, int64_t i_side,
+                 int64_t j_side) {
+    v.pop_back();
+    v.erase(v.begin() + static_cast<int64_t>(across));
+    v.insert(v.end(), {i_tiles, j_tiles, i_side, j_side});
+  };
+  for (KernelOp& op : k.ops) {
+    std::vector<int64_t>& s = op.access.strides;
+    if (s.size() != k.extents.size()) continue;
+    const int64_t si = s[across], sj = s[last];
+    cut(s, si * i, sj * j, si, sj);
+  }
+  cut(k.extents, k.extents[across] / i, k.extents[last] / j, i, j);
+  k.row_dims = static_cast<int>(k.extents.size()) - 2;
+  KernelSchedule& s = k.schedule;
+  s.vector = vector_for(k, j);
+  const int64_t threads = power_at_least(i * j / lanes_of(k, s.vector) / 2);
+  s.block = s.team = static_cast<int>(std::clamp<int64_t>(threads, 32, kBlock));
+  return true;
+}
+
 // A team shares a row, and keeps the column sums of its rows. Short rows: some teams a block, each
 // with two steps of a row at most. Long rows: one team, of up to 384 threads with as few turns.
 //   panels 256 x 128 rows x 2048 bf16   ->  vector 8, team 256 of block 256
@@ -121,6 +164,7 @@ void panels(KernelProgram& k) {
 
 void rows(KernelProgram& k) {
   if (k.walk_dims > 0) return panels(k);
+  if (!has_reduction(k) && cut_tiles(k)) return;
   if (!has_reduction(k)) cut_rows(k);
   KernelSchedule& s = k.schedule;
   s.vector = vector_for(k, k.extents.back());

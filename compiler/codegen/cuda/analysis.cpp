@@ -17,6 +17,7 @@ using Kind = KernelOp::Kind;
 
 constexpr double kUnknown = -std::numeric_limits<double>::infinity();
 constexpr int64_t kWidest = 16;  // bytes of the widest access
+constexpr int64_t kTileBytes = 40 << 10;
 
 bool one_dim(const KernelProgram& k) {
   return k.schedule.kind == ScheduleKind::flat || k.schedule.kind == ScheduleKind::flat_reduce;
@@ -150,6 +151,36 @@ void find_accesses(const KernelProgram& k, Analysis& a) {
   }
 }
 
+// Loads of tiles that go through shared memory. The padding of a word sets neighbouring rows a bank
+// apart.
+void find_tiles(const KernelProgram& k, Analysis& a) {
+  const size_t rank = k.extents.size();
+  if (k.schedule.kind != ScheduleKind::rows || k.walk_dims > 0 || a.stages > 0 ||
+      k.schedule.team != k.schedule.block || static_cast<int>(rank) != k.row_dims + 2)
+    return;
+  const int64_t length = k.extents[rank - 2], lines = k.extents[rank - 1];
+  int64_t left = kTileBytes;
+  for (size_t i = 0; i < k.ops.size(); ++i) {
+    const KernelOp& op = k.ops[i];
+    OpFacts& f = a.ops[i];
+    if (op.kind != Kind::load || !f.live || length <= 1 || lines <= 1 ||
+        op.access.strides[rank - 2] != 1 || std::abs(op.access.strides[rank - 1]) <= 1)
+      continue;
+    const int64_t size = size_of(op.type);
+    int64_t piece = kWidest / size;
+    while (piece > 1 && length % piece != 0) piece /= 2;
+    const int64_t pitch = length * size + std::max<int64_t>(size, 4);
+    if (piece * size % 4 != 0 || pitch * lines > left) continue;
+    int64_t step = std::gcd(piece, op.access.offset);
+    for (size_t d = 0; d < rank; ++d)
+      if (d != rank - 2 && k.extents[d] > 1) step = std::gcd(step, op.access.strides[d]);
+    left -= pitch * lines;
+    f.piece = static_cast<int>(piece);
+    f.piece_bytes = static_cast<int>(std::min(step * size, kWidest));
+    f.pitch = static_cast<int>(pitch);
+  }
+}
+
 }  // namespace
 
 void fail_kernel(const KernelProgram& kernel, const std::string& what) {
@@ -180,6 +211,7 @@ Analysis analyse(const KernelProgram& k) {
   a.steps = columns ? a.lines : one_dim(k) ? 0 : a.lines * (k.extents.back() / a.lanes);
   a.turns = (a.steps + s.team - 1) / s.team;
   find_accesses(k, a);
+  find_tiles(k, a);
   if (s.kind == ScheduleKind::flat_reduce && a.stages > 1)
     fail_kernel(k, "flat_reduce with a reduction of a reduction");
   return a;

@@ -26,6 +26,9 @@ struct OpFacts {
   // A cast to bf16 or f16 that only stores of that type use: packing rounds, the cast need not.
   bool rounded_by_store = false;
   int bytes = 0;  // load, store: of one access of lanes; the element's size if it is not packed
+  // Rows that are tiles [i][j] of a map: a load that walks memory along i passes through shared
+  // memory, where a row of i begins every `pitch` bytes; a thread copies `piece` elements at once.
+  int piece = 0, piece_bytes = 0, pitch = 0;  // piece_bytes: of one access; piece 0: it does not
   bool wide = false;    // its address may pass 2^31 elements
   bool whole = false;   // load, store: touches different elements at all points of the domain
   double at_least = 0;  // a float value never below this (or NaN); -inf if nothing is known

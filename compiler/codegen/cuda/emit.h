@@ -56,6 +56,7 @@ class Emitter {
   void row_index(Point& unit);
   void row_resident(const Ops& loads, Point& unit);
   void kept_values();
+  void row_tiles();
   void row_passes(Point& unit);
   void turn_loop(const std::string& name, int64_t count, const Body& body);
   void row_step(Point p, const std::string& turn, bool spare,

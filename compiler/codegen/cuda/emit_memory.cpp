@@ -92,6 +92,13 @@ void Emitter::load_lanes(int load, const std::string& words, const Point& p,
                          const std::string& lane_limit) {
   const KernelOp& op = k_.ops[load];
   const int64_t size = size_of(op.type);
+  if (const OpFacts& f = a_.ops[load]; f.piece > 0) {
+    out_.line(use("load_strided") + "<" + num(size) + ", " + std::to_string(a_.lanes) + ">(" +
+              words + ", tile" + std::to_string(load) + " + " + p.index.back() + " * " +
+              num(f.pitch) + " + " + p.index[p.index.size() - 2] + " * " + num(size) + ", " +
+              num(f.pitch / size) + ");");
+    return;
+  }
   const std::string from = address(load, p);
   if (last_stride(op) == 1) {
     out_.line(use("load") + "<" + std::to_string(a_.ops[load].bytes) + ", " +

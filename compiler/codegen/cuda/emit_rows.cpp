@@ -22,6 +22,7 @@ void Emitter::rows() {
   Point unit{.scope = &scope, .index = std::vector<std::string>(rank, "0")};
   row_index(unit);
   bind_bases(unit, (uint64_t{1} << k_.row_dims) - 1);
+  row_tiles();
   Ops kept;
   for (size_t i = 0; i < k_.ops.size(); ++i)
     if (keep_.loads[i]) kept.push_back(static_cast<int>(i));
@@ -77,6 +78,55 @@ void Emitter::row_index(Point& unit) {
   if (k_.row_dims == 0) return;
   out_.line("const " + index_type_ + " row = " + row + ";");
   delinearise("row", 0, k_.row_dims, unit);
+}
+
+// Copies what a tile reads along its first dimension to shared memory, as it lies in memory; the
+// lanes of the last dimension are then read there. All loads are in flight at once.
+void Emitter::row_tiles() {
+  const size_t rank = k_.extents.size();
+  Ops loads;
+  for (size_t i = 0; i < k_.ops.size(); ++i)
+    if (a_.ops[i].piece > 0) loads.push_back(static_cast<int>(i));
+  auto each_piece = [&](int load, const std::function<void(const std::string&)>& body) {
+    const int64_t line = k_.extents[rank - 2] / a_.ops[load].piece;
+    const int64_t pieces = line * k_.extents[rank - 1];
+    turn_loop("k", (pieces + block() - 1) / block(), [&](const std::string& k) {
+      out_.line("const int piece = threadIdx.x" +
+                (k == "0" ? "" : " + " + k + " * " + std::to_string(block())) + ";");
+      if (pieces % block() != 0) out_.open("if (piece < " + num(pieces) + ")");
+      out_.line("const int i = piece % " + num(line) + " * " + num(a_.ops[load].piece) +
+                ", j = piece / " + num(line) + ";");
+      body(k);
+      if (pieces % block() != 0) out_.close();
+    });
+  };
+  for (int load : loads) {
+    const OpFacts& f = a_.ops[load];
+    const int64_t bytes = f.piece * size_of(k_.ops[load].type);
+    const int64_t pieces = k_.extents[rank - 2] / f.piece * k_.extents[rank - 1];
+    const std::string number = std::to_string(load);
+    out_.line("__shared__ __align__(16) unsigned char tile" + number + "[" +
+              num(f.pitch * k_.extents[rank - 1]) + "];");
+    out_.line("unsigned t" + number + "[" + num((pieces + block() - 1) / block()) + "][" +
+              num(bytes / 4) + "];");
+    each_piece(load, [&](const std::string& k) {
+      out_.line(use("load") + "<" + std::to_string(f.piece_bytes) + ", " + num(bytes) +
+                    (used_once(load) ? ", once" : "") + ">(t" + number + "[" + k + "], " +
+                    bases_[load] + " + i + " + (f.wide ? "(long long)" : "") + "j * " +
+                    num(k_.ops[load].access.strides[rank - 1]) + ");",
+                comment_of(load));
+    });
+  }
+  for (int load : loads) {
+    const OpFacts& f = a_.ops[load];
+    const int64_t size = size_of(k_.ops[load].type);
+    const std::string number = std::to_string(load);
+    each_piece(load, [&](const std::string& k) {
+      out_.line(use("store") + "<4, " + num(f.piece * size) + ">(tile" + number + " + j * " +
+                num(f.pitch) + " + i * " + num(size) + ", t" + number + "[" + k + "]);");
+    });
+  }
+  if (!loads.empty()) out_.line("__syncthreads();");
 }
 
 // Loads that every pass finds in registers, all of them in flight at once.
