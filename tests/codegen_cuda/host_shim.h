@@ -224,6 +224,7 @@ inline float exp2_approx(float v) {
 inline float rsqrt_approx(float v) {
   return off_by_one(static_cast<float>(1.0 / std::sqrt(static_cast<double>(v))), v);
 }
+inline bool any_active(bool test) { return test; }
 inline int negated(int v) { return static_cast<int>(0u - static_cast<unsigned>(v)); }
 inline float max_nan(float a, float b) { return std::isnan(a) || a > b ? a : b; }
 inline float min_nan(float a, float b) { return std::isnan(a) || a < b ? a : b; }

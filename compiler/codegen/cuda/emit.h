@@ -72,6 +72,7 @@ class Emitter {
   };
   bool find_pick(int reduce, Pick& pick) const;
   int joined_max(int reduce) const;  // or -1
+  Ops small_tanhs(int pass) const;
   void row_lanes(const Ops& reduces, const Ops& stores, Point& p);
   void row_join(const Ops& reduces, Point& unit);
 

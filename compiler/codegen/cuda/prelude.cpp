@@ -363,16 +363,49 @@ $ float exp2_approx(float v) {
   return r;
 }
 )"},
-    {"tanh_f32", "exp2_approx rcp_approx", R"(
-// Within four units of the last place, without a branch: a polynomial where 1 - 2 / (e^2x + 1)
-// would cancel.
-$ float tanh_f32(float v) {
-  const float far = fmaf(-2.0f, rcp_approx(exp2_approx(fabsf(v) * 2.88539008f) + 1.0f), 1.0f);
+    {"tanh_small", "", R"(
+// Of |v| < 0.57, but for the sign of 0.
+$ float tanh_small(float v) {
   const float u = v * v;
   float p = fmaf(u, 0.0161332935f, -0.0525133163f);
   p = fmaf(u, p, 0.133182943f);
   p = fmaf(u, p, -0.333328456f);
-  return copysignf(fabsf(v) < 0.57f ? fmaf(p * u, v, v) : far, v);
+  return fmaf(p * u, v, v);
+}
+)"},
+    {"tanh_f32", "exp2_approx rcp_approx tanh_small", R"(
+// Within four units of the last place, without a branch: a polynomial where 1 - 2 / (e^2x + 1)
+// would cancel.
+$ float tanh_f32(float v) {
+  const float far = fmaf(-2.0f, rcp_approx(exp2_approx(fabsf(v) * 2.88539008f) + 1.0f), 1.0f);
+  return copysignf(fabsf(v) < 0.57f ? tanh_small(v) : far, v);
+}
+)"},
+    {"any_active", "", R"(
+// Whether the test holds for any thread of the warp that is here, too.
+$ bool any_active(bool test) {
+  unsigned any;
+  asm volatile(
+      "{ .reg .b32 m; .reg .pred p, q; setp.ne.u32 p, %1, 0; activemask.b32 m; "
+      "vote.sync.any.pred q, p, m; selp.u32 %0, 1, 0, q; }"
+      : "=r"(any) : "r"((unsigned)test));
+  return any != 0;
+}
+)"},
+    {"tanh_lanes", "tanh_f32 any_active", R"(
+// tanh_f32 of all lanes: the same bits, for half the work where none of a warp is large.
+template <int N>
+$ void tanh_lanes(float (&v)[N]) {
+  float most = fabsf(v[0]);
+#pragma unroll
+  for (int j = 1; j < N; ++j) most = fmaxf(most, fabsf(v[j]));
+  if (any_active(!(most < 0.57f))) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) v[j] = tanh_f32(v[j]);
+  } else {
+#pragma unroll
+    for (int j = 0; j < N; ++j) v[j] = copysignf(tanh_small(v[j]), v[j]);
+  }
 }
 )"},
     {"exp_below", "exp2_approx", R"(
