@@ -86,12 +86,12 @@ int64_t parts_of(int64_t rows, int64_t most, int64_t least_rows) {
   return 0;
 }
 
-// Two parts a multiprocessor: a kernel that keeps column sums beside rows has a block for each.
+// Two parts a multiprocessor, where there is work for them: a kernel that keeps column sums beside
+// rows has a block for each.
 int64_t parts_of(int64_t rows, int64_t columns, const TargetInfo& target) {
-  if (target.cores > 0) {
-    const int64_t least = std::max(kLeastRows / 2, kPanelElements / columns);
-    if (int64_t parts = parts_of(rows, 2 * int64_t{target.cores}, least)) return parts;
-  }
+  const int64_t least = std::max(kLeastRows / 2, kPanelElements / columns);
+  const int64_t panels = parts_of(rows, 2 * int64_t{target.cores}, least);
+  if (panels > 0 && 2 * panels >= target.cores) return panels;
   return parts_of(rows, kMostParts, kLeastRows);
 }
 

@@ -7,8 +7,8 @@
 //                                            its weight, both tensors read once (GPU)
 //
 // Two kinds of edges: producer to consumer, and siblings that read the same tensor (one load for
-// both). Refuses: reductions over different ranges, values that would be computed twice, column sums
-// beside rows where a block can not hold the columns or there are too few blocks.
+// both). Refuses: reductions over different ranges, values that would be computed twice, column
+// sums beside rows where a block can not hold the columns or there are too few blocks.
 #include "kernels.h"
 
 using namespace mlir;

@@ -21,6 +21,7 @@ constexpr int64_t kStepsOfRow = 4;     // vectors of a row for each thread of it
 constexpr int64_t kRowsOfMember = 8;   // reduced rows for each member of a columns team
 constexpr int64_t kPieceOfRow = 2048;  // elements of a long row of a map that one team takes
 constexpr int64_t kMostSide = 64, kLeastSide = 16;  // of a tile
+constexpr int64_t kRowWords = 64;  // of a row that a thread of up to 512 keeps, of 32 bits
 constexpr int64_t kRowNumbers = 16;    // of a whole row, beside which 64 registers are enough
 
 int64_t power_at_least(int64_t n) {
@@ -162,6 +163,18 @@ void panels(KernelProgram& k) {
   s.block = s.team = static_cast<int>((threads + 31) / 32 * 32);
 }
 
+// The least team from `team` on that keeps a row of `steps` in its registers between reductions, if
+// a block of 512 threads can; else `team`.
+int64_t keeping_team(const KernelProgram& k, int64_t steps, int64_t lanes, int64_t team) {
+  int64_t words = 0;  // of one step
+  for (const KernelOp& op : k.ops)
+    if (op.kind == KernelOp::Kind::load && op.access.strides.back() != 0)
+      words += std::max<int64_t>(1, size_of(op.type) * lanes / 4);
+  for (int64_t larger = team; larger <= std::min<int64_t>(512, steps); larger *= 2)
+    if ((steps + larger - 1) / larger * words <= kRowWords) return larger;
+  return team;
+}
+
 void rows(KernelProgram& k) {
   if (k.walk_dims > 0) return panels(k);
   if (!has_reduction(k) && cut_tiles(k)) return;
@@ -178,6 +191,8 @@ void rows(KernelProgram& k) {
   // repeats of another, are then one load, and the row stays in registers.
   const int64_t length = k.extents.back(), lines = product(k, k.row_dims, k.extents.size() - 1);
   const int64_t lanes = lanes_of(k, s.vector), line = length / lanes;
+  if (has_reduction(k))
+    team = keeping_team(k, product(k, k.row_dims, k.extents.size()) / lanes, lanes, team);
   if (has_reduction(k) && lines >= 2 && lines <= 4 && length % lanes == 0 && line >= 8 &&
       line <= 32 && std::has_single_bit(static_cast<uint64_t>(line)))
     team = line;

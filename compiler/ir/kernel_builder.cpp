@@ -455,13 +455,13 @@ KernelBuild build_kernel(const KernelRegion& region, const std::string& name) {
           out.failure = "a reduction in chunks beside another reduction";
           return out;
         }
-  out = build_on(region, name, domain, chunk);
-  if (out.program) return out;
+  // First of all: where a panel has as many rows as columns, one range could serve both, and walk
+  // every tensor across its rows.
   if (std::optional<Domain> panels = panel_domain(region)) {
     KernelBuild walked = build_on(region, name, *panels, 0);
     if (walked.program) return walked;
   }
-  return out;
+  return build_on(region, name, domain, chunk);
 }
 
 }  // namespace fusec::ir

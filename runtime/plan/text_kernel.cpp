@@ -68,7 +68,8 @@ std::string op_text(const KernelProgram& k, const KernelOp& op) {
     case KernelOp::Kind::prim: return "prim." + std::string(name_of(op.prim)) + args;
     case KernelOp::Kind::cast: return "cast" + args;
     case KernelOp::Kind::reduce:
-      return "reduce." + std::string(name_of(op.reduce)) + args + (op.over_rows ? " over rows" : "");
+      return "reduce." + std::string(name_of(op.reduce)) + args +
+             (op.over_rows ? " over rows" : "");
     case KernelOp::Kind::store: return "store" + args + ", " + memory();
   }
   return "?";

@@ -1,15 +1,16 @@
 // The `rows` schedule where a block walks a panel of rows and keeps sums over them: the gradient of
 // a norm's input beside that of its weight, which would read both tensors a second time.
 //
-//   c9[turn][lane] = 0                     sums over rows: a thread owns the same columns of each row
+//   c9[turn][lane] = 0                     sums over rows: a thread owns the same columns of each
 //   for each row of the panel:
 //     rows to come  -> shared memory       each thread copies what it will itself read: no barrier
 //     x4[turn]     <- shared memory
 //     passes over the row, as emit_rows.cpp has them; the last one adds to c9
 //   the teams of the block join their c9, and the first one stores it
 //
-// What is the same for all rows (the weight) is loaded once. The partial results of a row lie in two
-// places in turn, so that one barrier a reduction is enough: no thread is two rows behind another.
+// What is the same for all rows (the weight) is loaded once. The partial results of a row lie in
+// two places in turn, so that one barrier a reduction is enough: no thread is two rows behind
+// another.
 #include <algorithm>
 #include <bit>
 

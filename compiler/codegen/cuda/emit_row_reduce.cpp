@@ -173,8 +173,8 @@ void Emitter::row_join(const Ops& reduces, Point& unit) {
       const std::string shared = "s" + std::to_string(r);
       out_.line(std::string("__shared__ ") + type_name(k_.ops[r].type) + " " + shared + "[" +
                 std::to_string(block() / 32 * (join_slot_.empty() ? 1 : 2)) + "];");
-      out_.line("if (threadIdx.x % 32 == 0) " + shared + "[" + join_slot_ + "threadIdx.x / 32] = r" +
-                std::to_string(r) + ";");
+      out_.line("if (threadIdx.x % 32 == 0) " + shared + "[" + join_slot_ +
+                "threadIdx.x / 32] = r" + std::to_string(r) + ";");
     }
     out_.line("__syncthreads();");
     const bool power = std::has_single_bit(static_cast<unsigned>(warps));
