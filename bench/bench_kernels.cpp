@@ -75,6 +75,36 @@ Kernel norm_kernel(int64_t tokens, bool backward) {
           }};
 }
 
+// Both gradients of the affine part are sums over all tokens.
+Kernel layer_norm_kernel(int64_t tokens) {
+  return {"LayerNorm(w, b) bwd", [=](Graph& g) -> Work {
+            const Shape s = {tokens, 1024};
+            Tensor w = g.input("w", {1024}), b = g.input("b", {1024}), h = g.input("h", s, bf16);
+            Tensor y = narrow(layer_norm(wide(h), w, b));
+            std::vector<Tensor> d = grad(sum(wide(y) * wide(g.input("dy", s, bf16))), {h, w, b});
+            return {{{"dx", d[0]}, {"dw", d[1]}, {"db", d[2]}}, 3 * count(s) * 2};
+          }};
+}
+
+Kernel bias_kernel(int64_t tokens) {
+  return {"bias + GELU bwd", [=](Graph& g) -> Work {
+            const Shape s = {tokens, 4096};
+            Tensor b = g.input("b", {4096}), h = g.input("h", s, bf16);
+            Tensor loss = sum(gelu(wide(h) + b) * wide(g.input("dy", s, bf16)));
+            std::vector<Tensor> d = grad(loss, {h, b});
+            return {{{"dh", d[0]}, {"db", d[1]}}, 3 * count(s) * 2};
+          }};
+}
+
+// [tokens, heads, 128] -> [heads, 128, tokens], scaled on the way.
+Kernel transpose_kernel(int64_t tokens, DType type) {
+  return {"transpose " + std::string(name_of(type)), [=](Graph& g) -> Work {
+            const Shape s = {tokens, 16, 128};
+            Tensor y = cast(wide(permute(g.input("x", s, type), {1, 2, 0})) * 0.5, type);
+            return {{{"y", y}}, 2 * count(s) * static_cast<double>(size_of(type))};
+          }};
+}
+
 Kernel loss_kernel(int64_t rows) {
   return {"softcap + CE fwd + bwd", [=](Graph& g) -> Work {
             const Shape s = {rows, 65536};
@@ -138,6 +168,8 @@ std::vector<Kernel> kernels(const Options& o) {
   const int64_t tokens = less(32768);
   std::vector<Kernel> list = {swiglu_kernel(tokens, false), swiglu_kernel(tokens, true),
                               norm_kernel(tokens, false),   norm_kernel(tokens, true),
+                              layer_norm_kernel(tokens),    bias_kernel(tokens),
+                              transpose_kernel(tokens, bf16), transpose_kernel(tokens, f32),
                               loss_kernel(less(8192))};
   for (const bool copy : {false, true})
     list.push_back(adamw_kernel(o.adamw / static_cast<double>(o.shrink), copy));

@@ -28,6 +28,7 @@ using namespace ir;
 // Elements of a column reduction worth two kernels: one a core is enough for a few cores.
 constexpr int64_t kManyElements = 1 << 20, kManyForBlocks = 1 << 16;
 constexpr int64_t kMostParts = 64, kLeastParts = 8, kLeastRows = 32, kLeastColumns = 16;
+constexpr int64_t kPanelElements = 1 << 14;  // fewer are no work for a block
 
 // Builds the ops in front of one reduction.
 class Splitter {
@@ -78,11 +79,20 @@ class Splitter {
   Type sum_type_;
 };
 
-// Largest number of equal parts of `rows`, 0 if there is none worth it.
-int64_t parts_of(int64_t rows) {
-  for (int64_t parts = kMostParts; parts >= kLeastParts; --parts)
-    if (rows % parts == 0 && rows / parts >= kLeastRows) return parts;
+// Largest number of equal parts of `rows`, at most `most`, 0 if there is none worth it.
+int64_t parts_of(int64_t rows, int64_t most, int64_t least_rows) {
+  for (int64_t parts = most; parts >= kLeastParts; --parts)
+    if (rows % parts == 0 && rows / parts >= least_rows) return parts;
   return 0;
+}
+
+// Two parts a multiprocessor, where there is work for them: a kernel that keeps column sums beside
+// rows has a block for each.
+int64_t parts_of(int64_t rows, int64_t columns, const TargetInfo& target) {
+  const int64_t least = std::max(kLeastRows / 2, kPanelElements / columns);
+  const int64_t panels = parts_of(rows, 2 * int64_t{target.cores}, least);
+  if (panels > 0 && 2 * panels >= target.cores) return panels;
+  return parts_of(rows, kMostParts, kLeastRows);
 }
 
 }  // namespace
@@ -101,8 +111,10 @@ void decompose(GraphOp graph, PassContext& context) {
     for (auto [i, axis] : llvm::enumerate(reduce.getAxes()))
       leading = leading && axis == static_cast<int64_t>(i);
     int64_t columns = reduce.getType().getNumElements();
-    if (!leading || n < (context.target.cores > 0 ? kManyForBlocks : kManyElements) || columns < kLeastColumns) continue;
-    if (int64_t parts = parts_of(n / columns)) Splitter(reduce).columns(n / columns, columns, parts);
+    const int64_t many = context.target.cores > 0 ? kManyForBlocks : kManyElements;
+    if (!leading || n < many || columns < kLeastColumns) continue;
+    if (int64_t parts = parts_of(n / columns, columns, context.target))
+      Splitter(reduce).columns(n / columns, columns, parts);
   }
 }
 

@@ -3,8 +3,12 @@
 //   square -> sum -> rsqrt -> mul            one kernel: RMSNorm, its row read once
 //   max -> sub -> exp -> sum -> log ...      one kernel: softmax, cross-entropy, their gradients
 //
+//   sum over the row -> mul; sum over rows     one kernel: the gradients of a norm's input and of
+//                                            its weight, both tensors read once (GPU)
+//
 // Two kinds of edges: producer to consumer, and siblings that read the same tensor (one load for
-// both). Refuses: reductions over different ranges, values that would be computed twice.
+// both). Refuses: reductions over different ranges, values that would be computed twice, column
+// sums beside rows where a block can not hold the columns or there are too few blocks.
 #include "kernels.h"
 
 using namespace mlir;
@@ -37,12 +41,21 @@ SmallVector<KernelOp> siblings(mlir::Value v, KernelOp kernel) {
   return found;
 }
 
-KernelOp merge_sibling(KernelMerger& merger, KernelOp kernel) {
+// Whether two kernels may share a loop: of one kind, or column sums beside rows.
+bool may_join(const KernelAnswers::Answer& a, const KernelAnswers::Answer& b, bool blocks) {
+  if (a.elements != b.elements) return false;
+  if (a.kind == b.kind) return a.kind != ScheduleKind::flat;
+  auto columns = [](const auto& k) { return k.kind == ScheduleKind::columns; };
+  auto chunked = [](const auto& k) { return k.kind == ScheduleKind::flat_reduce; };
+  return blocks && columns(a) != columns(b) && !chunked(a) && !chunked(b);
+}
+
+KernelOp merge_sibling(KernelMerger& merger, KernelOp kernel, bool blocks) {
   for (mlir::Value v : kernel.getArgs()) {
     if (bytes_of(v) < kSiblingBytes) continue;
     for (KernelOp other : siblings(v, kernel)) {
       KernelAnswers::Answer a = merger.answer(other), b = merger.answer(kernel);
-      if (a.kind != b.kind || a.elements != b.elements || a.kind == ScheduleKind::flat) continue;
+      if (!may_join(a, b, blocks)) continue;
       if (KernelOp merged = merger.try_merge(other, kernel)) return merged;
     }
   }
@@ -53,6 +66,7 @@ KernelOp merge_sibling(KernelMerger& merger, KernelOp kernel) {
 
 void fuse_reduction(GraphOp graph, PassContext& context) {
   KernelMerger merger(context, "fuse_reduction");
+  const bool blocks = context.target.cores > 0;
   Block& body = graph.getBody().front();
   for (Operation* op = body.empty() ? nullptr : &body.front(); op;) {
     auto kernel = dyn_cast<KernelOp>(op);
@@ -70,7 +84,7 @@ void fuse_reduction(GraphOp graph, PassContext& context) {
         }
       }
       if (!again)
-        if (KernelOp merged = merge_sibling(merger, kernel)) kernel = merged, again = true;
+        if (KernelOp merged = merge_sibling(merger, kernel, blocks)) kernel = merged, again = true;
     }
     op = kernel->getNextNode();
   }

@@ -83,20 +83,6 @@ uint64_t structure_of(KernelOp kernel) {
   return h;
 }
 
-const KernelAnswers::Answer& KernelAnswers::operator()(KernelOp kernel) {
-  auto [it, fresh] = answers_.try_emplace(structure_of(kernel));
-  if (!fresh) return it->second;
-  KernelBuild built = build_kernel(region_of(kernel), "");
-  Answer& a = it->second;
-  a.failure = built.failure;
-  a.duplicated = built.duplicated;
-  if (built.program) {
-    a.kind = built.program->schedule.kind;
-    a.elements = numel(built.program->extents);
-  }
-  return a;
-}
-
 namespace {
 
 // Ops between a and b that depend on a. `refusal` is set if b depends on one of them (a cycle), or
@@ -208,13 +194,22 @@ Decision KernelMerger::decide(KernelOp a, KernelOp b, KernelOp merged, int64_t s
   KernelAnswers::Answer whole = answers_(merged);
   if (!whole.failure.empty()) return Decision::no(whole.failure, saved);
   KernelAnswers::Answer first = answers_(a), second = answers_(b);
+  if (whole.panels > 0) {
+    if (std::string why = panel_refusal(whole, target); !why.empty())
+      return Decision::no(why, saved);
+    if (first.panels == 0 && second.panels == 0 && saved < whole.elements)
+      return Decision::no("column sums beside rows: the two share less than a tensor", saved);
+  }
   int64_t before = std::max(first.duplicated, second.duplicated);
   if (whole.duplicated > before + 24)
     return Decision::no("its values would be computed twice, at two indices", saved);
   if (first.elements * 2 < whole.elements && first.elements > 1 && !has_reduce(a) &&
       second.elements == whole.elements && a.getBody().front().getOperations().size() > 12)
     return Decision::no("a small producer would be recomputed for every row", saved);
-  return Decision::yes(has_reduce(merged) ? "same rows" : "same domain", saved);
+  const char* reason = whole.panels > 0    ? "same rows, with column sums for each panel of them"
+                       : has_reduce(merged) ? "same rows"
+                                            : "same domain";
+  return Decision::yes(reason, saved);
 }
 
 KernelOp KernelMerger::try_merge(KernelOp a, KernelOp b) {

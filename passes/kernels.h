@@ -26,12 +26,21 @@ class KernelAnswers {
     int64_t duplicated = 0;
     int64_t elements = 0;  // size of the domain
     ScheduleKind kind = ScheduleKind::flat;
+    // Of a kernel that walks panels of rows (KernelProgram::walk_dims); else 0.
+    int64_t panels = 0, rows = 0, columns = 0;  // of one panel
+    int64_t sums = 0;           // results over rows
+    int64_t row_bytes = 0;      // of a row that the block holds, and of what all rows share
+    bool across_rows = false;   // reads a tensor along another dimension than its last
   };
   const Answer& operator()(ir::KernelOp kernel);
 
  private:
   std::unordered_map<uint64_t, Answer> answers_;
 };
+
+// Of a kernel that walks panels: why its target should rather run two kernels; "" if it should not.
+// The threads of a block keep the columns of a panel: they must fit, and there must be enough blocks.
+std::string panel_refusal(const KernelAnswers::Answer& panels, const TargetInfo& target);
 
 // Merges `a` into the later `b` where that is legal and pays; both are replaced by the result.
 // Records the decision. `b` (or the merged kernel) is returned in `merged`.

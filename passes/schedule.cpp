@@ -43,6 +43,10 @@ void schedule(GraphOp graph, PassContext& context) {
         fail_internal("kernel " + kernel.getName().str() + " cannot be compiled: " + built.failure,
                       source_of(kernel));
       KernelProgram& p = *built.program;
+      if (p.walk_dims > 0 && context.target.cores == 0)
+        fail_user("kernel " + kernel.getName().str() + " sums columns beside rows, which " +
+                      context.target.name + " does not; expected two kernels",
+                  source_of(kernel));
       KernelSchedule& s = p.schedule;
       s.stream = streams(kernel) &&
                  (s.kind == ScheduleKind::flat || s.kind == ScheduleKind::rows);

@@ -51,6 +51,18 @@ using PlanOp = ::fusec::KernelOp;  // a scalar op of the program, not the dialec
 
 [[noreturn]] void refuse(std::string reason) { throw IndexFailure{{}, std::move(reason)}; }
 
+// The dimensions that a reduction over rows takes: [first, end), with others behind them, of which
+// at least one is longer than 1.
+bool is_over_rows(ReduceOp op) {
+  ArrayRef<int64_t> axes = op.getAxes(), shape = op.getArg().getType().getShape();
+  if (axes.empty() || op.getChunk()) return false;
+  for (size_t i = 1; i < axes.size(); ++i)
+    if (axes[i] != axes[i - 1] + 1) return false;
+  return llvm::any_of(shape.drop_front(axes.back() + 1), [](int64_t n) { return n != 1; });
+}
+
+bool is_panel(const Domain& domain) { return llvm::is_contained(domain.walked, true); }
+
 class Builder : ScalarRecorder {
  public:
   Builder(const KernelRegion& region, Domain domain) : region_(region), domain_(std::move(domain)) {
@@ -63,14 +75,16 @@ class Builder : ScalarRecorder {
   KernelProgram build(bool chunked) {
     for (mlir::Value v : region_.inputs)
       program_.params.push_back({"", type_of(v).dtype, false, false});
-    std::vector<size_t> all, kept;
+    std::vector<size_t> all, kept, beside;  // beside the walked rows
     for (size_t d = 0; d < domain_.rank(); ++d) {
       all.push_back(d);
       if (!domain_.reduced[d]) kept.push_back(d);
+      if (!domain_.walked[d]) beside.push_back(d);
     }
-    int64_t total = 1, outer = 1;
+    int64_t total = 1, outer = 1, across = 1;
     for (size_t d : all) total *= domain_.extents[d];
     for (size_t d : kept) outer *= domain_.extents[d];
+    for (size_t d : beside) across *= domain_.extents[d];
     for (mlir::Value v : region_.outputs) {
       TensorType t = type_of(v);
       int64_t n = numel(t.shape);
@@ -80,6 +94,10 @@ class Builder : ScalarRecorder {
         if (!has_reduce_output(v)) refuse("a result of each element beside a reduction in chunks");
         linear = {0, std::vector<int64_t>(domain_.rank(), 0)};
         value = eval(v, Index(t.shape.size(), linear));
+      } else if (is_after_rows(v)) {
+        if (n != across) refuse("a result over rows on another domain: " + t.str());
+        linear = linear_of_dims(domain_, beside);
+        value = eval(v, delinearize(linear, t.shape, domain_));
       } else {
         if (n != total && n != outer) refuse("a result on another domain: " + t.str());
         linear = linear_of_dims(domain_,
@@ -107,6 +125,21 @@ class Builder : ScalarRecorder {
   bool has_reduce_output(mlir::Value v) const {
     Operation* op = v.getDefiningOp();
     return op && isa<ReduceOp>(op);
+  }
+
+  // Whether a value is made of reductions over walked rows.
+  bool is_after_rows(mlir::Value v) {
+    Operation* op = v.getDefiningOp();
+    if (!op || !inside_.count(op) || !is_panel(domain_)) return false;
+    auto [known, fresh] = after_rows_.try_emplace(op, false);
+    if (!fresh) return known->second;
+    bool after = isa<ReduceOp>(op) && is_over_rows(cast<ReduceOp>(op));
+    for (mlir::Value arg : op->getOperands()) {
+      const bool late = is_after_rows(arg);
+      if (late && isa<ReduceOp>(op)) refuse("a reduction of a reduction over rows");
+      after = after || late;
+    }
+    return after_rows_[op] = after;
   }
 
   int eval(mlir::Value v, const Index& index) {
@@ -182,8 +215,10 @@ class Builder : ScalarRecorder {
     Index at(t.shape.size());
     std::vector<size_t> dims;
     int64_t extent = 1;
+    const bool over_rows = is_panel(domain_) && is_over_rows(o);
+    const std::vector<bool>& reduced_dims = over_rows ? domain_.walked : domain_.reduced;
     for (size_t d = 0; d < domain_.rank(); ++d)
-      if (domain_.reduced[d]) dims.push_back(d), extent *= domain_.extents[d];
+      if (reduced_dims[d]) dims.push_back(d), extent *= domain_.extents[d];
     for (const Affine& e : index)
       for (size_t d : dims)
         if (e.coef[d] != 0) refuse("a reduction used inside its own loop at another index");
@@ -202,6 +237,7 @@ class Builder : ScalarRecorder {
     op.kind = PlanOp::Kind::reduce;
     op.reduce = std::get<ReduceAttr>(info_of(o).attr).kind;
     op.type = compute;
+    op.over_rows = over_rows;
     op.args = {cast(value, compute)};
     return cast(emit(op), t.dtype);
   }
@@ -211,9 +247,37 @@ class Builder : ScalarRecorder {
   std::vector<PlanOp> stores_;
   std::unordered_map<const void*, int> params_;
   std::set<Operation*> inside_, evaluated_;
+  std::map<Operation*, bool> after_rows_;
   std::map<std::pair<const void*, Index>, int> memo_;
   int64_t duplicated_ = 0;
 };
+
+// Rows of panels, if reductions over rows stand beside others or beside results of each row:
+//   reduce axes [1] : 64x256x1280 to 64x1280    64 panels of 256 rows
+std::optional<Domain> panel_domain(const KernelRegion& region) {
+  ReduceOp down;
+  bool rows = false;
+  for (Operation* op : region.ops)
+    if (auto r = dyn_cast<ReduceOp>(op)) {
+      if (r.getChunk()) return std::nullopt;
+      if (!is_over_rows(r)) rows = true;
+      else if (!down) down = r;
+    }
+  if (!down) return std::nullopt;
+  Domain domain;
+  domain.extents = type_of(down.getArg()).shape;
+  int64_t total = numel(domain.extents), walked = 1, inner = 1;
+  const int64_t first = down.getAxes().front(), last = down.getAxes().back();
+  for (int64_t d = 0; d < static_cast<int64_t>(domain.rank()); ++d) {
+    domain.walked.push_back(d >= first && d <= last);
+    domain.reduced.push_back(d > last);
+    if (d > last) inner *= domain.extents[d];
+    else if (d >= first) walked *= domain.extents[d];
+  }
+  for (mlir::Value v : region.outputs) rows = rows || numel(type_of(v).shape) == total;
+  if (!rows || walked <= 1 || inner <= 1 || total == 0) return std::nullopt;
+  return domain;
+}
 
 // The loop domain before refinement: the operand of the first reduction, else the largest result.
 Domain initial_domain(const KernelRegion& region, int64_t* chunk) {
@@ -222,6 +286,7 @@ Domain initial_domain(const KernelRegion& region, int64_t* chunk) {
     if (auto r = dyn_cast<ReduceOp>(op)) {
       domain.extents = type_of(r.getArg()).shape;
       domain.reduced.assign(domain.rank(), false);
+      domain.walked = domain.reduced;
       for (int64_t a : r.getAxes()) domain.reduced[a] = true;
       *chunk = r.getChunk();
       return domain;
@@ -232,6 +297,7 @@ Domain initial_domain(const KernelRegion& region, int64_t* chunk) {
     if (numel(s) > best) best = numel(s), domain.extents = s;
   }
   domain.reduced.assign(domain.rank(), false);
+  domain.walked = domain.reduced;
   return domain;
 }
 
@@ -239,6 +305,32 @@ void split(Domain& domain, SplitRequest s) {
   domain.extents[s.dim] /= s.inner;
   domain.extents.insert(domain.extents.begin() + s.dim + 1, s.inner);
   domain.reduced.insert(domain.reduced.begin() + s.dim + 1, domain.reduced[s.dim]);
+  domain.walked.insert(domain.walked.begin() + s.dim + 1, domain.walked[s.dim]);
+}
+
+// On a domain that is refined where a reshape needs it.
+KernelBuild build_on(const KernelRegion& region, const std::string& name, Domain domain,
+                     int64_t chunk) {
+  KernelBuild out;
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    try {
+      Builder builder(region, domain);
+      KernelProgram program = builder.build(chunk > 0);
+      program.name = name;
+      out.failure = layout_kernel(program, domain, chunk);
+      if (out.failure.empty()) out.program = std::move(program);
+      out.duplicated = builder.duplicated();
+      return out;
+    } catch (const IndexFailure& f) {
+      if (!f.split) {
+        out.failure = f.reason;
+        return out;
+      }
+      split(domain, *f.split);
+    }
+  }
+  out.failure = "a domain that needs too many splits";
+  return out;
 }
 
 }  // namespace
@@ -255,25 +347,13 @@ KernelBuild build_kernel(const KernelRegion& region, const std::string& name) {
           out.failure = "a reduction in chunks beside another reduction";
           return out;
         }
-  for (int attempt = 0; attempt < 16; ++attempt) {
-    try {
-      Builder builder(region, domain);
-      KernelProgram program = builder.build(chunk > 0);
-      program.name = name;
-      out.failure = layout_kernel(program, domain.reduced, chunk);
-      if (out.failure.empty()) out.program = std::move(program);
-      out.duplicated = builder.duplicated();
-      return out;
-    } catch (const IndexFailure& f) {
-      if (!f.split) {
-        out.failure = f.reason;
-        return out;
-      }
-      split(domain, *f.split);
-    }
+  // First of all: where a panel has as many rows as columns, one range could serve both, and walk
+  // every tensor across its rows.
+  if (std::optional<Domain> panels = panel_domain(region)) {
+    KernelBuild walked = build_on(region, name, *panels, 0);
+    if (walked.program) return walked;
   }
-  out.failure = "a domain that needs too many splits";
-  return out;
+  return build_on(region, name, domain, chunk);
 }
 
 }  // namespace fusec::ir

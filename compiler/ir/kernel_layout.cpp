@@ -89,9 +89,25 @@ int64_t grain_for(const KernelProgram& p, int64_t elements_a_unit) {
   return std::max<int64_t>(1, 16384 / work);
 }
 
+// [panels ...][walked rows ...][inner ...], each group with as few dimensions as its accesses need.
+void layout_panels(KernelProgram& p, const Domain& domain) {
+  std::vector<int> group;
+  for (size_t d = 0; d < domain.rank(); ++d)
+    group.push_back(domain.reduced[d] ? 2 : domain.walked[d] ? 1 : 0);
+  for (size_t d = p.extents.size(); d-- > 0;)
+    if (p.extents[d] == 1 &&
+        (group[d] == 0 || std::count(group.begin(), group.end(), group[d]) > 1))
+      erase_dim(p, group, d);
+  for (size_t d = p.extents.size() - 1; d-- > 0;) merge(p, group, d);
+  p.walk_dims = static_cast<int>(std::count(group.begin(), group.end(), 1));
+  p.row_dims = static_cast<int>(std::count(group.begin(), group.end(), 0)) + p.walk_dims;
+  p.schedule = {ScheduleKind::rows, lanes_for(p.extents.back(), 16), 0, 1};
+}
+
 }  // namespace
 
-std::string layout_kernel(KernelProgram& p, const std::vector<bool>& reduced, int64_t chunk) {
+std::string layout_kernel(KernelProgram& p, const Domain& domain, int64_t chunk) {
+  const std::vector<bool>& reduced = domain.reduced;
   if (chunk > 0) {
     std::vector<int> one(p.extents.size(), 0);
     for (size_t d = p.extents.size() - 1; d-- > 0;) merge(p, one, d);
@@ -103,6 +119,10 @@ std::string layout_kernel(KernelProgram& p, const std::vector<bool>& reduced, in
     if (!flat) return "a reduction in chunks over strided data";
     p.schedule = {ScheduleKind::flat_reduce, 16, chunk, 1};
     p.row_dims = 0;
+    return "";
+  }
+  if (std::find(domain.walked.begin(), domain.walked.end(), true) != domain.walked.end()) {
+    layout_panels(p, domain);
     return "";
   }
   size_t rank = p.extents.size();

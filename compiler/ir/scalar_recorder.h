@@ -29,7 +29,8 @@ class ScalarRecorder {
   int emit(::fusec::KernelOp op) {
     uint64_t h =
         hash_combine(static_cast<uint64_t>(op.kind) * 64 + static_cast<uint64_t>(op.type),
-                     static_cast<uint64_t>(op.prim) * 8 + static_cast<uint64_t>(op.reduce));
+                     static_cast<uint64_t>(op.prim) * 8 + static_cast<uint64_t>(op.reduce) +
+                         (op.over_rows ? 4 : 0));
     for (int a : op.args) h = hash_combine(h, a);
     h = hash_combine(h, hash_combine(op.access.param, op.access.offset));
     for (int64_t s : op.access.strides) h = hash_combine(h, s);

@@ -3,6 +3,7 @@
 // by every backend. Refuses (internal Error) whatever the head of kernel_program.h rules out.
 #include "fusec/plan/kernel_program.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "fusec/base/error.h"
@@ -59,9 +60,11 @@ class Verifier {
       check_op(op, varies);
       stored |= op.kind == KernelOp::Kind::store;
       varies_.push_back(varies);
+      after_.push_back(is_after(op));
     }
     op_ = -1;
     need(stored, "a kernel stores at least one value");
+    need((k_.walk_dims > 0) == over_rows_, "rows are walked where a reduction runs over them");
     if (k_.schedule.kind == ScheduleKind::columns || k_.schedule.kind == ScheduleKind::flat_reduce)
       need(reductions_ > 0, "schedule " + std::string(name_of(k_.schedule.kind)) +
                                 " has at least one reduction");
@@ -72,6 +75,18 @@ class Verifier {
     if (holds) return;
     std::string where = op_ < 0 ? "" : ", op %" + std::to_string(op_);
     fail_internal("kernel " + k_.name + where + ": broken rule: " + rule);
+  }
+
+  // Whether a value is made of reductions over rows: known when the panel has been walked.
+  bool is_after(const KernelOp& op) const {
+    return op.over_rows ||
+           std::any_of(op.args.begin(), op.args.end(), [&](int arg) { return after_[arg]; });
+  }
+
+  uint64_t walked() const {
+    uint64_t dims = 0;
+    for (int d = k_.row_dims - k_.walk_dims; d < k_.row_dims; ++d) dims |= uint64_t{1} << d;
+    return dims;
   }
 
   void check_blocks(const KernelSchedule& s) const {
@@ -89,6 +104,7 @@ class Verifier {
   void check_domain() const {
     const KernelSchedule& s = k_.schedule;
     int rank = static_cast<int>(k_.extents.size());
+    need(k_.walk_dims == 0 || s.kind == ScheduleKind::rows, "only rows are walked");
     need(rank >= 1 && rank <= 63, "a domain has 1 to 63 dimensions, found " + std::to_string(rank));
     need(s.vector >= 1 && std::has_single_bit(static_cast<unsigned>(s.vector)),
          "vector is a power of two, found " + std::to_string(s.vector));
@@ -103,6 +119,9 @@ class Verifier {
         need(k_.row_dims >= 0 && k_.row_dims < rank,
              "rows keeps an inner dimension: row_dims < rank, found " +
                  std::to_string(k_.row_dims));
+        need(k_.walk_dims >= 0 && k_.walk_dims <= k_.row_dims,
+             "walked dimensions are row dimensions: walk_dims <= row_dims, found " +
+                 std::to_string(k_.walk_dims));
         break;
       case ScheduleKind::columns:
         need(k_.row_dims >= 0 && k_.row_dims <= rank - 2,
@@ -146,6 +165,8 @@ class Verifier {
     check_memory(op, true, &place_varies);
     need(k_.ops[op.args[0]].type == op.type, "a stored value has the stored type");
     if (k_.schedule.kind == ScheduleKind::flat_reduce) place_varies = 0;  // one element a unit
+    if (is_after(op))
+      need((place_varies & walked()) == 0, "a result over rows is stored once a panel");
     if (k_.schedule.kind == ScheduleKind::columns)
       for (int d = reduced_.lo; d < reduced_.hi; ++d)
         need(op.access.strides[d] == 0, "a columns store is constant along reduced dimensions");
@@ -200,10 +221,16 @@ class Verifier {
         operands(1);
         ++reductions_;
         need(k_.schedule.kind != ScheduleKind::flat, "flat has no reductions");
+        need(!after_[op.args[0]], "no reduction takes a result over rows");
         DType t = k_.ops[op.args[0]].type;
         need(t == op.type && (t == DType::f32 || t == DType::f64 || t == DType::i32 ||
                               t == DType::i64),
              "a reduction runs on f32, f64, i32 or i64 and keeps the type");
+        if (op.over_rows) {
+          over_rows_ = true;
+          varies &= ~walked();
+          break;
+        }
         for (int d = reduced_.lo; d < reduced_.hi; ++d) varies &= ~(uint64_t{1} << d);
         break;
       }
@@ -212,11 +239,15 @@ class Verifier {
         check_store(op, varies);
         break;
     }
+    if (is_after(op) && op.kind != Kind::store)
+      need((varies & walked()) == 0, "what is made of results over rows is one for a panel");
   }
 
   const KernelProgram& k_;
   ReducedDims reduced_;
   std::vector<uint64_t> varies_;
+  std::vector<char> after_;
+  bool over_rows_ = false;
   int op_ = -1;
   int reductions_ = 0;
 };
@@ -224,6 +255,7 @@ class Verifier {
 bool same_op(const KernelOp& a, const KernelOp& b) {
   // Bits, not values: 0.0 and -0.0 are different code, and a NaN equals itself.
   return a.kind == b.kind && a.type == b.type && a.prim == b.prim && a.reduce == b.reduce &&
+         a.over_rows == b.over_rows &&
          std::bit_cast<uint64_t>(a.imm) == std::bit_cast<uint64_t>(b.imm) && a.args == b.args &&
          a.access == b.access;
 }
@@ -253,7 +285,7 @@ std::string_view name_of(ScheduleKind k) {
 
 int64_t KernelProgram::units(int64_t n) const {
   int64_t outer = 1;
-  for (int d = 0; d < row_dims; ++d) outer *= extents[d];
+  for (int d = 0; d < row_dims - walk_dims; ++d) outer *= extents[d];
   switch (schedule.kind) {
     case ScheduleKind::flat: return n;
     case ScheduleKind::rows: return outer;
@@ -271,7 +303,7 @@ int64_t KernelProgram::blocks(int64_t n) const {
   int64_t teams = s.block / s.team;
   switch (s.kind) {
     case ScheduleKind::flat: return ceil(n, int64_t{s.block} * s.vector);
-    case ScheduleKind::rows: return ceil(units(n), teams);
+    case ScheduleKind::rows: return walk_dims > 0 ? units(n) : ceil(units(n), teams);
     case ScheduleKind::columns: {
       int64_t outer = 1;
       for (int d = 0; d < row_dims; ++d) outer *= extents[d];
@@ -294,7 +326,7 @@ static bool is_empty(const KernelProgram& k) { return sized_at_launch(k) && k.ex
 // all fields, so that a field that is added does not compile here before somebody decides on it.
 template <class Put>
 static void each_structural_number(const KernelProgram& k, Put put) {
-  const auto& [name, origins, params, extents, row_dims, schedule, ops] = k;
+  const auto& [name, origins, params, extents, row_dims, walk_dims, schedule, ops] = k;
   const auto& [kind, vector, chunk, grain, stream, ragged, block, team] = schedule;
   auto list = [&](const auto& values) {
     put(values.size());
@@ -306,13 +338,13 @@ static void each_structural_number(const KernelProgram& k, Put put) {
     put(extents.size()), put(is_empty(k));
   else
     list(extents);
-  put(row_dims), put(kind), put(vector), put(chunk), put(grain), put(stream);
+  put(row_dims), put(walk_dims), put(kind), put(vector), put(chunk), put(grain), put(stream);
   put(ragged);
   put(block), put(team);
   put(ops.size());
-  for (const auto& [op, type, prim, reduce, imm, args, access] : ops) {
+  for (const auto& [op, type, prim, reduce, over_rows, imm, args, access] : ops) {
     const auto& [param, offset, strides] = access;
-    put(op), put(type), put(prim), put(reduce), put(std::bit_cast<uint64_t>(imm));
+    put(op), put(type), put(prim), put(reduce), put(over_rows), put(std::bit_cast<uint64_t>(imm));
     list(args);
     put(param), put(offset);
     list(strides);
@@ -348,7 +380,8 @@ bool structurally_equal(const KernelProgram& a, const KernelProgram& b) {
   bool same_extents = any_extents
                           ? a.extents.size() == b.extents.size() && is_empty(a) == is_empty(b)
                           : a.extents == b.extents;
-  return same_extents && a.row_dims == b.row_dims && a.schedule == b.schedule &&
+  return same_extents && a.row_dims == b.row_dims && a.walk_dims == b.walk_dims &&
+         a.schedule == b.schedule &&
          equal(a.params, b.params, same_param) && equal(a.ops, b.ops, same_op);
 }
 

@@ -67,7 +67,9 @@ std::string op_text(const KernelProgram& k, const KernelOp& op) {
     case KernelOp::Kind::index: return "index " + index_text(op.access);
     case KernelOp::Kind::prim: return "prim." + std::string(name_of(op.prim)) + args;
     case KernelOp::Kind::cast: return "cast" + args;
-    case KernelOp::Kind::reduce: return "reduce." + std::string(name_of(op.reduce)) + args;
+    case KernelOp::Kind::reduce:
+      return "reduce." + std::string(name_of(op.reduce)) + args +
+             (op.over_rows ? " over rows" : "");
     case KernelOp::Kind::store: return "store" + args + ", " + memory();
   }
   return "?";
@@ -169,6 +171,8 @@ KernelOp read_op(Reader& in, const KernelProgram& k) {
     op.kind = KernelOp::Kind::reduce;
     op.reduce = enumerator(in, word.substr(7), ReduceKind::min, "reduction");
     read_value(in, k, &op);
+    op.over_rows = in.accept_word("over");
+    if (op.over_rows) in.expect_word("rows");
   } else {
     in.fail_meaning("found " + quote(word) + ", expected " + kOpForms);
   }
@@ -183,7 +187,8 @@ std::string print_kernel(const KernelProgram& k, const std::string& indent) {
   const KernelSchedule& s = k.schedule;
   std::string in = indent + "  ";
   std::string out = indent + "kernel " + name_text(k.name) + " {\n";
-  out += in + "domain   " + str(k.extents) + " rows " + std::to_string(k.row_dims) + "\n";
+  out += in + "domain   " + str(k.extents) + " rows " + std::to_string(k.row_dims) +
+         (k.walk_dims != 0 ? " walked " + std::to_string(k.walk_dims) : "") + "\n";
   out += in + "schedule " + std::string(name_of(s.kind)) + " vector " + std::to_string(s.vector);
   if (s.chunk != 0) out += " chunk " + std::to_string(s.chunk);
   out += " grain " + std::to_string(s.grain) + (s.stream ? " stream" : "") +
@@ -224,6 +229,7 @@ KernelProgram read_kernel(Reader& in) {
   if (k.row_dims < 0 || k.row_dims > static_cast<int>(k.extents.size()))
     in.fail_meaning("rows " + std::to_string(k.row_dims) + " does not fit the domain " +
                     str(k.extents));
+  if (in.accept_word("walked")) k.walk_dims = in.small_integer("the number of walked dimensions");
   in.expect_word("schedule");
   k.schedule.kind = enumerator(in, in.word("a schedule (flat, rows, columns, flat_reduce)"),
                                ScheduleKind::flat_reduce, "schedule");

@@ -51,6 +51,11 @@ struct Build {
     return push(
         {.kind = KernelOp::Kind::reduce, .type = k.ops[arg].type, .reduce = r, .args = {arg}});
   }
+  int over_rows(ReduceKind r, int arg) {
+    int op = reduce(r, arg);
+    k.ops[op].over_rows = true;
+    return op;
+  }
   void store(int param, int value, Strides strides, int64_t offset = 0) {
     KernelOp op{.kind = KernelOp::Kind::store, .type = k.params[param].dtype, .args = {value}};
     op.access = {param, offset, std::move(strides)};

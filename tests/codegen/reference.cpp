@@ -96,7 +96,17 @@ class Interpreter {
   }
 
   // Number of the reduction that a point belongs to.
-  int64_t group(int64_t point) const {
+  int64_t group(int64_t point, bool over_rows) const {
+    if (over_rows) {  // the point with its walked coordinates at 0
+      int64_t place = 0, size = 1, rest = point;
+      for (int d = static_cast<int>(extents_.size()) - 1; d >= 0; --d) {
+        const bool walked = d < k_.row_dims && d >= k_.row_dims - k_.walk_dims;
+        if (!walked) place += rest % extents_[d] * size;
+        rest /= extents_[d];
+        size *= extents_[d];
+      }
+      return place;
+    }
     int64_t inner = 1;
     for (size_t d = k_.row_dims; d < extents_.size(); ++d) inner *= extents_[d];
     switch (k_.schedule.kind) {
@@ -138,12 +148,12 @@ class Interpreter {
     double neutral = op.reduce == ReduceKind::sum ? 0 : op.reduce == ReduceKind::max ? -inf : inf;
     std::vector<double> groups(total_ == 0 ? 0 : total_, neutral), v(total_);
     for (int64_t i = 0; i < total_; ++i) {
-      double& g = groups[group(i)];
+      double& g = groups[group(i, op.over_rows)];
       double x = values_[op.args[0]][i];
       g = op.reduce == ReduceKind::sum ? g + x : op.reduce == ReduceKind::max ? larger(g, x)
                                                                               : smaller(g, x);
     }
-    for (int64_t i = 0; i < total_; ++i) v[i] = groups[group(i)];
+    for (int64_t i = 0; i < total_; ++i) v[i] = groups[group(i, op.over_rows)];
     return v;
   }
 

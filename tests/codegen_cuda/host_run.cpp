@@ -24,7 +24,8 @@ std::string without_ptx(const std::string& text) {
     size_t end = text.find("\n\n", at);
     end = end == std::string::npos ? text.size() : end + 2;
     const std::string part = text.substr(at, end - at);
-    if (part.find("asm(") == std::string::npos) out += part;
+    if (part.find("asm(") == std::string::npos && part.find("asm volatile") == std::string::npos)
+      out += part;
     at = end;
   }
   return out;

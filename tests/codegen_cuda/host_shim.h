@@ -18,7 +18,7 @@
 #define __device__
 #define __global__
 #define __forceinline__ inline
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define __shared__ static
 #define __align__(n) __attribute__((aligned(n)))
 
@@ -51,6 +51,8 @@ struct Block {
   int64_t progress = 0;
   std::vector<int> arrived, generation;  // by warp; the last one is the block
   std::vector<uint64_t> exchange;        // by thread
+  // By thread: groups of copies that are made when they are waited for, the last one still open.
+  std::vector<std::vector<std::vector<std::function<void()>>>> copies;
 };
 inline Block* block = nullptr;
 
@@ -97,6 +99,7 @@ inline void run_block(int threads, const std::function<void()>& body) {
   block->arrived.assign(threads / 32 + 1, 0);
   block->generation.assign(threads / 32 + 1, 0);
   block->exchange.assign(threads, 0);
+  block->copies.assign(threads, {{}});
   for (Fiber& f : block->fibers) {
     f.started = f.done = false;
     getcontext(&f.context);
@@ -177,6 +180,23 @@ inline unsigned __umulhi(unsigned a, unsigned b) {
 // Twins of the helpers made of PTX. The approximations are off by about one unit of the last place.
 template <int K, int N>
 void hide(unsigned (&)[K][N]) {}
+template <int B, int BYTES>
+void copy_ahead(unsigned char* to, const void* from) {
+  if (reinterpret_cast<uintptr_t>(to) % B != 0 || reinterpret_cast<uintptr_t>(from) % B != 0) {
+    std::fprintf(stderr, "a copy of %d bytes is not aligned\n", B);
+    std::abort();
+  }
+  shim::block->copies[threadIdx.x].back().push_back([=] { std::memcpy(to, from, BYTES); });
+}
+inline void end_group() { shim::block->copies[threadIdx.x].emplace_back(); }
+template <int N>
+void wait_groups() {
+  auto& groups = shim::block->copies[threadIdx.x];
+  while (groups.size() > N + 1) {  // the open one waits for its end
+    for (const auto& copy : groups.front()) copy();
+    groups.erase(groups.begin());
+  }
+}
 inline unsigned short to_bf16(float x) {
   unsigned b = __float_as_uint(x);
   if ((b & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
@@ -204,6 +224,7 @@ inline float exp2_approx(float v) {
 inline float rsqrt_approx(float v) {
   return off_by_one(static_cast<float>(1.0 / std::sqrt(static_cast<double>(v))), v);
 }
+inline bool any_active(bool test) { return test; }
 inline int negated(int v) { return static_cast<int>(0u - static_cast<unsigned>(v)); }
 inline float max_nan(float a, float b) { return std::isnan(a) || a > b ? a : b; }
 inline float min_nan(float a, float b) { return std::isnan(a) || a < b ? a : b; }

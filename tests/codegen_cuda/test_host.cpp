@@ -166,6 +166,19 @@ HostCase nothing_to_reduce() {
   return c;
 }
 
+// Tiles [i][j] of tensors that lie [j][i] and, flipped along j, from an offset that breaks alignment.
+HostCase tiles(DType t, int64_t i, int64_t j, int block, int64_t offset) {
+  Build b = rows("tiles", {3, i, j}, 1, block, block);
+  b.k.schedule.vector = 8;
+  int x = b.in("x", t), back = b.in("back", f32), y = b.out("y", t), z = b.out("z", f32);
+  int v = b.load(x, {i * j, 1, i}, offset);
+  int w = b.load(back, {i * j, 1, -i}, (j - 1) * i);
+  b.store(y, v, {i * j, j, 1});
+  b.store(z, b.prim(Prim::sub, {b.cast(v, f32), w}), {i * j, j, 1});
+  const int64_t n = 3 * i * j;
+  return {.kernel = b.k, .counts = {n + offset, n, n, n}, .lo = 0, .relative = 2e-6};
+}
+
 // The golden kernel of a file, its large dimensions cut down.
 HostCase small(const std::string& name, std::vector<int64_t> extents, int64_t n) {
   std::ifstream in(std::filesystem::path(FUSEC_TEST_KERNELS) / (name + ".txt"));
@@ -192,6 +205,13 @@ HostCase small(const std::string& name, std::vector<int64_t> extents, int64_t n)
 
 }  // namespace
 
+TEST_CASE("tiles pass through shared memory") {
+  run_on_host("tiles", {tiles(bf16, 64, 64, 256, 0), tiles(bf16, 64, 32, 64, 3),
+                        tiles(f32, 32, 64, 256, 0), tiles(f32, 20, 24, 96, 1),
+                        tiles(f64, 16, 40, 128, 0), tiles(u8, 64, 48, 128, 4),
+                        tiles(f16, 44, 7, 32, 2), tiles(i32, 3, 64, 64, 0)});
+}
+
 TEST_CASE("special values, integers, in-place updates, empty reductions") {
   run_on_host("special", {division(), sigmoid(), integers(), in_place(128, 128), in_place(64, 16),
                           nothing_to_reduce(), hyperbolic(), long_softmax(64, 64, 16000),
@@ -206,6 +226,10 @@ TEST_CASE("golden kernels compute what they say") {
                          small("cross_entropy_backward", {1, 65536}, 0),
                          small("column_sum", {2, 70, 1280}, 0),
                          small("column_variance", {}, 0), small("adamw", {}, 1500),
+                         small("rms_norm_panels", {2, 5, 2048}, 0),
+                         small("layer_norm_panels", {3, 11, 768}, 0),
+                         small("bias_panels", {2, 3, 5120}, 0),
                          small("rope", {2, 3, 5, 2, 64}, 0), small("transpose", {2, 33, 512}, 0),
+                         small("transpose_tiles", {2, 2, 3, 64, 64}, 0),
                          small("square_sum", {}, 150000), small("dropout", {}, 3000)});
 }

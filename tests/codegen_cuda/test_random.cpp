@@ -51,6 +51,10 @@ struct Random {
     for (int d = 0; d + 1 < rank; ++d) b.k.extents.push_back(1 + dice(columns ? 9 : 5));
     b.k.extents.push_back(lasts[dice(8) == 0 ? 3 : dice(3)]);
     b.k.row_dims = dice(rank - (columns ? 1 : 0));
+    if (!columns && b.k.row_dims > 0 && dice(3) > 0) {
+      b.k.walk_dims = 1 + dice(b.k.row_dims);
+      b.k.extents[b.k.row_dims - 1] += dice(12);
+    }
   }
 
   void schedule() {
@@ -132,6 +136,28 @@ struct Random {
     }
   }
 
+  // One or two results over the walked rows, and arithmetic with them.
+  void sums_over_rows(auto store) {
+    Strides once = row_major_strides(b.k.extents);
+    const int first = b.k.row_dims - b.k.walk_dims;
+    double rows = 1;
+    for (int d = first; d < b.k.row_dims; ++d) once[d] = 0, rows *= double(b.k.extents[d]);
+    for (int i = 0; i < 1 + dice(2); ++i) {
+      const int x = pool[dice(static_cast<int>(pool.size()))];
+      const auto reduction = static_cast<ReduceKind>(dice(3));
+      int v = b.over_rows(reduction, dice(5) == 0 ? b.cast(x, f64) : x);
+      v = b.cast(v, f32);
+      if (reduction == ReduceKind::sum) v = b.prim(Prim::mul, {v, b.c(1 / rows)});
+      if (dice(2)) {  // the same for all rows
+        const int p = b.in("w" + std::to_string(i), f32);
+        c.counts.push_back(numel(b.k.extents));
+        v = b.prim(Prim::add, {v, b.load(p, once)});
+      }
+      const DType types[] = {f32, f32, bf16, f64};
+      store(i == 0 ? "s" : "t", types[dice(4)], v, once);
+    }
+  }
+
   void finish() {
     const ScheduleKind kind = b.k.schedule.kind;
     const bool joins = kind == ScheduleKind::columns || kind == ScheduleKind::flat_reduce;
@@ -172,13 +198,14 @@ struct Random {
     store("y", types[dice(5)], pool.back(), all);
     if (dice(2)) store("b", b8, b.prim(Prim::gt, {pool.back(), pool[0]}), all);
     if (!reduced.empty()) store("r", types[dice(5)], reduced.back(), few);
+    if (b.k.walk_dims > 0) sums_over_rows(store);
   }
 };
 
 }  // namespace
 
 TEST_CASE("random kernels under random schedules agree with the reference") {
-  for (int batch = 0; batch < 2; ++batch) {
+  for (int batch = 0; batch < 3; ++batch) {
     std::vector<HostCase> cases;
     for (int i = 0; i < 40; ++i) cases.push_back(Random(1 + batch * 40 + i).c);
     run_on_host("random" + std::to_string(batch), cases);

@@ -1,6 +1,7 @@
 // RUN: split-file %s %t
 // RUN: %fusec --dump-ir=scheduled --no-locations %t/kinds.mlir | FileCheck %t/kinds.mlir
 // RUN: not %fusec --dump-ir=scheduled %t/refuses.mlir 2>&1 | FileCheck %t/refuses.mlir
+// RUN: not %fusec --dump-ir=scheduled %t/walked.mlir 2>&1 | FileCheck %t/walked.mlir
 
 //--- kinds.mlir
 // stage: fused
@@ -50,6 +51,22 @@ fusec.graph "kinds" {
 // A region that no loop nest computes; the fusion passes must not have made it.
 fusec.graph "refuses" {
   %x = fusec.input "x" : tensor<64x128xf32>
+  %a, %b = fusec.kernel "both"(%x) : (tensor<64x128xf32>) -> (tensor<64xf32>, tensor<f32>) {
+  ^bb0(%i: tensor<64x128xf32>):
+    %r = fusec.reduce sum(%i) axes [1] : tensor<64x128xf32> to tensor<64xf32>
+    %s = fusec.reduce sum(%i) axes [0, 1] : tensor<64x128xf32> to tensor<f32>
+    fusec.yield %r, %s : tensor<64xf32>, tensor<f32>
+  }
+  fusec.output "a" %a : tensor<64xf32>
+  fusec.output "b" %b : tensor<f32>
+}
+// CHECK: fusec: {{.*}}kernel both cannot be compiled: {{.+}}
+
+//--- walked.mlir
+// stage: fused
+// Column sums beside rows are for devices that run blocks of threads.
+fusec.graph "walked" {
+  %x = fusec.input "x" : tensor<64x128xf32>
   %a, %b = fusec.kernel "both"(%x) : (tensor<64x128xf32>) -> (tensor<64xf32>, tensor<128xf32>) {
   ^bb0(%i: tensor<64x128xf32>):
     %r = fusec.reduce sum(%i) axes [1] : tensor<64x128xf32> to tensor<64xf32>
@@ -59,4 +76,4 @@ fusec.graph "refuses" {
   fusec.output "a" %a : tensor<64xf32>
   fusec.output "b" %b : tensor<128xf32>
 }
-// CHECK: fusec: {{.*}}kernel both cannot be compiled: {{.+}}
+// CHECK: fusec: {{.*}}walked.mlir:5: error: kernel both sums columns beside rows, which cpu does not; expected two kernels

@@ -184,6 +184,7 @@ Analysis analyse(const KernelProgram& k, const CpuTarget& target) {
     fail_kernel(k, "a " + std::string(name_of(k.schedule.kind)) + " kernel can not have " +
                        std::to_string(rank) + " dimensions");
   }
+  if (k.walk_dims > 0) fail_kernel(k, "the CPU keeps no sums over rows beside them");
   Analysis a;
   a.ops.resize(k.ops.size());
   int first = one_dim ? 0 : k.row_dims, end = rank;

@@ -17,6 +17,7 @@ using Kind = KernelOp::Kind;
 
 constexpr double kUnknown = -std::numeric_limits<double>::infinity();
 constexpr int64_t kWidest = 16;  // bytes of the widest access
+constexpr int64_t kTileBytes = 40 << 10;
 
 bool one_dim(const KernelProgram& k) {
   return k.schedule.kind == ScheduleKind::flat || k.schedule.kind == ScheduleKind::flat_reduce;
@@ -69,8 +70,13 @@ void find_dependence(const KernelProgram& k, Analysis& a) {
       f.dims |= a.ops[arg].dims;
       f.stage = std::max(f.stage, a.ops[arg].stage);
       f.cost += a.ops[arg].level == Level::inner ? a.ops[arg].cost : 0;
+      f.after = f.after || a.ops[arg].after;
     }
-    if (op.kind == Kind::reduce) {
+    if (op.over_rows) {
+      f.dims = (f.dims & ~a.walked_dims) | a.inner_dims;
+      f.after = true;
+      f.cost = 0;
+    } else if (op.kind == Kind::reduce) {
       f.dims &= ~a.inner_dims;
       if (k.schedule.kind == ScheduleKind::columns) f.dims |= last;
       ++f.stage;
@@ -79,6 +85,7 @@ void find_dependence(const KernelProgram& k, Analysis& a) {
     // One element a unit, whatever the stride says.
     if (k.schedule.kind == ScheduleKind::flat_reduce && op.kind == Kind::store) f.dims = 0;
     f.varies = (f.dims & last) != 0;
+    f.walks = (f.dims & a.walked_dims) != 0;
     f.level = (f.dims & a.inner_dims) != 0 ? Level::inner : Level::unit;
     f.cost = std::min(f.cost + own_cost(op), 1 << 20);
     f.at_least = lower_bound(k, a, op);
@@ -102,7 +109,8 @@ void find_live(const KernelProgram& k, Analysis& a) {
 }
 
 // Neighbours that one thread takes: as many as the widest element that is packed allows in one
-// access, so that the accesses of a warp lie side by side for every type.
+// access, so that the accesses of a warp lie side by side for every type. Of a panel, what is read
+// or written once does not count.
 int choose_lanes(const KernelProgram& k, const Analysis& a) {
   const KernelSchedule& s = k.schedule;
   if (s.kind == ScheduleKind::columns) {
@@ -111,7 +119,8 @@ int choose_lanes(const KernelProgram& k, const Analysis& a) {
   }
   int64_t widest = 1;
   for (size_t i = 0; i < k.ops.size(); ++i)
-    if (a.ops[i].live && is_memory(k.ops[i]) && last_stride(k.ops[i]) == 1)
+    if (a.ops[i].live && is_memory(k.ops[i]) && last_stride(k.ops[i]) == 1 &&
+        (k.walk_dims == 0 || a.ops[i].walks))
       widest = std::max(widest, size_of(k.ops[i].type));
   int64_t lanes = std::min<int64_t>(s.vector, kWidest / widest);
   if (s.kind == ScheduleKind::rows)
@@ -142,6 +151,36 @@ void find_accesses(const KernelProgram& k, Analysis& a) {
   }
 }
 
+// Loads of tiles that go through shared memory. The padding of a word sets neighbouring rows a bank
+// apart.
+void find_tiles(const KernelProgram& k, Analysis& a) {
+  const size_t rank = k.extents.size();
+  if (k.schedule.kind != ScheduleKind::rows || k.walk_dims > 0 || a.stages > 0 ||
+      k.schedule.team != k.schedule.block || static_cast<int>(rank) != k.row_dims + 2)
+    return;
+  const int64_t length = k.extents[rank - 2], lines = k.extents[rank - 1];
+  int64_t left = kTileBytes;
+  for (size_t i = 0; i < k.ops.size(); ++i) {
+    const KernelOp& op = k.ops[i];
+    OpFacts& f = a.ops[i];
+    if (op.kind != Kind::load || !f.live || length <= 1 || lines <= 1 ||
+        op.access.strides[rank - 2] != 1 || std::abs(op.access.strides[rank - 1]) <= 1)
+      continue;
+    const int64_t size = size_of(op.type);
+    int64_t piece = kWidest / size;
+    while (piece > 1 && length % piece != 0) piece /= 2;
+    const int64_t pitch = length * size + std::max<int64_t>(size, 4);
+    if (piece * size % 4 != 0 || pitch * lines > left) continue;
+    int64_t step = std::gcd(piece, op.access.offset);
+    for (size_t d = 0; d < rank; ++d)
+      if (d != rank - 2 && k.extents[d] > 1) step = std::gcd(step, op.access.strides[d]);
+    left -= pitch * lines;
+    f.piece = static_cast<int>(piece);
+    f.piece_bytes = static_cast<int>(std::min(step * size, kWidest));
+    f.pitch = static_cast<int>(pitch);
+  }
+}
+
 }  // namespace
 
 void fail_kernel(const KernelProgram& kernel, const std::string& what) {
@@ -167,12 +206,16 @@ Analysis analyse(const KernelProgram& k) {
   const size_t first = one_dim(k) ? 0 : k.row_dims, end = columns ? rank - 1 : rank;
   for (size_t d = first; d < end; ++d) a.inner_dims |= uint64_t{1} << d;
   for (size_t d = first; d + 1 < rank; ++d) a.lines *= k.extents[d];
+  a.walk = k.walk_dims > 0 ? 1 : 0;
+  for (int d = k.row_dims - k.walk_dims; d < k.row_dims; ++d)
+    a.walked_dims |= uint64_t{1} << d, a.walk *= k.extents[d];
   find_dependence(k, a);
   find_live(k, a);
   a.lanes = choose_lanes(k, a);
   a.steps = columns ? a.lines : one_dim(k) ? 0 : a.lines * (k.extents.back() / a.lanes);
   a.turns = (a.steps + s.team - 1) / s.team;
   find_accesses(k, a);
+  find_tiles(k, a);
   if (s.kind == ScheduleKind::flat_reduce && a.stages > 1)
     fail_kernel(k, "flat_reduce with a reduction of a reduction");
   return a;

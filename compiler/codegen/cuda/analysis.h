@@ -20,10 +20,15 @@ struct OpFacts {
   Level level = Level::unit;
   int stage = 0;      // reductions on the longest path to it
   bool live = false;  // reaches a store
+  bool walks = false;  // panels: differs between the walked rows
+  bool after = false;  // panels: made of reductions over rows, known when all have been walked
   int cost = 0;       // lane-level work below it, in simple instructions
   // A cast to bf16 or f16 that only stores of that type use: packing rounds, the cast need not.
   bool rounded_by_store = false;
   int bytes = 0;  // load, store: of one access of lanes; the element's size if it is not packed
+  // Rows that are tiles [i][j] of a map: a load that walks memory along i passes through shared
+  // memory, where a row of i begins every `pitch` bytes; a thread copies `piece` elements at once.
+  int piece = 0, piece_bytes = 0, pitch = 0;  // piece_bytes: of one access; piece 0: it does not
   bool wide = false;    // its address may pass 2^31 elements
   bool whole = false;   // load, store: touches different elements at all points of the domain
   double at_least = 0;  // a float value never below this (or NaN); -inf if nothing is known
@@ -31,7 +36,8 @@ struct OpFacts {
 
 struct Analysis {
   std::vector<OpFacts> ops;
-  uint64_t inner_dims = 0;
+  uint64_t inner_dims = 0, walked_dims = 0;
+  int64_t walk = 0;     // panels: rows of one
   int stages = 0;       // reductions on the longest path of the kernel
   int lanes = 1;        // neighbouring elements of one step of a thread; a power of two
   int64_t lines = 1;    // rows, columns: product of the dimensions between unit and last

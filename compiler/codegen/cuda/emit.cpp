@@ -24,7 +24,7 @@ std::string Emitter::text() {
   signature();
   switch (k_.schedule.kind) {
     case ScheduleKind::flat: flat(); break;
-    case ScheduleKind::rows: rows(); break;
+    case ScheduleKind::rows: k_.walk_dims > 0 ? panels() : rows(); break;
     case ScheduleKind::columns: columns(); break;
     case ScheduleKind::flat_reduce: flat_reduce(); break;
   }
@@ -42,7 +42,10 @@ std::string Emitter::text() {
 }
 
 void Emitter::signature() {
-  std::string bounds = "__launch_bounds__(" + std::to_string(block()) + ")";
+  // Of panels there are two for each multiprocessor, and they have its registers.
+  const int resident = k_.walk_dims > 0 ? std::max(1, 512 / block()) : 0;
+  std::string bounds = "__launch_bounds__(" + std::to_string(block()) +
+                       (resident > 0 ? ", " + std::to_string(resident) : "") + ")";
   out_.line("extern \"C\" __global__ void " + bounds);
   std::string params;
   if (form_ == LaunchForm::table) {

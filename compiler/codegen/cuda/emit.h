@@ -54,7 +54,10 @@ class Emitter {
   // emit_rows.cpp
   void rows();
   void row_index(Point& unit);
-  void row_resident(Point& unit);
+  void row_resident(const Ops& loads, Point& unit);
+  void kept_values();
+  void row_tiles();
+  void row_passes(Point& unit);
   void turn_loop(const std::string& name, int64_t count, const Body& body);
   void row_step(Point p, const std::string& turn, bool spare,
                 const std::function<void(Point&)>& body);
@@ -69,8 +72,26 @@ class Emitter {
   };
   bool find_pick(int reduce, Pick& pick) const;
   int joined_max(int reduce) const;  // or -1
+  Ops small_tanhs(int pass) const;
   void row_lanes(const Ops& reduces, const Ops& stores, Point& p);
   void row_join(const Ops& reduces, Point& unit);
+
+  // emit_panels.cpp
+  struct Ahead {  // loads of the rows to come, on their way to shared memory
+    Ops loads;
+    std::vector<int64_t> at;  // by load: its bytes of a slot start here
+    int64_t slot = 0;         // bytes of a row of every team
+    int64_t depth = 0;        // slots
+  };
+  void panels();
+  void panel_index(Point& unit);
+  Ahead choose_ahead() const;
+  std::string place_ahead(const Ahead& ahead, size_t i, const std::string& turn,
+                          const std::string& k) const;
+  void walked_row(const std::string& turn, bool may_pass, bool names_here, Point& p);
+  void fetch_ahead(const Ahead& ahead, const Point& unit);
+  void scalars_ahead(const Ops& loads, const Point& unit, const std::string& turn, bool declare);
+  void panel_sums(Point& unit, const Ops& fixed);
 
   // emit_columns.cpp
   void columns();
@@ -112,10 +133,14 @@ class Emitter {
   std::string comment_of(int op) const;
 
   // emit_memory.cpp: addresses, loads, stores.
-  void bind_bases(const Point& unit, uint64_t unit_dims);
+  // For the accesses of inner level that pass the test.
+  void bind_bases(const Point& unit, uint64_t unit_dims,
+                  const std::function<bool(int)>& test = [](int) { return true; });
   std::string offset(int op, const Point& p, uint64_t dims) const;
   std::string address(int op, const Point& p) const;
   std::string scalar_load(int op, Point& p);
+  std::string scalar_bits(int op, const Point& p) const;          // as it lies in memory
+  std::string scalar_value(int op, const std::string& bits);
   void declare_words(int load, const std::string& extent);
   void load_lanes(int load, const std::string& words, const Point& p,
                   const std::string& lane_limit = "");
@@ -140,6 +165,7 @@ class Emitter {
   int pass_reads_ = 1;              // passes that read each element
   std::string index_type_ = "int";  // of numbers of rows and of elements of a row
   bool partial_rows_ = false;       // rows, columns: `here` says whether the team has a unit
+  std::string join_slot_;           // panels: where this row's partial results lie
   std::string lane_limit_;          // columns: number of lanes that exist, if not always all
 };
 

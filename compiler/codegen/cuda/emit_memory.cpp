@@ -33,11 +33,14 @@ std::string Emitter::offset(int op, const Point& p, uint64_t dims) const {
   return sum;
 }
 
-void Emitter::bind_bases(const Point& unit, uint64_t unit_dims) {
+void Emitter::bind_bases(const Point& unit, uint64_t unit_dims,
+                         const std::function<bool(int)>& test) {
   unit_dims_ = unit_dims;
   for (size_t i = 0; i < k_.ops.size(); ++i) {
     const KernelOp& op = k_.ops[i];
-    if (!is_memory(op) || !a_.ops[i].live || a_.ops[i].level != Level::inner) continue;
+    if (!is_memory(op) || !a_.ops[i].live || a_.ops[i].level != Level::inner ||
+        !test(static_cast<int>(i)))
+      continue;
     std::string terms = offset(static_cast<int>(i), unit, unit_dims);
     if (op.access.offset != 0) terms += (terms.empty() ? "" : " + ") + num(op.access.offset);
     if (terms.empty()) continue;
@@ -58,9 +61,14 @@ std::string Emitter::address(int op, const Point& p) const {
   return bases_[op] + (terms.empty() ? "" : " + " + terms);
 }
 
-std::string Emitter::scalar_load(int op, Point& p) {
+std::string Emitter::scalar_bits(int op, const Point& p) const {
   const std::string at = address(op, p);
-  const std::string value = at.find(' ') == std::string::npos ? at + "[0]" : "*(" + at + ")";
+  return at.find(' ') == std::string::npos ? at + "[0]" : "*(" + at + ")";
+}
+
+std::string Emitter::scalar_load(int op, Point& p) { return scalar_value(op, scalar_bits(op, p)); }
+
+std::string Emitter::scalar_value(int op, const std::string& value) {
   switch (k_.ops[op].type) {
     case DType::bf16: return use("from_bf16") + "(" + value + ")";
     case DType::f16: return use("from_f16") + "(" + value + ")";
@@ -84,6 +92,13 @@ void Emitter::load_lanes(int load, const std::string& words, const Point& p,
                          const std::string& lane_limit) {
   const KernelOp& op = k_.ops[load];
   const int64_t size = size_of(op.type);
+  if (const OpFacts& f = a_.ops[load]; f.piece > 0) {
+    out_.line(use("load_strided") + "<" + num(size) + ", " + std::to_string(a_.lanes) + ">(" +
+              words + ", tile" + std::to_string(load) + " + " + p.index.back() + " * " +
+              num(f.pitch) + " + " + p.index[p.index.size() - 2] + " * " + num(size) + ", " +
+              num(f.pitch / size) + ");");
+    return;
+  }
   const std::string from = address(load, p);
   if (last_stride(op) == 1) {
     out_.line(use("load") + "<" + std::to_string(a_.ops[load].bytes) + ", " +

@@ -1,6 +1,9 @@
 // Reductions of the `rows` schedule: what a thread does with the lanes of one step, and how the
 // threads of a team join what they have.
 //
+// The hyperbolic tangents of a softcap, c * tanh(x / c), are taken of all lanes at once: most of
+// their arguments are small, and a polynomial is then all that is needed.
+//
 // Two forms differ from adding each lane to an accumulator:
 //   sum of exp(value - max)        -> kept relative to the maximum so far, in the pass of max
 //   sum of select(i == n, value, 0) -> the lanes are looked at only where n is among them
@@ -17,6 +20,7 @@ using Kind = KernelOp::Kind;
 namespace {
 
 constexpr int kPickLanes = 4;  // of fewer lanes, the test costs what it saves
+constexpr double kSmallScale = 0.25;
 
 }  // namespace
 
@@ -43,10 +47,45 @@ bool Emitter::find_pick(int reduce, Pick& pick) const {
          last_stride(index) == 1 && !a_.ops[pick.number].varies;
 }
 
+// Of the lanes of a pass: those of a product with a small constant, that no other needs.
+Emitter::Ops Emitter::small_tanhs(int pass) const {
+  Ops found;
+  if (a_.lanes < kPickLanes) return found;
+  std::vector<char> behind(k_.ops.size(), 0);  // a tangent that was found
+  for (int i = 0; i < static_cast<int>(k_.ops.size()); ++i) {
+    const KernelOp& op = k_.ops[i];
+    for (int arg : op.args) behind[i] = behind[i] || behind[arg];
+    if (op.kind != Kind::prim || op.prim != Prim::tanh || op.type != DType::f32 || behind[i] ||
+        !a_.ops[i].varies || !keep_.needed[pass][i] || keep_.values[i])
+      continue;
+    const KernelOp& scaled = k_.ops[op.args[0]];
+    if (scaled.kind != Kind::prim || scaled.prim != Prim::mul) continue;
+    if (std::none_of(scaled.args.begin(), scaled.args.end(), [&](int arg) {
+          return k_.ops[arg].kind == Kind::constant && std::fabs(k_.ops[arg].imm) <= kSmallScale;
+        }))
+      continue;
+    behind[i] = 1;
+    found.push_back(i);
+  }
+  return found;
+}
+
 // The lanes of one step: reductions, and what is stored.
 void Emitter::row_lanes(const Ops& reduces, const Ops& stores, Point& p) {
   const std::string lanes = std::to_string(a_.lanes);
   Ops plain, sums, gathered;
+  for (int tanh : small_tanhs(p.pass)) {
+    const std::string array = "h" + std::to_string(tanh);
+    out_.line("float " + array + "[" + lanes + "];");
+    Scope inside{p.scope};
+    Point at = p;
+    at.scope = &inside;
+    open_lanes(at);
+    out_.line(array + "[" + at.lane + "] = " + eval(k_.ops[tanh].args[0], at) + ";");
+    close_lanes();
+    out_.line(use("tanh_lanes") + "(" + array + ");", comment_of(tanh));
+    p.scope->names[tanh] = array + "[";
+  }
   std::map<int, Pick> picks;
   auto gather = [&](int value) {
     if (std::find(gathered.begin(), gathered.end(), value) != gathered.end()) return;
@@ -77,6 +116,13 @@ void Emitter::row_lanes(const Ops& reduces, const Ops& stores, Point& p) {
   for (int value : gathered)
     out_.line("m" + std::to_string(value) + "[" + at.lane + "] = " + eval(value, at) + ";");
   stored_lanes(stores, at);
+  if (p.pass == a_.stages)
+    for (int r : sums_over_rows(k_, a_)) {
+      const std::string sum = "c" + std::to_string(r) + "[" + p.turn + "][" + at.lane + "]";
+      const std::string value = joined(k_.ops[r], sum, eval(k_.ops[r].args[0], at));
+      out_.line((partial_rows_ ? "if (here) " : "") + sum + " = " + value + ";",
+                std::string(name_of(k_.ops[r].reduce)) + " over rows");
+    }
   close_lanes();
   for (int sum : sums) {
     const int max = joined_max(sum);
@@ -126,21 +172,23 @@ void Emitter::row_join(const Ops& reduces, Point& unit) {
     for (int r : reduces) {
       const std::string shared = "s" + std::to_string(r);
       out_.line(std::string("__shared__ ") + type_name(k_.ops[r].type) + " " + shared + "[" +
-                std::to_string(block() / 32) + "];");
-      out_.line("if (threadIdx.x % 32 == 0) " + shared + "[threadIdx.x / 32] = r" +
-                std::to_string(r) + ";");
+                std::to_string(block() / 32 * (join_slot_.empty() ? 1 : 2)) + "];");
+      out_.line("if (threadIdx.x % 32 == 0) " + shared + "[" + join_slot_ +
+                "threadIdx.x / 32] = r" + std::to_string(r) + ";");
     }
     out_.line("__syncthreads();");
     const bool power = std::has_single_bit(static_cast<unsigned>(warps));
-    const std::string first = team() == block() ? ""
-                                                : "threadIdx.x / " + std::to_string(team()) +
-                                                      " * " + std::to_string(warps) + " + ";
+    const std::string first =
+        join_slot_ + (team() == block() ? ""
+                                        : "threadIdx.x / " + std::to_string(team()) + " * " +
+                                              std::to_string(warps) + " + ");
     for (int r : reduces) {
       const std::string shared = "s" + std::to_string(r), count = std::to_string(warps);
       if (power)
         across(r, warps, shared + "[" + first + "threadIdx.x % " + count + "]");
       else
-        across(r, 32, "threadIdx.x % 32 < " + count + " ? " + shared + "[threadIdx.x % 32] : " +
+        across(r, 32, "threadIdx.x % 32 < " + count + " ? " + shared + "[" + join_slot_ +
+                          "threadIdx.x % 32] : " +
                           neutral(k_.ops[r]));
     }
   }

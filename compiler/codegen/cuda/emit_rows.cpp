@@ -22,7 +22,17 @@ void Emitter::rows() {
   Point unit{.scope = &scope, .index = std::vector<std::string>(rank, "0")};
   row_index(unit);
   bind_bases(unit, (uint64_t{1} << k_.row_dims) - 1);
-  if (a_.turns > 0) row_resident(unit);
+  row_tiles();
+  Ops kept;
+  for (size_t i = 0; i < k_.ops.size(); ++i)
+    if (keep_.loads[i]) kept.push_back(static_cast<int>(i));
+  if (a_.turns > 0) row_resident(kept, unit);
+  row_passes(unit);
+}
+
+// All passes over the row of this thread, and what is stored once a row.
+void Emitter::row_passes(Point& unit) {
+  if (a_.turns > 0) kept_values();
   hoist(unit, 0);
   for (int pass = 0; pass <= a_.stages; ++pass) {
     row_pass(unit, pass);
@@ -70,23 +80,71 @@ void Emitter::row_index(Point& unit) {
   delinearise("row", 0, k_.row_dims, unit);
 }
 
-// Loads that every pass finds in registers, all of them in flight at once.
-void Emitter::row_resident(Point& unit) {
-  const std::string turns = std::to_string(a_.turns);
+// Copies what a tile reads along its first dimension to shared memory, as it lies in memory; the
+// lanes of the last dimension are then read there. All loads are in flight at once.
+void Emitter::row_tiles() {
+  const size_t rank = k_.extents.size();
   Ops loads;
-  for (size_t i = 0; i < k_.ops.size(); ++i) {
-    if (keep_.loads[i]) {
-      loads.push_back(static_cast<int>(i));
-      declare_words(loads.back(), turns);
-      unit.words[loads.back()] = "x" + std::to_string(i);
-    }
+  for (size_t i = 0; i < k_.ops.size(); ++i)
+    if (a_.ops[i].piece > 0) loads.push_back(static_cast<int>(i));
+  auto each_piece = [&](int load, const std::function<void(const std::string&)>& body) {
+    const int64_t line = k_.extents[rank - 2] / a_.ops[load].piece;
+    const int64_t pieces = line * k_.extents[rank - 1];
+    turn_loop("k", (pieces + block() - 1) / block(), [&](const std::string& k) {
+      out_.line("const int piece = threadIdx.x" +
+                (k == "0" ? "" : " + " + k + " * " + std::to_string(block())) + ";");
+      if (pieces % block() != 0) out_.open("if (piece < " + num(pieces) + ")");
+      out_.line("const int i = piece % " + num(line) + " * " + num(a_.ops[load].piece) +
+                ", j = piece / " + num(line) + ";");
+      body(k);
+      if (pieces % block() != 0) out_.close();
+    });
+  };
+  for (int load : loads) {
+    const OpFacts& f = a_.ops[load];
+    const int64_t bytes = f.piece * size_of(k_.ops[load].type);
+    const int64_t pieces = k_.extents[rank - 2] / f.piece * k_.extents[rank - 1];
+    const std::string number = std::to_string(load);
+    out_.line("__shared__ __align__(16) unsigned char tile" + number + "[" +
+              num(f.pitch * k_.extents[rank - 1]) + "];");
+    out_.line("unsigned t" + number + "[" + num((pieces + block() - 1) / block()) + "][" +
+              num(bytes / 4) + "];");
+    each_piece(load, [&](const std::string& k) {
+      out_.line(use("load") + "<" + std::to_string(f.piece_bytes) + ", " + num(bytes) +
+                    (used_once(load) ? ", once" : "") + ">(t" + number + "[" + k + "], " +
+                    bases_[load] + " + i + " + (f.wide ? "(long long)" : "") + "j * " +
+                    num(k_.ops[load].access.strides[rank - 1]) + ");",
+                comment_of(load));
+    });
   }
+  for (int load : loads) {
+    const OpFacts& f = a_.ops[load];
+    const int64_t size = size_of(k_.ops[load].type);
+    const std::string number = std::to_string(load);
+    each_piece(load, [&](const std::string& k) {
+      out_.line(use("store") + "<4, " + num(f.piece * size) + ">(tile" + number + " + j * " +
+                num(f.pitch) + " + i * " + num(size) + ", t" + number + "[" + k + "]);");
+    });
+  }
+  if (!loads.empty()) out_.line("__syncthreads();");
+}
+
+// Loads that every pass finds in registers, all of them in flight at once.
+void Emitter::row_resident(const Ops& loads, Point& unit) {
+  for (int load : loads) {
+    declare_words(load, std::to_string(a_.turns));
+    unit.words[load] = "x" + std::to_string(load);
+  }
+  if (loads.empty()) return;
+  turn_loop("k", a_.turns, [&](const std::string& k) { row_loads(loads, unit, k, k, false); });
+}
+
+void Emitter::kept_values() {
+  const std::string turns = std::to_string(a_.turns);
   for (size_t i = 0; i < k_.ops.size(); ++i)
     if (keep_.values[i])
       out_.line(std::string(type_name(k_.ops[i].type)) + " k" + std::to_string(i) + "[" + turns +
                 "][" + std::to_string(a_.lanes) + "];");
-  if (loads.empty()) return;
-  turn_loop("k", a_.turns, [&](const std::string& k) { row_loads(loads, unit, k, k, false); });
 }
 
 // for (k = 0; k < count; ++k), unrolled; body(name of k).
@@ -157,7 +215,8 @@ void Emitter::row_compute(const Point& unit, int pass, const std::string& turn, 
     p.turn = turn;
     for (size_t i = 0; i < k_.ops.size(); ++i)
       if (keep_.needed[pass][i] && !a_.ops[i].varies) eval(static_cast<int>(i), p);
-    if (!reduces.empty() || !lanes.empty()) row_lanes(reduces, lanes, p);
+    const bool adds = pass == a_.stages && !sums_over_rows(k_, a_).empty();
+    if (!reduces.empty() || !lanes.empty() || adds) row_lanes(reduces, lanes, p);
     if (lanes.empty() && lines.empty()) return;
     if (partial_rows_) out_.open("if (here)");
     write_stores(lanes, p);
@@ -173,7 +232,8 @@ void Emitter::row_compute(const Point& unit, int pass, const std::string& turn, 
 
 void Emitter::row_pass(Point& unit, int pass) {
   const Ops reduces = reduces_in(k_, a_, keep_, pass);
-  const bool stores = pass == a_.stages && !stores_at(k_, a_, Level::inner).empty();
+  const bool stores = pass == a_.stages && (!stores_at(k_, a_, Level::inner).empty() ||
+                                            !sums_over_rows(k_, a_).empty());
   if (reduces.empty() && !stores) return;
   accumulators(reduces, "");
   for (int r : reduces)

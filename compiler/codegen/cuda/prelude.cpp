@@ -363,16 +363,49 @@ $ float exp2_approx(float v) {
   return r;
 }
 )"},
-    {"tanh_f32", "exp2_approx rcp_approx", R"(
-// Within four units of the last place, without a branch: a polynomial where 1 - 2 / (e^2x + 1)
-// would cancel.
-$ float tanh_f32(float v) {
-  const float far = fmaf(-2.0f, rcp_approx(exp2_approx(fabsf(v) * 2.88539008f) + 1.0f), 1.0f);
+    {"tanh_small", "", R"(
+// Of |v| < 0.57, but for the sign of 0.
+$ float tanh_small(float v) {
   const float u = v * v;
   float p = fmaf(u, 0.0161332935f, -0.0525133163f);
   p = fmaf(u, p, 0.133182943f);
   p = fmaf(u, p, -0.333328456f);
-  return copysignf(fabsf(v) < 0.57f ? fmaf(p * u, v, v) : far, v);
+  return fmaf(p * u, v, v);
+}
+)"},
+    {"tanh_f32", "exp2_approx rcp_approx tanh_small", R"(
+// Within four units of the last place, without a branch: a polynomial where 1 - 2 / (e^2x + 1)
+// would cancel.
+$ float tanh_f32(float v) {
+  const float far = fmaf(-2.0f, rcp_approx(exp2_approx(fabsf(v) * 2.88539008f) + 1.0f), 1.0f);
+  return copysignf(fabsf(v) < 0.57f ? tanh_small(v) : far, v);
+}
+)"},
+    {"any_active", "", R"(
+// Whether the test holds for any thread of the warp that is here, too.
+$ bool any_active(bool test) {
+  unsigned any;
+  asm volatile(
+      "{ .reg .b32 m; .reg .pred p, q; setp.ne.u32 p, %1, 0; activemask.b32 m; "
+      "vote.sync.any.pred q, p, m; selp.u32 %0, 1, 0, q; }"
+      : "=r"(any) : "r"((unsigned)test));
+  return any != 0;
+}
+)"},
+    {"tanh_lanes", "tanh_f32 any_active", R"(
+// tanh_f32 of all lanes: the same bits, for half the work where none of a warp is large.
+template <int N>
+$ void tanh_lanes(float (&v)[N]) {
+  float most = fabsf(v[0]);
+#pragma unroll
+  for (int j = 1; j < N; ++j) most = fmaxf(most, fabsf(v[j]));
+  if (any_active(!(most < 0.57f))) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) v[j] = tanh_f32(v[j]);
+  } else {
+#pragma unroll
+    for (int j = 0; j < N; ++j) v[j] = copysignf(tanh_small(v[j]), v[j]);
+  }
 }
 )"},
     {"exp_below", "exp2_approx", R"(
@@ -456,6 +489,32 @@ $ long long philox_word(long long key, long long counter) {
   }
   return c0;
 }
+)"},
+    {"copy_ahead", "", R"(
+// BYTES bytes of memory to shared memory, in copies of B bytes that go on beside this thread.
+template <int B, int BYTES>
+$ void copy_ahead(unsigned char* to, const void* from) {
+  const unsigned at = (unsigned)__cvta_generic_to_shared(to);
+#pragma unroll
+  for (int i = 0; i < BYTES; i += B) {
+    const char* source = static_cast<const char*>(from) + i;
+    if constexpr (B == 16)
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at + i), "l"(source)
+                   : "memory");
+    else
+      asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(at + i), "l"(source), "n"(B)
+                   : "memory");
+  }
+}
+)"},
+    {"end_group", "", R"(
+// The copies of this thread since the last group become one.
+$ void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+)"},
+    {"wait_groups", "", R"(
+// Waits for the copies of this thread, but for its N last groups.
+template <int N>
+$ void wait_groups() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
 )"},
     {"Sum", "", R"(
 struct Sum {

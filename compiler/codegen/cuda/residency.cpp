@@ -17,6 +17,7 @@ constexpr int64_t kMaxCode = 12000;  // operations of straight-line code
 // Registers for what is kept: half of what a thread has in a block of this size. One pass keeps
 // nothing, so more would only let fewer threads run.
 int budget(const KernelProgram& k, const Analysis& a) {
+  if (k.walk_dims > 0) return 64;  // see Emitter::signature: at least 128 registers a thread
   if (a.stages == 0) return kWordsInFlight;
   // Long rows share a processor with another block, at 64 registers a thread.
   return k.schedule.block > 512 || (k.schedule.block == 512 && a.turns > 8) ? 16 : 64;
@@ -38,6 +39,7 @@ void find_needed(const KernelProgram& k, const Analysis& a, Residency& r) {
       if (r.joined_max[id] < 0) mark(mark, k.ops[id].args[0]);
     if (pass < a.stages) continue;
     for (int id : stores_at(k, a, Level::inner)) mark(mark, k.ops[id].args[0]);
+    for (int id : sums_over_rows(k, a)) mark(mark, k.ops[id].args[0]);
   }
 }
 
@@ -73,6 +75,8 @@ void keep_only_read(const KernelProgram& k, const Analysis& a, Residency& r) {
       if (r.joined_max[id] < 0) visit(k.ops[id].args[0]);
     if (pass == a.stages)
       for (int id : stores_at(k, a, Level::inner)) visit(k.ops[id].args[0]);
+    if (pass == a.stages)
+      for (int id : sums_over_rows(k, a)) visit(k.ops[id].args[0]);
   }
   r.values = read;
 }
@@ -84,7 +88,7 @@ void join_maxima(const KernelProgram& k, const Analysis& a, Residency& r) {
   for (size_t i = 0; i < k.ops.size(); ++i) {
     const KernelOp& sum = k.ops[i];
     if (sum.kind != Kind::reduce || sum.reduce != ReduceKind::sum || sum.type != DType::f32 ||
-        !a.ops[i].live)
+        sum.over_rows || !a.ops[i].live)
       continue;
     const KernelOp& power = k.ops[sum.args[0]];
     if (power.kind != Kind::prim || power.prim != Prim::exp ||
@@ -95,7 +99,7 @@ void join_maxima(const KernelProgram& k, const Analysis& a, Residency& r) {
     const int value = difference.args[0], max = difference.args[1];
     const KernelOp& top = k.ops[max];
     if (top.kind != Kind::reduce || top.reduce != ReduceKind::max || top.type != DType::f32 ||
-        top.args[0] != value || !a.ops[value].varies || taken[max])
+        top.over_rows || top.args[0] != value || !a.ops[value].varies || taken[max])
       continue;
     taken[max] = 1;
     r.joined_max[i] = max;
@@ -131,8 +135,16 @@ int words_of(DType type, int lanes) {
 std::vector<int> reduces_of(const KernelProgram& k, const Analysis& a, int pass) {
   std::vector<int> found;
   for (size_t i = 0; i < k.ops.size(); ++i)
-    if (k.ops[i].kind == Kind::reduce && a.ops[i].live && a.ops[i].stage == pass + 1)
+    if (k.ops[i].kind == Kind::reduce && !k.ops[i].over_rows && a.ops[i].live &&
+        a.ops[i].stage == pass + 1)
       found.push_back(static_cast<int>(i));
+  return found;
+}
+
+std::vector<int> sums_over_rows(const KernelProgram& k, const Analysis& a) {
+  std::vector<int> found;
+  for (size_t i = 0; i < k.ops.size(); ++i)
+    if (k.ops[i].over_rows && a.ops[i].live) found.push_back(static_cast<int>(i));
   return found;
 }
 
@@ -151,7 +163,7 @@ std::vector<int> reduces_in(const KernelProgram& k, const Analysis& a, const Res
 std::vector<int> stores_at(const KernelProgram& k, const Analysis& a, Level level) {
   std::vector<int> found;
   for (size_t i = 0; i < k.ops.size(); ++i)
-    if (k.ops[i].kind == Kind::store && a.ops[i].level == level)
+    if (k.ops[i].kind == Kind::store && a.ops[i].level == level && !a.ops[i].after)
       found.push_back(static_cast<int>(i));
   return found;
 }

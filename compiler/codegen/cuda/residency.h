@@ -25,6 +25,8 @@ std::vector<int> reduces_in(const KernelProgram& kernel, const Analysis& facts, 
 
 Residency choose_residency(const KernelProgram& kernel, const Analysis& facts);
 
+// Reductions over walked rows: the last pass over each row adds to them.
+std::vector<int> sums_over_rows(const KernelProgram& kernel, const Analysis& facts);
 // Reductions that pass `pass` computes, and the stores of the last one.
 std::vector<int> reduces_of(const KernelProgram& kernel, const Analysis& facts, int pass);
 std::vector<int> stores_at(const KernelProgram& kernel, const Analysis& facts, Level level);

@@ -13,7 +13,10 @@ void each_access(KernelProgram& k, const auto& visit) {
 void erase(KernelProgram& k, size_t d) {
   each_access(k, [&](std::vector<int64_t>& s) { s.erase(s.begin() + static_cast<int64_t>(d)); });
   k.extents.erase(k.extents.begin() + static_cast<int64_t>(d));
-  if (static_cast<int>(d) < k.row_dims) --k.row_dims;
+  if (static_cast<int>(d) < k.row_dims) {
+    if (static_cast<int>(d) >= k.row_dims - k.walk_dims) --k.walk_dims;
+    --k.row_dims;
+  }
 }
 
 bool walks_as_one(KernelProgram& k, size_t d) {
@@ -30,8 +33,10 @@ KernelProgram with_fewer_dims(const KernelProgram& kernel) {
   KernelProgram k = kernel;
   const bool columns = k.schedule.kind == ScheduleKind::columns;
   if (!columns && k.schedule.kind != ScheduleKind::rows) return k;
-  // 0: rows or outer, 1: inner or reduced, 2: the last dimension of columns.
+  // 0: rows, panels or outer, 1: inner or reduced, 2: the last dimension of columns, 3: walked.
   auto group = [&](size_t d) {
+    if (static_cast<int>(d) < k.row_dims && static_cast<int>(d) >= k.row_dims - k.walk_dims)
+      return 3;
     return static_cast<int>(d) < k.row_dims ? 0 : columns && d + 1 == k.extents.size() ? 2 : 1;
   };
   auto only_one = [&](size_t d) {

@@ -63,15 +63,45 @@ __device__ __forceinline__ float exp2_approx(float v) {
   return r;
 }
 
-// Within four units of the last place, without a branch: a polynomial where 1 - 2 / (e^2x + 1)
-// would cancel.
-__device__ __forceinline__ float tanh_f32(float v) {
-  const float far = fmaf(-2.0f, rcp_approx(exp2_approx(fabsf(v) * 2.88539008f) + 1.0f), 1.0f);
+// Of |v| < 0.57, but for the sign of 0.
+__device__ __forceinline__ float tanh_small(float v) {
   const float u = v * v;
   float p = fmaf(u, 0.0161332935f, -0.0525133163f);
   p = fmaf(u, p, 0.133182943f);
   p = fmaf(u, p, -0.333328456f);
-  return copysignf(fabsf(v) < 0.57f ? fmaf(p * u, v, v) : far, v);
+  return fmaf(p * u, v, v);
+}
+
+// Within four units of the last place, without a branch: a polynomial where 1 - 2 / (e^2x + 1)
+// would cancel.
+__device__ __forceinline__ float tanh_f32(float v) {
+  const float far = fmaf(-2.0f, rcp_approx(exp2_approx(fabsf(v) * 2.88539008f) + 1.0f), 1.0f);
+  return copysignf(fabsf(v) < 0.57f ? tanh_small(v) : far, v);
+}
+
+// Whether the test holds for any thread of the warp that is here, too.
+__device__ __forceinline__ bool any_active(bool test) {
+  unsigned any;
+  asm volatile(
+      "{ .reg .b32 m; .reg .pred p, q; setp.ne.u32 p, %1, 0; activemask.b32 m; "
+      "vote.sync.any.pred q, p, m; selp.u32 %0, 1, 0, q; }"
+      : "=r"(any) : "r"((unsigned)test));
+  return any != 0;
+}
+
+// tanh_f32 of all lanes: the same bits, for half the work where none of a warp is large.
+template <int N>
+__device__ __forceinline__ void tanh_lanes(float (&v)[N]) {
+  float most = fabsf(v[0]);
+#pragma unroll
+  for (int j = 1; j < N; ++j) most = fmaxf(most, fabsf(v[j]));
+  if (any_active(!(most < 0.57f))) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) v[j] = tanh_f32(v[j]);
+  } else {
+#pragma unroll
+    for (int j = 0; j < N; ++j) v[j] = copysignf(tanh_small(v[j]), v[j]);
+  }
 }
 
 // e^v of a v that is not above 0, for a sum with a term of 1: off by |v| + 3 units of 2^-24 of
@@ -158,14 +188,19 @@ fusec_softcap_cross_entropy(const unsigned short* p0, const int* p1, float* p2, 
     for (int u = 0; u < 4; ++u) {
       const int step = member + (first + u) * 512;
       const int i1 = step * 8;
-      float m9[8];
+      float h7[8];
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
         const float v3 = bf16_at(x3[u], j);  // load p0[i0 * 65536 + i1]
         const float v4 = v3;  // as f32
         const float v6 = v4 * 0.0666666701f;  // mul
-        const float v7 = tanh_f32(v6);  // tanh
-        const float v9 = v7 * 15.0f;  // mul
+        h7[j] = v6;
+      }
+      tanh_lanes(h7);  // tanh
+      float m9[8];
+#pragma unroll
+      for (int j = 0; j < 8; ++j) {
+        const float v9 = h7[j] * 15.0f;  // mul
         m9[j] = v9;
       }
       add_exps(r10, r13, m9);

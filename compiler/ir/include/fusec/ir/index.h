@@ -14,6 +14,7 @@ namespace fusec::ir {
 struct Domain {
   std::vector<int64_t> extents;
   std::vector<bool> reduced;
+  std::vector<bool> walked;  // of panels: the rows of one; else all false
   size_t rank() const { return extents.size(); }
 };
 

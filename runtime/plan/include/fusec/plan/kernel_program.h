@@ -10,6 +10,11 @@
 //   rows         the first `row_dims` dimensions number the rows; the others are looped inside.
 //                Work unit: a row. Reductions run over all inner dimensions. The last dimension is
 //                the vector dimension.
+//                With walk_dims > 0 a work unit is a panel: the rows of one index of the first
+//                row_dims - walk_dims dimensions, walked in turn. A reduction over rows runs over
+//                the walked dimensions instead: one result for each inner point of a panel (the
+//                gradient of a norm's weight, beside that of its input). What is made of such
+//                results is constant along the walked dimensions, and only stored.
 //   columns      dimensions [row_dims outer][reduced ...][last]. Reductions run over the middle
 //                dimensions; the last dimension is kept, and vectorised. Work unit: `vector`
 //                consecutive elements of the last dimension of one outer index (the last unit of a
@@ -69,14 +74,15 @@ struct KernelOp {
     index,     // access with param -1: an integer of `type`
     prim,      // prim(args)
     cast,      // args[0] as `type`: float -> integer truncates, anything -> b8 is != 0
-    reduce,    // reduce(args[0]) over the reduced dimensions; f32, f64 (bf16 is cast before), i32,
-               // i64
+    reduce,    // reduce(args[0]) over the reduced dimensions, or over the walked rows; f32, f64
+               // (bf16 is cast before), i32, i64
     store,     // args[0] to access; type = stored dtype
   };
   Kind kind = Kind::constant;
   DType type = DType::f32;
   Prim prim = Prim::add;
   ReduceKind reduce = ReduceKind::sum;
+  bool over_rows = false;  // reduce: over the walked dimensions
   double imm = 0;
   std::vector<int> args;  // earlier ops
   Access access;
@@ -100,7 +106,7 @@ struct KernelSchedule {
   // Devices that run blocks of threads; 0 on others. A block holds block / team teams, and a team
   // shares one work unit: it walks the inner (rows: all inner; columns: reduced) dimensions with its
   // threads side by side and joins their partial results. flat has teams of 1 and `vector` elements
-  // a thread; flat_reduce one team a block.
+  // a thread; flat_reduce one team a block; of a panel, the teams of a block take rows in turn.
   int block = 0;  // threads, a multiple of 32 up to 1024
   int team = 0;   // threads, a power of two that divides block, or block itself
   bool operator==(const KernelSchedule&) const = default;
@@ -112,6 +118,7 @@ struct KernelProgram {
   std::vector<KernelParam> params;
   std::vector<int64_t> extents;
   int row_dims = 0;
+  int walk_dims = 0;  // rows: of the row dimensions, the last ones, which a work unit walks
   KernelSchedule schedule;
   std::vector<KernelOp> ops;
 
@@ -120,7 +127,7 @@ struct KernelProgram {
   // Thread blocks of one launch, on a device that has them (schedule.block > 0). Block b holds, in
   // order:
   //   flat         elements [b * block * vector, ...), in pieces that all threads share
-  //   rows         rows [b * block / team, ...), thread t in team t / team
+  //   rows         rows [b * block / team, ...), thread t in team t / team; or panel b
   //   columns      units [c * block / team, ...) of outer index o, with b = o * (blocks an outer
   //                index) + c; thread t serves unit t % (block / team) as member t / (block / team),
   //                so that neighbours touch neighbouring memory
