@@ -95,6 +95,27 @@ HostCase hyperbolic() {
   return c;
 }
 
+// A softcap of a long row: warps whose arguments are all small, none, and some of them.
+HostCase softcap(int64_t length) {
+  Build b = rows("softcap", {3, length}, 1, 64, 64);
+  int x = b.in("x", f32), y = b.out("y", f32), sum = b.out("sum", f32);
+  int t = b.prim(Prim::tanh, {b.prim(Prim::mul, {b.load(x, {length, 1}), b.c(0.125)})});
+  b.store(sum, b.reduce(ReduceKind::sum, b.prim(Prim::mul, {t, b.c(1.0 / 4096)})), {1, 0});
+  b.store(y, t, {length, 1});
+  HostCase c{.relative = 5 * 0x1p-23};
+  std::vector<double> values(3 * length);
+  for (int64_t i = 0; i < length; ++i) {
+    values[i] = std::sin(static_cast<double>(i)) * 4;
+    values[length + i] = std::sin(static_cast<double>(i)) * (i % 97 == 0 ? 60 : 4);
+    values[2 * length + i] = std::cos(static_cast<double>(i)) * 90;
+  }
+  values[8] = -0.0, values[40] = kNaN, values[length + 3] = kInf, values[length + 70] = -kInf;
+  c.values = {{0, values}};
+  c.kernel = b.k;
+  c.counts = {3 * length, 3 * length, 3};
+  return c;
+}
+
 // Rows too long for registers: the sum of exponentials follows the maximum. Rising values move it
 // at each step; -inf, inf and NaN end as they do in two passes; one element of a row is picked.
 HostCase long_softmax(int block, int team, int64_t length) {
@@ -166,7 +187,7 @@ HostCase nothing_to_reduce() {
   return c;
 }
 
-// Tiles [i][j] of tensors that lie [j][i] and, flipped along j, from an offset that breaks alignment.
+// Tiles [i][j] of tensors that lie [j][i], from an offset that breaks alignment, and flipped along j.
 HostCase tiles(DType t, int64_t i, int64_t j, int block, int64_t offset) {
   Build b = rows("tiles", {3, i, j}, 1, block, block);
   b.k.schedule.vector = 8;
@@ -214,7 +235,8 @@ TEST_CASE("tiles pass through shared memory") {
 
 TEST_CASE("special values, integers, in-place updates, empty reductions") {
   run_on_host("special", {division(), sigmoid(), integers(), in_place(128, 128), in_place(64, 16),
-                          nothing_to_reduce(), hyperbolic(), long_softmax(64, 64, 16000),
+                          nothing_to_reduce(), hyperbolic(), softcap(8192),
+                          long_softmax(64, 64, 16000),
                           long_softmax(64, 16, 5000), long_softmax(96, 96, 30004),
                           long_softmax(32, 1, 300)});
 }
