@@ -267,14 +267,14 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
 TEST_CASE("any form: windows and alignment at the top left") {
   CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64, true, bf16, 0, 0, 3}.forward())
             .find("any form") != std::string::npos);
-  check({{1, 150, 150, 2, 1, 64, true, bf16, 0, 0, 20}});
-  check({{2, 70, 130, 2, 2, 8, false, f32, 0, 0, 9}});
-  check({{1, 130, 70, 2, 1, 8, true, f32, 5, 0, 17}});  // rows that see nothing
-  check({{1, 130, 70, 2, 1, 8, true, f32, 0, 0, 40, true}});
-  check({{1, 70, 130, 2, 1, 8, true, f16, 0, 0, 0, true}});
-  check({{1, 40, 40, 1, 1, 8, true, f32, 0, 0, int64_t{1} << 60}});
-  check({{1, 90, 90, 2, 1, 24, true, f32, 0, 5, 6}, {0, 0, 7, 50, 51, 80}});
-  check({{1, 90, 90, 2, 1, 24, false, bf16, 0, 3, 5}, {0, 40, 40, 90}});
+  check({{{{1, 150, 150, 2, 1, 64, true, bf16, 0, 0, 20}}},
+         {{{2, 70, 130, 2, 2, 8, false, f32, 0, 0, 9}}},
+         {{{1, 130, 70, 2, 1, 8, true, f32, 5, 0, 17}}},  // rows that see nothing
+         {{{1, 130, 70, 2, 1, 8, true, f32, 0, 0, 40, true}}},
+         {{{1, 70, 130, 2, 1, 8, true, f16, 0, 0, 0, true}}},
+         {{{1, 40, 40, 1, 1, 8, true, f32, 0, 0, int64_t{1} << 60}}},
+         {{{1, 90, 90, 2, 1, 24, true, f32, 0, 5, 6}, {0, 0, 7, 50, 51, 80}}},
+         {{{1, 90, 90, 2, 1, 24, false, bf16, 0, 3, 5}, {0, 40, 40, 90}}}});
 }
 
 TEST_CASE("any form: prefixes and sinks") {
@@ -282,14 +282,14 @@ TEST_CASE("any form: prefixes and sinks") {
     s.prefix = prefix, s.sinks = sinks;
     return s;
   };
-  check({with({3, 90, 90, 2, 1, 8, true, f32}, true, false), {}, {0, 41, 200}});
-  check({with({2, 70, 130, 2, 2, 64, true, bf16, 0, 0, 9}, true, false), {}, {-3, 40}});
-  check({with({1, 90, 90, 2, 1, 8, true, f32, 5, 5, 6}, true, true),
-         {0, 0, 7, 50, 51, 80},
-         {3, 2, 30, 0, 99}});
-  check({with({2, 70, 33, 4, 2, 8, true, f16}, false, true)});  // rows that see the sink alone
-  check({with({1, 5, 0, 2, 1, 8, false, f32}, false, true)});
-  check({with({1, 0, 5, 2, 1, 8, false, f32}, false, true)});
+  check({{{with({3, 90, 90, 2, 1, 8, true, f32}, true, false), {}, {0, 41, 200}}},
+         {{with({2, 70, 130, 2, 2, 64, true, bf16, 0, 0, 9}, true, false), {}, {-3, 40}}},
+         {{with({1, 90, 90, 2, 1, 8, true, f32, 5, 5, 6}, true, true),
+           {0, 0, 7, 50, 51, 80},
+           {3, 2, 30, 0, 99}}},
+         {{with({2, 70, 33, 4, 2, 8, true, f16}, false, true)}},  // rows that see the sink alone
+         {{with({1, 5, 0, 2, 1, 8, false, f32}, false, true)}},
+         {{with({1, 0, 5, 2, 1, 8, false, f32}, false, true)}}});
 }
 
 TEST_CASE("any form: types, head sizes, masks") {
