@@ -326,15 +326,18 @@ class GemmFuser {
       if (cost < saved && most < each)
         return decided(Decision::yes(std::to_string(group.size()) + " products of one activation"),
                        first, last, saved - cost);
-      decided(Decision::no("its copies move " + std::to_string(most) + " bytes; reading the " +
-                               "activation once saves " + std::to_string(each),
-                           0),
+      const bool alone = most >= each;
+      decided(Decision::no((alone ? "its copies move " : "the copies of all move ") +
+                           std::to_string(alone ? most : cost) +
+                           " bytes; reading the activation once saves " +
+                           std::to_string(alone ? each : saved)),
               first, group[worst].forward.op, each);
       group.erase(group.begin() + worst);
     }
   }
 
-  mlir::Value concat(ArrayRef<mlir::Value> parts, size_t axis, Location loc) {
+  // In front of `before`; null: as soon as all parts are there.
+  mlir::Value concat(ArrayRef<mlir::Value> parts, size_t axis, Location loc, Operation* before) {
     TensorType t = type_of(parts.front());
     t.shape[axis] = 0;
     std::vector<void*> key = {reinterpret_cast<void*>(axis)};
@@ -348,7 +351,10 @@ class GemmFuser {
     for (mlir::Value v : parts)
       if (last->isBeforeInBlock(v.getDefiningOp())) last = v.getDefiningOp();
     OpBuilder b(b_.getContext());
-    b.setInsertionPointAfter(last);
+    if (before)
+      b.setInsertionPoint(before);
+    else
+      b.setInsertionPointAfter(last);
     return known = ConcatOp::create(b, loc, tensor_type(b.getContext(), t),
                                     static_cast<int64_t>(axis), parts, ArrayRef<int64_t>{});
   }
@@ -381,17 +387,18 @@ class GemmFuser {
     return n;
   }
 
-  mlir::Value weights(const Group& group) {
+  // Joined where they are first needed: parameters are there from the start.
+  mlir::Value weights(const Group& group, Operation* before = nullptr) {
     SmallVector<mlir::Value> parts;
     for (const Member& m : group) parts.push_back(m.forward.other);
     const Product& f = group.front().forward;
-    return concat(parts, f.other_axis(), f.loc());
+    return concat(parts, f.other_axis(), f.loc(), before);
   }
 
   mlir::Value gradients(const Group& group) {
     SmallVector<mlir::Value> parts;
     for (const Member& m : group) parts.push_back(m.dy());
-    return concat(parts, group.front().forward.out_axis(), group.front().dy().getLoc());
+    return concat(parts, group.front().forward.out_axis(), group.front().dy().getLoc(), nullptr);
   }
 
   // One product of the whole activation and `other`, whose parts replace the members' products. It
@@ -432,7 +439,10 @@ class GemmFuser {
   }
 
   void fuse_forward(const Group& group) {
-    join(group, weights(group), [](const Member& m) -> const Product& { return m.forward; });
+    Operation* last = group.front().forward.op;
+    for (const Member& m : group)
+      if (last->isBeforeInBlock(m.forward.op)) last = m.forward.op;
+    join(group, weights(group, last), [](const Member& m) -> const Product& { return m.forward; });
   }
 
   void fuse_input_grads(Group& group) {
