@@ -39,7 +39,7 @@ bool read_by_others(Operation* op) {
 // Turns the view behind operand `v` of `op` into a kernel of its own and reads its result.
 bool materialise(OpOperand& use) {
   Operation* def = use.get().getDefiningOp();
-  if (!def || !isa<ViewOp>(def)) return false;
+  if (!def || !isa<ViewOp>(def) || !is_free(def)) return false;
   OpBuilder b(use.getOwner());
   Operation* copy = b.clone(*def);
   use.set(copy->getResult(0));

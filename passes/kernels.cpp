@@ -67,6 +67,7 @@ uint64_t structure_of(KernelOp kernel) {
   llvm::DenseMap<mlir::Value, uint64_t> number;
   Block& body = kernel.getBody().front();
   uint64_t h = 0, next = 1;
+  for (int64_t p : kernel.getPlaces()) h = hash_combine(h, static_cast<uint64_t>(p));
   for (mlir::Value v : body.getArguments()) {
     number[v] = next++;
     h = hash_combine(h, hash_value(v.getType()));

@@ -15,6 +15,8 @@ const std::vector<Pass>& pipeline() {
        decompose},
       {"canonicalize", "canonical", "the two passes above leave equal casts and identity views",
        always, canonicalize},
+      {"fuse_gemms", "canonical",
+       "needs the casts and views as they will stay, and no library call yet", fusing, fuse_gemms},
       {"select_library", "fused", "library calls bound the regions, so they are fixed first",
        always, select_library},
       {"form_kernels", "fused", "fusion merges kernels, so each op becomes one; views fold in here",
@@ -29,6 +31,9 @@ const std::vector<Pass>& pipeline() {
        fusing, rematerialize},
       {"fuse_horizontal", "fused", "only kernels that are final can be compared for equality",
        fusing, fuse_horizontal},
+      {"place_concats", "scheduled",
+       "only final kernels know what they store, and the loops depend on where it goes", fusing,
+       place_concats},
       {"schedule", "scheduled", "needs the final regions", always, schedule},
       {"recompute", "scheduled",
        "repeats whole scheduled steps: the same code on the same values gives the same bits, and "

@@ -78,6 +78,7 @@ std::map<int, int> direct_writes(const Plan& plan, const std::vector<Uses>& uses
     if (copy.kernel >= 0 || copy.call.name != "copy") continue;
     int value = copy.call.args[0].buffer, target = copy.call.args[1].buffer;
     if (!is_persistent(plan.buffers[target].cls) || copy.call.args[0].byte_offset != 0 ||
+        plan.buffers[value].type.bytes() != plan.buffers[target].type.bytes() ||
         plan.buffers[value].cls != BufferClass::temporary || uses[value].writes.size() != 1 ||
         uses[target].writes.size() != 1)
       continue;

@@ -15,7 +15,8 @@
 // smaller budget takes the same set or a later one, so it never raises the peak. If none fits, the
 // set with the smallest peak is taken, with a warning.
 //
-// Refuses: horizontal kernels, scatter, values that are outputs or assigned.
+// Refuses: horizontal kernels, scatter, values that are outputs or assigned, a concat whose parts
+// are written in place and what writes them.
 #include <mlir/IR/Builders.h>
 #include <mlir/IR/IRMapping.h>
 
@@ -40,13 +41,26 @@ mlir::Value root(mlir::Value v) {
 
 bool is_leaf(Operation* op) { return isa<InputOp, ParameterOp, ConstantOp>(op); }
 
+// Written into the memory of a concat.
+bool is_placed(mlir::Value v) {
+  for (OpOperand& use : v.getUses()) {
+    if (auto view = dyn_cast<ViewOp>(use.getOwner()); view && is_placed(view.getResult()))
+      return true;
+    auto concat = dyn_cast<ConcatOp>(use.getOwner());
+    if (concat && llvm::is_contained(concat.getPlaced(), use.getOperandNumber())) return true;
+  }
+  return false;
+}
+
 bool is_repeatable(Operation* op) {
   for (mlir::Value r : op->getResults())
     for (Operation* user : r.getUsers())
       if (isa<OutputOp, AssignOp, GuardOp>(user)) return false;
-  if (auto kernel = dyn_cast<KernelOp>(op)) return kernel.getSegments() == 1;
+  if (auto kernel = dyn_cast<KernelOp>(op))
+    return kernel.getSegments() == 1 && llvm::none_of(op->getResults(), is_placed);
   if (auto library = dyn_cast<LibraryOp>(op)) return library.getName() != "scatter";
-  return isa<ConcatOp>(op);
+  auto concat = dyn_cast<ConcatOp>(op);
+  return concat && concat.getPlaced().empty();
 }
 
 // The steps of a graph: every op that is neither a leaf nor a view, in order.

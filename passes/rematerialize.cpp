@@ -222,7 +222,7 @@ class Rematerializer {
     for (const Reader& r : readers)
       for (BlockArgument a : slice.arguments)
         if (!llvm::is_contained(r.kernel->getOperands(), outer(kernel, a)))
-          saved -= bytes_of(outer(kernel, a));
+          saved -= bytes_read(a, [&](Operation* op) { return llvm::is_contained(slice.ops, op); });
     for (mlir::Value v : slice.statistics)
       if (!result_number(kernel, v)) saved -= bytes_of(v) * (1 + n);
     return saved > n * slice.operations / context_.target.operations_a_byte;

@@ -129,8 +129,16 @@ class Validator {
       std::vector<BoundedData> expected = evaluate_bounded(*r.graph, feeds[i], r.outputs);
       for (size_t o = 0; o < expected.size(); ++o) {
         const Tensor& t = r.outputs[o];
-        std::vector<double> got =
-            reader_.read(s.args[r.inputs.size() + o], t.dtype(), numel(t.shape()));
+        const BufferRef& to = s.args[r.inputs.size() + o];
+        int64_t n = numel(t.shape());
+        std::vector<double> got;
+        if (r.places.empty() || r.places[o].length == 0) {
+          got = reader_.read(to, t.dtype(), n);
+        } else {
+          std::vector<int64_t> at(n);
+          for (int64_t e = 0; e < n; ++e) at[e] = r.places[o].at(e);
+          got = picked(reader_.read(to, t.dtype()), at);
+        }
         std::string part = step.segments.size() > 1 ? ", segment " + std::to_string(i) : "";
         judge(got, expected[o], t.shape(), part + ", result " + std::to_string(o));
       }

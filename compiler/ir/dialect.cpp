@@ -58,8 +58,27 @@ LogicalResult MapOp::verify() { return verify_types(*this); }
 LogicalResult CastOp::verify() { return verify_types(*this); }
 LogicalResult ReduceOp::verify() { return verify_types(*this); }
 LogicalResult ContractOp::verify() { return verify_types(*this); }
-LogicalResult ViewOp::verify() { return verify_types(*this); }
-LogicalResult ConcatOp::verify() { return verify_types(*this); }
+LogicalResult ViewOp::verify() {
+  if (failed(verify_types(*this))) return failure();
+  if (!getAlias()) return success();
+  ArrayRef<int64_t> shape = getType().getShape(), whole = getArg().getType().getShape();
+  bool rows = getKind() == "slice" && !shape.empty() && getStep()[0] == 1;
+  for (size_t d = 1; rows && d < shape.size(); ++d)
+    rows = shape[d] == whole[d] && getStart()[d] == 0 && getStep()[d] == 1;
+  if (!rows) return emitOpError("expected an alias to be a slice of whole rows");
+  return success();
+}
+LogicalResult ConcatOp::verify() {
+  if (failed(verify_types(*this))) return failure();
+  int64_t last = -1;
+  for (int64_t part : getPlaced()) {
+    if (part <= last || part >= static_cast<int64_t>(getArgs().size()))
+      return emitOpError("expected placed to hold numbers of parts in rising order, found ")
+             << part;
+    last = part;
+  }
+  return success();
+}
 LogicalResult GatherOp::verify() { return verify_types(*this); }
 LogicalResult ScatterOp::verify() { return verify_types(*this); }
 LogicalResult CumsumOp::verify() { return verify_types(*this); }
@@ -133,6 +152,17 @@ LogicalResult KernelOp::verify() {
     if (outer.getType() != inner.getType()) return emitOpError("argument types differ");
   for (auto [outer, inner] : llvm::zip(getOuts(), yield.getArgs()))
     if (outer.getType() != inner.getType()) return emitOpError("result types differ");
+  ArrayRef<int64_t> places = getPlaces();
+  if (places.empty()) return success();
+  if (n != 1 || places.size() != 3 * getOuts().size())
+    return emitOpError("expected one segment and three numbers of places a result");
+  for (auto [i, r] : llvm::enumerate(getOuts())) {
+    int64_t length = places[3 * i], row = places[3 * i + 1], start = places[3 * i + 2];
+    if (length == 0) continue;
+    if (length < 0 || start < 0 || start > row - length || numel(type_of(r).shape) % length)
+      return emitOpError("result ") << i << ": no place of length " << length << " at " << start
+                                    << " in rows of " << row;
+  }
   return success();
 }
 

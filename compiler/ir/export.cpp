@@ -19,6 +19,7 @@ class Exporter {
       : graph_(graph), sources_(sources) { plan_.graph = graph.getName().str(); }
 
   Plan run() {
+    for (ConcatOp c : graph_.getBody().front().getOps<ConcatOp>()) find_places(c);
     for (Operation& op : graph_.getBody().front()) export_op(op);
     // A value that is itself persistent may be overwritten by another assign: take it aside first.
     for (AssignOp a : assigns_)
@@ -55,7 +56,60 @@ class Exporter {
                               : text + " (" + scope + ")";
   }
 
+  // Where the parts of a concat lie in it: `outer` times `length` elements from `start`, a `row`
+  // apart.
+  struct Part {
+    mlir::Value value;
+    int64_t outer = 1, length = 0, start = 0, row = 0;
+  };
+  static SmallVector<Part> parts_of(ConcatOp c) {
+    Shape shape = type_of(c.getResult()).shape;
+    int64_t axis = c.getAxis(), outer = 1, inner = 1, start = 0;
+    for (int64_t d = 0; d < axis; ++d) outer *= shape[d];
+    for (size_t d = axis + 1; d < shape.size(); ++d) inner *= shape[d];
+    SmallVector<Part> parts;
+    for (mlir::Value v : c.getArgs()) {
+      parts.push_back({v, outer, type_of(v).shape[axis] * inner, start, shape[axis] * inner});
+      start += parts.back().length;
+    }
+    return parts;
+  }
+
+  // Results of kernels that are written into the memory of a concat. Of one outer index, parts are
+  // whole tensors, some bytes behind its start; else the kernel knows the columns (places).
+  void find_places(ConcatOp c) {
+    SmallVector<Part> parts = parts_of(c);
+    for (int64_t i : c.getPlaced()) {
+      mlir::Value v = c.getArgs()[i];
+      while (auto view = v.getDefiningOp<ViewOp>()) v = view.getArg();
+      const Part& part = parts[i];
+      auto kernel = v.getDefiningOp<KernelOp>();
+      bool columns = part.outer != 1, known = kernel != nullptr && in_concat_.count(v) == 0;
+      if (known && columns) {
+        std::vector<ResultPlace> places = places_of(kernel);
+        size_t result = cast<OpResult>(v).getResultNumber();
+        known = !places.empty() && places[result].length == part.length &&
+                places[result].row == part.row && places[result].start == part.start;
+      }
+      if (!known)
+        fail_user(describe(c) + ": part " + std::to_string(i) +
+                      " is placed, but no kernel writes it there",
+                  source_of(c));
+      in_concat_[v] = {c, columns ? 0 : part.start * size_of(type_of(v).dtype)};
+    }
+  }
+
+  int concat_buffer(ConcatOp c) {
+    auto [it, fresh] = concats_.try_emplace(c, -1);
+    if (fresh)
+      it->second = buffer("t" + std::to_string(next_++), BufferClass::temporary,
+                          type_of(c.getResult()), origin_of(c));
+    return it->second;
+  }
+
   BufferRef temporary(mlir::Value v, const std::string& origin) {
+    if (auto placed = in_concat_.find(v); placed != in_concat_.end())
+      return refs_[v] = {concat_buffer(placed->second.first), placed->second.second};
     BufferRef ref{buffer("t" + std::to_string(next_++), BufferClass::temporary, type_of(v), origin),
                   0};
     refs_[v] = ref;
@@ -74,8 +128,11 @@ class Exporter {
     } else if (auto o = dyn_cast<ConstantOp>(op)) {
       constant(o);
     } else if (auto o = dyn_cast<ViewOp>(op)) {
-      if (o.getKind() != "reshape") not_planned(op);
-      refs_[o.getResult()] = refs_.lookup(o.getArg());
+      if (o.getKind() != "reshape" && !o.getAlias()) not_planned(op);
+      BufferRef ref = refs_.lookup(o.getArg());
+      if (o.getAlias() && bytes(o.getResult()) > 0)
+        ref.byte_offset += o.getStart()[0] * (bytes(o.getResult()) / o.getType().getShape()[0]);
+      refs_[o.getResult()] = ref;
     } else if (auto o = dyn_cast<ConcatOp>(op)) {
       concat(o);
     } else if (auto o = dyn_cast<KernelOp>(op)) {
@@ -213,13 +270,14 @@ class Exporter {
     std::vector<Segment> list;
     ScheduleKind kind = plan_.kernels[id].schedule.kind;
     int64_t traffic = 0;
+    Block& body = k.getBody().front();
     for (int64_t s = 0; s < segments; ++s) {
       Segment segment;
       if (kind == ScheduleKind::flat_reduce && segments == 1) segment.n = reduced_length(k);
       for (size_t i = 0; i < ins; ++i) {
         mlir::Value v = k.getArgs()[s * ins + i];
         segment.args.push_back(refs_.lookup(v));
-        traffic += bytes(v);
+        traffic += segments == 1 ? bytes_read(body.getArgument(i)) : bytes(v);
         if (kind == ScheduleKind::flat_reduce && segments > 1)  // tensors of the reduced length
           segment.n = std::max(segment.n, numel(type_of(v).shape));
       }
@@ -239,8 +297,7 @@ class Exporter {
     // The same ops one by one: each reads its operands (through views, their sources) and writes
     // its results. Segments scale with their traffic.
     int64_t body_traffic = 0, unfused = 0;
-    Block& body = k.getBody().front();
-    for (mlir::Value v : body.getArguments()) body_traffic += bytes(v);
+    for (BlockArgument a : body.getArguments()) body_traffic += bytes_read(a);
     for (mlir::Value v : body.getTerminator()->getOperands()) body_traffic += bytes(v);
     for (Operation& op : body.without_terminator()) {
       if (is_free(&op)) continue;
@@ -311,51 +368,51 @@ class Exporter {
     return to;
   }
 
-  // One strided copy a part: [outer, part * inner] into columns of [outer, axis * inner].
+  // A strided copy of each part that is not there already.
   void concat(ConcatOp c) {
-    BufferRef to = temporary(c.getResult(), origin_of(c));
-    Shape shape = type_of(c.getResult()).shape;
-    int64_t axis = c.getAxis(), outer = 1, inner = 1, start = 0;
-    for (int64_t d = 0; d < axis; ++d) outer *= shape[d];
-    for (size_t d = axis + 1; d < shape.size(); ++d) inner *= shape[d];
-    int64_t row = shape[axis] * inner;
-    DType t = type_of(c.getResult()).dtype;
-    for (mlir::Value v : c.getArgs()) {
-      int64_t length = type_of(v).shape[axis] * inner;
-      if (length && outer) {
-        KernelProgram p;
-        p.name = "concat";
-        p.params = {{"part", t, true, false}, {"whole", t, false, true}};
-        p.extents = {outer, length};
-        p.row_dims = 1;
-        int lanes = 1;
-        while (lanes < 16 && lanes < length) lanes *= 2;
-        p.schedule = {ScheduleKind::rows, lanes, 0, std::max<int64_t>(1, 16384 / length)};
-        ::fusec::KernelOp load, store;
-        load.kind = ::fusec::KernelOp::Kind::load;
-        load.type = t;
-        load.access = {0, 0, {length, 1}};
-        store.kind = ::fusec::KernelOp::Kind::store;
-        store.type = t;
-        store.args = {0};
-        store.access = {1, start, {row, 1}};
-        p.ops = {load, store};
-        p.origins = {describe(c)};
-        int id = add_kernel(std::move(p));
-        PlanStep& s = step(c);
-        s.kernel = id;
-        s.segments = {{{refs_.lookup(v), to}, 0}};
-        s.bytes = s.unfused_bytes = 2 * bytes(v);
-        s.makes = {origin_of(c)};
-      }
-      start += length;
+    BufferRef to{concat_buffer(c), 0};
+    refs_[c.getResult()] = to;
+    for (auto [i, part] : llvm::enumerate(parts_of(c))) {
+      if (llvm::is_contained(c.getPlaced(), static_cast<int64_t>(i))) continue;
+      if (part.length > 0 && part.outer > 0) copy_part(c, part, to);
     }
+  }
+
+  // [outer, length] into columns of [outer, row].
+  void copy_part(ConcatOp c, const Part& part, BufferRef to) {
+    DType t = type_of(part.value).dtype;
+    KernelProgram p;
+    p.name = "concat";
+    p.params = {{"part", t, true, false}, {"whole", t, false, true}};
+    p.extents = {part.outer, part.length};
+    p.row_dims = 1;
+    int lanes = 1;
+    while (lanes < 16 && lanes < part.length) lanes *= 2;
+    p.schedule = {ScheduleKind::rows, lanes, 0, std::max<int64_t>(1, 16384 / part.length)};
+    ::fusec::KernelOp load, store;
+    load.kind = ::fusec::KernelOp::Kind::load;
+    load.type = t;
+    load.access = {0, 0, {part.length, 1}};
+    store.kind = ::fusec::KernelOp::Kind::store;
+    store.type = t;
+    store.args = {0};
+    store.access = {1, part.start, {part.row, 1}};
+    p.ops = {load, store};
+    p.origins = {describe(c)};
+    int id = add_kernel(std::move(p));
+    PlanStep& s = step(c);
+    s.kernel = id;
+    s.segments = {{{refs_.lookup(part.value), to}, 0}};
+    s.bytes = s.unfused_bytes = 2 * bytes(part.value);
+    s.makes = {origin_of(c)};
   }
 
   GraphOp graph_;
   std::vector<KernelOp>* sources_;
   Plan plan_;
   llvm::DenseMap<mlir::Value, BufferRef> refs_;
+  llvm::DenseMap<mlir::Value, std::pair<ConcatOp, int64_t>> in_concat_;  // and byte offset
+  llvm::DenseMap<Operation*, int> concats_;                              // their buffers
   llvm::DenseMap<StringAttr, int> ids_;
   std::unordered_multimap<uint64_t, int> codes_;
   std::vector<AssignOp> assigns_;

@@ -87,16 +87,22 @@ def ContractOp : Op_<"contract", [Pure]> {
 }
 def ViewOp : Op_<"view", [Pure]> {
   let summary = "reshape, permute, broadcast or slice; no arithmetic";
+  let description = [{
+    alias: a slice of whole rows that is not folded into the kernels that read it but a tensor of
+    its own, in the memory of its operand.
+  }];
   let arguments = (ins StrAttr:$kind, T:$arg, DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$dims,
                        DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$start,
-                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$step);
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$step,
+                       UnitAttr:$alias);
   let results = (outs T:$result);
   let assemblyFormat = "custom<Keyword>($kind) `(` $arg `)` attr-dict `:` type($arg) `to` type($result)";
   let hasVerifier = 1;
 }
 def ConcatOp : Op_<"concat", [Pure]> {
-  let summary = "Parts one after the other along an axis";
-  let arguments = (ins I64Attr:$axis, Variadic<T>:$args);
+  let summary = "Parts one after the other along an axis; placed: numbers of those written in place";
+  let arguments = (ins I64Attr:$axis, Variadic<T>:$args,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$placed);
   let results = (outs T:$result);
   let assemblyFormat = "$axis `(` $args `)` attr-dict `:` functional-type($args, $result)";
   let hasVerifier = 1;
@@ -171,10 +177,15 @@ def KernelOp : Op_<"kernel", [IsolatedFromAbove, SingleBlock]> {
     The body computes on whole tensors; its arguments are what it loads and its yielded values what
     it stores. With segments = n > 1 the operands and results are n groups, one after the other,
     each with the structure of the body but sizes of its own (flat schedules only).
+
+    places holds three numbers a result: length, row, start. Where length > 0, the result is stored
+    as columns of a wider matrix: element i goes to (i / length) * row + start + i % length. Only a
+    concat with the same part as `placed` reads such a result.
   }];
   let arguments = (ins StrAttr:$name, Variadic<T>:$args,
                        DefaultValuedAttr<I64Attr, "1">:$segments,
-                       OptionalAttr<DictionaryAttr>:$schedule);
+                       OptionalAttr<DictionaryAttr>:$schedule,
+                       DefaultValuedAttr<DenseI64ArrayAttr, "{}">:$places);
   let results = (outs Variadic<T>:$outs);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$name `(` $args `)` attr-dict `:` functional-type($args, $outs) custom<Isolated>($body)";

@@ -1,5 +1,6 @@
 #include "fusec/ir/kernel_builder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -15,6 +16,7 @@ namespace fusec::ir {
 
 bool is_free(Operation* op) {
   if (auto c = dyn_cast<ConstantOp>(op)) return c.is_splat();
+  if (auto v = dyn_cast<ViewOp>(op)) return !v.getAlias();
   return isa<ViewOp, IotaOp>(op);
 }
 
@@ -42,7 +44,39 @@ KernelRegion region_of(KernelOp kernel) {
   for (Operation& op : body.without_terminator()) region.ops.push_back(&op);
   region.inputs.assign(body.getArguments().begin(), body.getArguments().end());
   for (mlir::Value v : body.getTerminator()->getOperands()) region.outputs.push_back(v);
+  region.places = places_of(kernel);
   return region;
+}
+
+std::vector<ResultPlace> places_of(KernelOp kernel) {
+  std::vector<ResultPlace> places;
+  ArrayRef<int64_t> numbers = kernel.getPlaces();
+  for (size_t i = 0; i < numbers.size(); i += 3)
+    places.push_back({numbers[i], numbers[i + 1], numbers[i + 2]});
+  return places;
+}
+
+int64_t bytes_read(BlockArgument argument, llvm::function_ref<bool(Operation*)> is_one_of_ops) {
+  const int64_t whole = type_of(argument).bytes();
+  int64_t bytes = 0;
+  SmallVector<ViewOp> slices;
+  for (Operation* user : argument.getUsers()) {
+    if (!is_one_of_ops(user)) continue;
+    auto view = dyn_cast<ViewOp>(user);
+    if (!view || view.getKind() != "slice") return whole;
+    bool again = llvm::any_of(slices, [&](ViewOp s) {
+      return s.getStart() == view.getStart() && s.getStep() == view.getStep() &&
+             s.getType() == view.getType();
+    });
+    if (again) continue;
+    slices.push_back(view);
+    bytes += type_of(view.getResult()).bytes();
+  }
+  return std::min(bytes, whole);
+}
+
+int64_t bytes_read(BlockArgument argument) {
+  return bytes_read(argument, [](Operation*) { return true; });
 }
 
 namespace {
@@ -85,7 +119,7 @@ class Builder : ScalarRecorder {
     for (size_t d : all) total *= domain_.extents[d];
     for (size_t d : kept) outer *= domain_.extents[d];
     for (size_t d : beside) across *= domain_.extents[d];
-    for (mlir::Value v : region_.outputs) {
+    for (auto [number, v] : llvm::enumerate(region_.outputs)) {
       TensorType t = type_of(v);
       int64_t n = numel(t.shape);
       Affine linear;
@@ -104,6 +138,7 @@ class Builder : ScalarRecorder {
                                 n == total && (n != outer || !has_reduce_output(v)) ? all : kept);
         value = eval(v, delinearize(linear, t.shape, domain_));
       }
+      if (!region_.places.empty()) linear = placed(linear, n, region_.places[number], chunked);
       PlanOp store;
       store.kind = PlanOp::Kind::store;
       store.type = t.dtype;
@@ -122,6 +157,16 @@ class Builder : ScalarRecorder {
   int64_t duplicated() const { return duplicated_; }
 
  private:
+  // Where element `linear` of `n` is stored.
+  Affine placed(const Affine& linear, int64_t n, const ResultPlace& place, bool chunked) const {
+    if (place.length == 0) return linear;
+    if (chunked) refuse("the result of a reduction in chunks among the columns of a wider tensor");
+    Index at = delinearize(linear, {n / place.length, place.length}, domain_);
+    Affine out = linearize(at, {place.row, 1}, domain_.rank());
+    out.offset += place.start;
+    return out;
+  }
+
   bool has_reduce_output(mlir::Value v) const {
     Operation* op = v.getDefiningOp();
     return op && isa<ReduceOp>(op);

@@ -136,6 +136,7 @@ RecordedKernel to_graph(KernelOp kernel) {
   for (Operation& op : body.without_terminator()) recorder.record(&op);
   for (mlir::Value v : body.getTerminator()->getOperands())
     out.outputs.push_back(recorder.tensor(v));
+  out.places = places_of(kernel);
   return out;
 }
 

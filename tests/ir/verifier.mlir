@@ -34,6 +34,9 @@
 // RUN: not %fusec --dump-ir=graph %t/kernel_segments.mlir 2>&1 | FileCheck %t/kernel_segments.mlir
 // RUN: not %fusec --dump-ir=graph %t/kernel_types.mlir 2>&1 | FileCheck %t/kernel_types.mlir
 // RUN: not %fusec --dump-ir=graph %t/kernel_yield.mlir 2>&1 | FileCheck %t/kernel_yield.mlir
+// RUN: not %fusec --dump-ir=graph %t/alias_columns.mlir 2>&1 | FileCheck %t/alias_columns.mlir
+// RUN: not %fusec --dump-ir=graph %t/placed_part.mlir 2>&1 | FileCheck %t/placed_part.mlir
+// RUN: not %fusec --dump-ir=graph %t/kernel_places.mlir 2>&1 | FileCheck %t/kernel_places.mlir
 // RUN: not %fusec --dump-ir=graph %t/operand_type.mlir 2>&1 | FileCheck %t/operand_type.mlir
 
 //--- constant.mlir
@@ -314,3 +317,28 @@ fusec.graph "operand_type" {
   %y = fusec.input "y" : f32
 }
 // CHECK: operand_type.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}expected builtin.tensor, but found 'f32'
+
+//--- alias_columns.mlir
+fusec.graph "alias_columns" {
+  %x = fusec.input "x" : tensor<4x8xf32>
+  %s = fusec.view slice(%x) {alias, start = array<i64: 0, 4>, step = array<i64: 1, 1>} : tensor<4x8xf32> to tensor<4x4xf32>
+}
+// CHECK: alias_columns.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}expected an alias to be a slice of whole rows
+
+//--- placed_part.mlir
+fusec.graph "placed_part" {
+  %x = fusec.input "x" : tensor<4x8xf32>
+  %c = fusec.concat 0 (%x, %x) {placed = array<i64: 2>} : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<8x8xf32>
+}
+// CHECK: placed_part.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}expected placed to hold numbers of parts in rising order, found 2
+
+//--- kernel_places.mlir
+fusec.graph "kernel_places" {
+  %x = fusec.input "x" : tensor<4x8xf32>
+  %r = fusec.kernel "k"(%x) {places = array<i64: 8, 12, 6>} : (tensor<4x8xf32>) -> tensor<4x8xf32> {
+  ^bb0(%a: tensor<4x8xf32>):
+    %e = fusec.map exp(%a) : (tensor<4x8xf32>) -> tensor<4x8xf32>
+    fusec.yield %e : tensor<4x8xf32>
+  }
+}
+// CHECK: kernel_places.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}result 0: no place of length 8 at 6 in rows of 12

@@ -54,12 +54,14 @@ const std::vector<Pass>& pipeline();
 void canonicalize(ir::GraphOp graph, PassContext& context);
 void mixed_precision(ir::GraphOp graph, PassContext& context);
 void decompose(ir::GraphOp graph, PassContext& context);
+void fuse_gemms(ir::GraphOp graph, PassContext& context);
 void select_library(ir::GraphOp graph, PassContext& context);
 void form_kernels(ir::GraphOp graph, PassContext& context);
 void fuse_pointwise(ir::GraphOp graph, PassContext& context);
 void fuse_reduction(ir::GraphOp graph, PassContext& context);
 void rematerialize(ir::GraphOp graph, PassContext& context);
 void fuse_horizontal(ir::GraphOp graph, PassContext& context);
+void place_concats(ir::GraphOp graph, PassContext& context);
 void schedule(ir::GraphOp graph, PassContext& context);
 void recompute(ir::GraphOp graph, PassContext& context);
 

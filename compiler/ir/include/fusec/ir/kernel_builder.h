@@ -21,11 +21,18 @@
 
 namespace fusec::ir {
 
+// Columns of a wider matrix: element i of a result lies at (i / length) * row + start + i % length.
+struct ResultPlace {
+  int64_t length = 0, row = 0, start = 0;  // length 0: no place of its own, element i lies at i
+  int64_t at(int64_t i) const { return length ? i / length * row + start + i % length : i; }
+};
+
 // Ops in topological order, with what they load and what they store, each in parameter order.
 struct KernelRegion {
   std::vector<mlir::Operation*> ops;
   std::vector<mlir::Value> inputs;
   std::vector<mlir::Value> outputs;
+  std::vector<ResultPlace> places;  // of the outputs; empty: none has one
 };
 
 struct KernelBuild {
@@ -37,8 +44,14 @@ struct KernelBuild {
 // Params are inputs, then outputs.
 KernelBuild build_kernel(const KernelRegion& region, const std::string& name);
 
-// The region of a (single- or multi-segment) kernel op: its body.
+// The region of a (single- or multi-segment) kernel op: its body and the places of its results.
 KernelRegion region_of(KernelOp kernel);
+std::vector<ResultPlace> places_of(KernelOp kernel);
+
+// Bytes of a kernel's argument that `ops` of its body read: of slices of it, theirs alone.
+int64_t bytes_read(mlir::BlockArgument argument,
+                   llvm::function_ref<bool(mlir::Operation*)> is_one_of_ops);
+int64_t bytes_read(mlir::BlockArgument argument);
 
 // Ops that cost nothing inside a kernel and are copied into each one that uses them.
 bool is_free(mlir::Operation* op);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fusec/ir/import.h"
+#include "fusec/ir/kernel_builder.h"
 
 namespace fusec::ir {
 
@@ -22,10 +23,11 @@ struct RecordedModule {
 RecordedModule to_graph(GraphOp graph);
 
 // The body of a kernel as a graph of its own. inputs[i] (named "arg0", "arg1", ...) is what
-// argument i loads, outputs[i] what result i stores.
+// argument i loads, outputs[i] what result i stores, at places[i] (if there are any).
 struct RecordedKernel {
   std::unique_ptr<Graph> graph;
   std::vector<Tensor> inputs, outputs;
+  std::vector<ResultPlace> places = {};
 };
 RecordedKernel to_graph(KernelOp kernel);
 
