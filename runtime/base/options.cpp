@@ -13,6 +13,7 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_ONEDNN", "path of oneDNN's shared library; \"off\": use the own GEMM kernel"},
       {"FUSEC_CUDA_PATH", "folder of the CUDA toolkit or of its libraries (default: searched for)"},
       {"FUSEC_ATTENTION", "\"hopper\": attention on sm_90 by wgmma and tensor maps, fast and not yet proved"},
+      {"FUSEC_TUNE_GEMMS", "1: measure cuBLASLt's algorithms for each GEMM once, keep the fastest"},
       {"FUSEC_SENTRY", "1: look for NaN and infinities in every tensor of every step (slow)"},
       {"FUSEC_MEMORY_LIMIT", "memory of the device, in bytes or as 512M, 8G (default: measured)"},
       {"FUSEC_TIME", "1: print the wall time of every compile stage to stderr"},

@@ -6,6 +6,7 @@
 
 #include "fusec/base/error.h"
 #include "fusec/core/checked_run.h"
+#include "events.h"
 #include "graph.h"
 #include "status.h"
 #include "steps.h"
@@ -35,30 +36,6 @@ class PinnedStatus {
   void* memory_ = nullptr;
 };
 
-// Events between the steps of a profiled run.
-class Events {
- public:
-  explicit Events(size_t count) : events_(count, nullptr) {
-    for (CuEvent& e : events_) FUSEC_CU(cuEventCreate(&e, 0), "making an event");
-  }
-  ~Events() {
-    for (CuEvent e : events_)
-      if (e) driver().cuEventDestroy(e);
-  }
-  Events(const Events&) = delete;
-  void record(size_t i, const Stream& stream) const {
-    FUSEC_CU(cuEventRecord(events_[i], stream.get()), "recording an event");
-  }
-  double seconds(size_t from, size_t to) const {
-    float milliseconds = 0;
-    FUSEC_CU(cuEventElapsedTime(&milliseconds, events_[from], events_[to]), "reading an event");
-    return static_cast<double>(milliseconds) * 1e-3;
-  }
-
- private:
-  std::vector<CuEvent> events_;
-};
-
 class CudaProgram final : public Program {
  public:
   // The GPU's context must be current.
@@ -80,7 +57,12 @@ class CudaProgram final : public Program {
     place_.tables = fixed_.address() + kStatusBytes;
     place_.workspace = workspace_.address();
     place_.workspace_bytes = workspace_.bytes();
+    if (options_.tune_gemms) stream_.wait("placing " + plan_->graph);  // it runs products
     bound_ = bind_steps(*plan_, kernels, gpu_, place_, options_);
+    if (bound_.tuned)
+      FUSEC_CU(cuMemsetD8Async(arena_.address(), 0, static_cast<size_t>(arena_.bytes()),
+                               stream_.get()),
+               "clearing the arena");
     copy_to_device(place_.tables, bound_.tables.data(),
                    static_cast<int64_t>(bound_.tables.size() * sizeof(uint64_t)), stream_,
                    "writing the launch tables");
@@ -283,6 +265,7 @@ class CudaProgram final : public Program {
     const CublasLt& lt = cublaslt();
     if (!lt.problem.empty()) return "own kernel (" + lt.problem + ")";
     std::string line = lt.line + ", tf32 " + (options_.tf32 ? "on" : "off");
+    if (options_.tune_gemms) line += ", the fastest of those measured";
     return bound_.own_gemms == 0 ? line : line + "; " + own + " (" + bound_.why_own + ")";
   }
 

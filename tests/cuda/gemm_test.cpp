@@ -5,24 +5,12 @@
 
 #include <cmath>
 
-#include "cuda_plan.h"
+#include "gemm_plan.h"
 
 using namespace fusec;
 using namespace fusec::test;
 
 namespace {
-
-struct Case {
-  int64_t m, n, k, batch = 1;
-  bool trans_a = false, trans_b = false;
-  DType ab = f32, c = f32;
-  double alpha = 1, beta = 0;
-  int64_t pad = 0;     // elements beyond a row, in every matrix
-  int64_t offset = 0;  // elements before A
-  DType b = f32;       // type of B where it differs
-  bool mixed = false;
-  bool tf32 = false;
-};
 
 // Half a unit in the last place of a number near 1, and the least spacing of all, halved.
 double rounding(DType t) {
@@ -34,54 +22,6 @@ double rounding(DType t) {
   }
 }
 double least(DType t) { return t == f16 ? std::ldexp(1, -25) : 0; }
-
-// Values in [-1, 1] that every type holds exactly enough to be compared after rounding.
-std::string values(DType t, int64_t count, uint64_t seed) {
-  std::string out(static_cast<size_t>(count * size_of(t)), '\0');
-  for (int64_t i = 0; i < count; ++i) {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    store_from_double(out.data(), t, i, static_cast<double>(seed >> 40) / (1 << 23) - 1);
-  }
-  return out;
-}
-
-// The product as a plan of one call, and how its matrices lie.
-struct GemmPlan : PlanBuilder {
-  DType type_b;
-  int64_t lda, ldb, ldc, stride_a, stride_b, stride_c, size_a;
-  int a, b, c;
-
-  explicit GemmPlan(const Case& x) : type_b(x.mixed ? x.b : x.ab) {
-    lda = (x.trans_a ? x.m : x.k) + x.pad, ldb = (x.trans_b ? x.k : x.n) + x.pad;
-    ldc = x.n + x.pad;
-    stride_a = (x.trans_a ? x.k : x.m) * lda, stride_b = (x.trans_b ? x.n : x.k) * ldb;
-    stride_c = x.m * ldc;
-    size_a = x.offset + x.batch * stride_a;
-    a = buffer("a", BufferClass::input, {{size_a}, x.ab});
-    b = buffer("b", BufferClass::input, {{x.batch * stride_b}, type_b});
-    c = buffer("c", BufferClass::output, {{x.batch * stride_c}, x.c});
-    auto type = [](DType t) { return std::string(name_of(t)); };
-    PlanStep& step = call("gemm", {a, b, c},
-                          {{"m", x.m},
-                           {"n", x.n},
-                           {"k", x.k},
-                           {"batch", x.batch},
-                           {"lda", lda},
-                           {"ldb", ldb},
-                           {"ldc", ldc},
-                           {"stride_a", stride_a},
-                           {"stride_b", stride_b},
-                           {"stride_c", stride_c},
-                           {"trans_a", int64_t{x.trans_a}},
-                           {"trans_b", int64_t{x.trans_b}},
-                           {"type_a", type(x.ab)},
-                           {"type_b", type(type_b)},
-                           {"type_c", type(x.c)},
-                           {"alpha", x.alpha},
-                           {"beta", x.beta}});
-    step.call.args[0].byte_offset = x.offset * size_of(x.ab);
-  }
-};
 
 // Compares all of C's memory after each of three runs: eager, recorded, replayed.
 void check(const Case& x) {

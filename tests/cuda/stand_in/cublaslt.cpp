@@ -1,12 +1,17 @@
 // A libcublasLt.so.13 of plain loops over column-major matrices, after the library's documentation.
 // It has no algorithm for addresses that are not multiples of 16, nor for leading dimensions that
-// are not of 4 elements, as the real one has none for some.
+// are not of 4 elements, as the real one has none for some. STAND_IN_ALGORITHMS="40 fail 10" makes
+// it offer several: what each takes by the events of the stand-in's driver, in ms, or that it fails
+// when it is run.
 #include <dlfcn.h>
 
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include "fusec/base/dtype.h"
 
@@ -43,7 +48,21 @@ int put(void* stream, const std::function<int()>& work) {
   return reinterpret_cast<Put*>(dlsym(driver, "fusec_stand_in_put"))(stream, work);
 }
 
-constexpr int kInvalid = 7, kNotSupported = 15;
+void pass(double milliseconds) {
+  void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+  reinterpret_cast<void (*)(double)>(dlsym(driver, "fusec_stand_in_pass"))(milliseconds);
+}
+
+// Numbered from 1.
+std::vector<std::string> algorithms() {
+  const char* text = std::getenv("STAND_IN_ALGORITHMS");
+  std::istringstream words(text ? text : "0");
+  std::vector<std::string> out;
+  for (std::string word; words >> word;) out.push_back(word);
+  return out;
+}
+
+constexpr int kInvalid = 7, kNotSupported = 15, kFailed = 13;
 
 DType dtype(int type) {
   return type == 1 ? DType::f64 : type == 2 ? DType::f16 : type == 14 ? DType::bf16 : DType::f32;
@@ -60,7 +79,11 @@ double scalar(const void* p, int type) {
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 int heuristics = 0;  // calls of the heuristic
+uint64_t last_algorithm = 0, multiplied = 0;
 EXPORT int fusec_stand_in_heuristics() { return heuristics; }
+// The algorithm of the latest product, and how many products were asked for.
+EXPORT int fusec_stand_in_last_algorithm() { return static_cast<int>(last_algorithm); }
+EXPORT int fusec_stand_in_products() { return static_cast<int>(multiplied); }
 EXPORT size_t cublasLtGetVersion() { return 139900; }
 EXPORT const char* cublasLtGetStatusString(int) { return "STAND_IN_STATUS"; }
 EXPORT int cublasLtCreate(void** handle) {
@@ -111,22 +134,29 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(void*, Matmul* m, Layout* a, Layout* b
     if (alignment < 16 || alignment > 256) return kNotSupported;
   for (const Layout* l : {a, b, c})
     if (l->ld % 4 != 0) return kNotSupported;
-  results[0] = Heuristic{{1}, p->workspace, 0, 1, {}};
-  return *count = 1, 0;
+  for (uint64_t i = 1; i <= algorithms().size() && *count < wanted; ++i)
+    results[(*count)++] = Heuristic{{i}, p->workspace, 0, 1, {}};
+  return 0;
 }
 EXPORT int cublasLtMatmulAlgoCheck(void*, Matmul*, Layout*, Layout*, Layout*, Layout*,
                                    const uint64_t* algo, Heuristic* result) {
-  if (*algo != 1) return kNotSupported;
-  return *result = Heuristic{{1}, 0, 0, 1, {}}, 0;
+  if (*algo < 1 || *algo > algorithms().size()) return kNotSupported;
+  return *result = Heuristic{{*algo}, 0, 0, 1, {}}, 0;
 }
 EXPORT int cublasLtMatmul(void*, Matmul* m, const void* alpha, const void* a, Layout* la,
                           const void* b, Layout* lb, const void* beta, const void* c, Layout* lc,
                           void* d, Layout* ld, const uint64_t* algo, void*, size_t, void* stream) {
-  if (*algo != 1 || c != d || lc != ld) return kInvalid;
+  std::vector<std::string> known = algorithms();
+  if (*algo < 1 || *algo > known.size() || c != d || lc != ld) return kInvalid;
+  const std::string& takes = known[*algo - 1];
+  if (takes == "fail") return kFailed;
+  last_algorithm = *algo;
+  ++multiplied;
   double by = scalar(alpha, m->scale), plus = scalar(beta, m->scale);
   Matmul desc = *m;
   Layout xa = *la, xb = *lb, xc = *lc;
-  return put(stream, [=] {
+  return put(stream, [=, ms = std::stod(takes)] {
+    pass(ms);
     auto inner = static_cast<int64_t>(desc.transposed[0] ? xa.rows : xa.cols);
     for (int64_t item = 0; item < xc.batch; ++item)
       for (int64_t i = 0; i < static_cast<int64_t>(xc.rows); ++i)
