@@ -20,6 +20,7 @@ struct Gemm {
   bool trans_a, trans_b;
   DType type_a, type_b, type_c;
   double alpha, beta;
+  GemmEpilogue epilogue = {};
 
   bool empty() const { return m == 0 || n == 0 || batch == 0; }
   bool doubles() const { return type_c == f64; }
@@ -32,8 +33,9 @@ Gemm read_gemm(const LibraryCall& call);
 // Bytes of workspace that it may use.
 int64_t gemm_workspace(const Gemm& g);
 
-// The own kernel: sums in f32 (f64 for f64) in the order of k, rounds once on store. C is not read
-// when beta is 0; k may be 0. Arguments 0, 1, 2 are A, B, C. No launch for an empty product.
+// The own kernel: sums in f32 (f64 for f64) in the order of k, then the epilogue, rounds once on
+// store. C is not read when beta is 0; k may be 0. The arguments are the call's. No launch for an
+// empty product.
 std::vector<CallLaunch> own_gemm(const Gemm& g);
 
 // Where a product's matrices lie. `free`: the memory holds no value yet, so that measuring may
@@ -44,6 +46,7 @@ struct GemmMemory {
     bool free = false;
   };
   Matrix a, b, c;
+  CuAddress aux = 0, addend = 0, bias = 0;  // of the epilogue; aux is free if C is
   CuAddress workspace = 0;
   int64_t workspace_bytes = 0;
 };
@@ -68,6 +71,7 @@ class LtGemm {
  private:
   LtGemm() = default;
   int describe();
+  int describe_epilogue();
   // The algorithm: of an equal product of this process, of the disk cache, of the heuristic.
   int choose(const Gpu& gpu);
   // What the heuristic offers, the best by its own lights first.

@@ -20,7 +20,11 @@ constexpr int kF32 = 0, kF64 = 1, kF16 = 2, kBf16 = 14;
 // cublasComputeType_t
 constexpr int kComputeF32 = 68, kComputeF64 = 70, kComputeTf32 = 77;
 // cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t
-constexpr int kTransA = 3, kTransB = 4, kBatchCount = 5, kBatchStride = 6;
+constexpr int kTransA = 3, kTransB = 4, kEpilogue = 7, kBiasPointer = 8, kAuxPointer = 11,
+              kAuxLd = 12, kBiasType = 26;
+constexpr int kBatchCount = 5, kBatchStride = 6;
+// cublasLtEpilogue_t: bits that are joined.
+constexpr uint32_t kBias = 4, kGelu = 32, kAux = 128;
 // cublasLtMatmulPreferenceAttributes_t
 constexpr int kMaxWorkspace = 1, kReductionMask = 3, kAlignA = 5, kAlignB = 6, kAlignC = 7,
               kAlignD = 8;
@@ -88,20 +92,38 @@ int LtGemm::describe() {
         make_layout(&b_layout_, g_.type_b, g_.trans_b, g_.k, g_.n, g_.ldb, g_.batch, g_.stride_b);
   if (status == 0)
     status = make_layout(&c_layout_, g_.type_c, false, g_.m, g_.n, g_.ldc, g_.batch, g_.stride_c);
+  return status == 0 ? describe_epilogue() : status;
+}
+
+// The addend is the C of D = AB + C. "Columns" of a bias are the library's rows, as it wants.
+int LtGemm::describe_epilogue() {
+  const GemmEpilogue& e = g_.epilogue;
+  int status = 0;
+  auto set = [&](int which, auto value) {
+    if (status == 0)
+      status = cublaslt().cublasLtMatmulDescSetAttribute(matmul_, which, &value, sizeof value);
+  };
+  uint32_t what = (e.bias ? kBias : 0) | (e.gelu ? kGelu : 0) | (e.aux ? kAux : 0);
+  if (what != 0) set(kEpilogue, what);
+  if (e.bias) set(kBiasPointer, memory_.bias), set(kBiasType, int32_t{lt_type(g_.type_c)});
+  if (e.aux) set(kAuxPointer, memory_.aux), set(kAuxLd, g_.ldc);
   return status;
 }
 
 // All that the heuristic sees, and what it runs in.
 Digest LtGemm::problem(const Gpu& gpu) const {
   std::string text;
+  auto aligned = [&](CuAddress address, int64_t stride, DType type) {
+    return int64_t{alignment(address, stride, g_.batch, type)};
+  };
   for (int64_t v :
        {g_.m, g_.n, g_.k, g_.batch, g_.lda, g_.ldb, g_.ldc, g_.stride_a, g_.stride_b, g_.stride_c,
-        int64_t{g_.trans_a}, int64_t{g_.trans_b}, int64_t{g_.beta != 0},
-        int64_t{options_.tf32}, memory_.workspace_bytes,
-        int64_t{alignment(memory_.a.at, g_.stride_a, g_.batch, g_.type_a)},
-        int64_t{alignment(memory_.b.at, g_.stride_b, g_.batch, g_.type_b)},
-        int64_t{alignment(memory_.c.at, g_.stride_c, g_.batch, g_.type_c)}, int64_t{gpu.info.major},
-        int64_t{gpu.info.minor}, int64_t{gpu.info.sm_count}})
+        int64_t{g_.trans_a}, int64_t{g_.trans_b}, int64_t{g_.beta != 0}, int64_t{options_.tf32},
+        memory_.workspace_bytes, aligned(memory_.a.at, g_.stride_a, g_.type_a),
+        aligned(memory_.b.at, g_.stride_b, g_.type_b),
+        aligned(memory_.c.at, g_.stride_c, g_.type_c), aligned(memory_.aux, 0, g_.type_c),
+        aligned(memory_.addend, g_.stride_c, g_.type_c), aligned(memory_.bias, 0, g_.type_c),
+        int64_t{gpu.info.major}, int64_t{gpu.info.minor}, int64_t{gpu.info.sm_count}})
     text += std::to_string(v) + " ";
   std::string version = std::to_string(cublaslt().cublasLtGetVersion());
   const char* what = options_.tune ? "cuBLASLt fastest algorithm 1" : "cuBLASLt algorithm 1";
@@ -153,7 +175,8 @@ int LtGemm::ask(std::vector<LtAlgo>* offered) {
   prefer(kReductionMask, kJoinInComputeType);
   prefer(kAlignA, alignment(memory_.b.at, g_.stride_b, g_.batch, g_.type_b));
   prefer(kAlignB, alignment(memory_.a.at, g_.stride_a, g_.batch, g_.type_a));
-  prefer(kAlignC, c);
+  prefer(kAlignC,
+         g_.epilogue.add ? alignment(memory_.addend, g_.stride_c, g_.batch, g_.type_c) : c);
   prefer(kAlignD, c);
   if (status != 0) return status;
   LtHeuristic found[kWanted] = {};
@@ -162,8 +185,7 @@ int LtGemm::ask(std::vector<LtAlgo>* offered) {
                                              c_layout_, preference_, kWanted, found, &count);
   if (status != 0) return status;
   for (int i = 0; i < std::min(count, kWanted); ++i)
-    if (found[i].state == 0 &&
-        found[i].workspace <= static_cast<size_t>(memory_.workspace_bytes))
+    if (found[i].state == 0 && found[i].workspace <= static_cast<size_t>(memory_.workspace_bytes))
       offered->push_back(found[i].algo);
   constexpr int kNotSupported = 15;  // CUBLAS_STATUS_NOT_SUPPORTED
   return offered->empty() ? kNotSupported : 0;
@@ -179,7 +201,8 @@ LtAlgo LtGemm::measure(const Gpu& gpu, const std::vector<LtAlgo>& offered) {
   if (memory_.a.free) fill_with_noise(stream, memory_.a.at, a);
   if (memory_.b.free) fill_with_noise(stream, memory_.b.at, b);
   // Parameters and states keep their values: a product that goes there goes elsewhere, at an
-  // address of the same alignment.
+  // address of the same alignment. One that writes aux, too, is not measured there.
+  if (!memory_.c.free && g_.epilogue.aux) return offered.front();
   CuAddress c = memory_.c.at;
   DeviceBlock elsewhere;
   if (!memory_.c.free) {
@@ -200,7 +223,9 @@ LtAlgo LtGemm::measure(const Gpu& gpu, const std::vector<LtAlgo>& offered) {
 
 std::unique_ptr<LtGemm> LtGemm::bind(const Gpu& gpu, const Gemm& g, const GemmMemory& memory,
                                      const LtOptions& options, std::string* why) {
-  if (g.empty() || g.k == 0 || !has_types(g) || g.batch > INT32_MAX) {
+  // A bias of each batch item is of no use here, and rows of aux must be multiples of 8.
+  bool odd = (g.epilogue.any() && g.batch > 1) || (g.epilogue.aux && g.ldc % 8 != 0);
+  if (g.empty() || g.k == 0 || !has_types(g) || g.batch > INT32_MAX || odd) {
     *why = "cuBLASLt takes no " + g.str();
     return nullptr;
   }
@@ -212,7 +237,8 @@ std::unique_ptr<LtGemm> LtGemm::bind(const Gpu& gpu, const Gemm& g, const GemmMe
   out->memory_ = memory;
   out->memory_.workspace_bytes = std::min(memory.workspace_bytes, gemm_workspace(g));
   out->options_ = options;
-  out->alpha_ = static_cast<float>(g.alpha), out->beta_ = static_cast<float>(g.beta);
+  out->alpha_ = static_cast<float>(g.alpha);
+  out->beta_ = g.epilogue.add ? 1 : static_cast<float>(g.beta);
   int status = out->describe();
   if (status == 0) status = out->choose(gpu);
   if (status == 0) return out;
@@ -235,8 +261,8 @@ int LtGemm::multiply(const LtAlgo& algo, CuAddress c, CuStream stream) const {
   auto pointer = [](CuAddress address) { return reinterpret_cast<void*>(address); };
   return cublaslt().cublasLtMatmul(
       handle_, matmul_, alpha, pointer(memory_.b.at), b_layout_, pointer(memory_.a.at), a_layout_,
-      beta, pointer(c), c_layout_, pointer(c), c_layout_, &algo, pointer(memory_.workspace),
-      static_cast<size_t>(memory_.workspace_bytes), stream);
+      beta, pointer(g_.epilogue.add ? memory_.addend : c), c_layout_, pointer(c), c_layout_, &algo,
+      pointer(memory_.workspace), static_cast<size_t>(memory_.workspace_bytes), stream);
 }
 
 void LtGemm::run(CuStream stream) const {

@@ -7,9 +7,9 @@
 
 namespace fusec::cuda {
 
-// run(i) puts way `i` of `count` into the stream once and returns 0, or another status if it cannot;
-// such a way is left out. Returns the first of those within a hundredth of the least median, so
-// that ways of one speed do not take turns; -1 if none runs.
+// run(i) puts way `i` of `count` into the stream once and returns 0, or another status if it
+// cannot; such a way is left out. Returns the first of those within a hundredth of the least
+// median, so that ways of one speed do not take turns; -1 if none runs.
 int fastest(const Stream& stream, int count, const std::function<int(int)>& run);
 
 // Finite numbers of mixed sign and size, for operands of a float type whose memory holds no value

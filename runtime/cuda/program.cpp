@@ -4,9 +4,9 @@
 #include <cstring>
 #include <utility>
 
+#include "events.h"
 #include "fusec/base/error.h"
 #include "fusec/core/checked_run.h"
-#include "events.h"
 #include "graph.h"
 #include "status.h"
 #include "steps.h"
@@ -60,9 +60,9 @@ class CudaProgram final : public Program {
     if (options_.tune_gemms) stream_.wait("placing " + plan_->graph);  // it runs products
     bound_ = bind_steps(*plan_, kernels, gpu_, place_, options_);
     if (bound_.tuned)
-      FUSEC_CU(cuMemsetD8Async(arena_.address(), 0, static_cast<size_t>(arena_.bytes()),
-                               stream_.get()),
-               "clearing the arena");
+      FUSEC_CU(
+          cuMemsetD8Async(arena_.address(), 0, static_cast<size_t>(arena_.bytes()), stream_.get()),
+          "clearing the arena");
     copy_to_device(place_.tables, bound_.tables.data(),
                    static_cast<int64_t>(bound_.tables.size() * sizeof(uint64_t)), stream_,
                    "writing the launch tables");

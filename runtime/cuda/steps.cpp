@@ -139,14 +139,17 @@ class Binder {
       const BufferRef& ref = step.call.args[i];
       return GemmMemory::Matrix{address(ref), !is_persistent(plan_.buffers[ref.buffer].cls)};
     };
-    GemmMemory memory{matrix(0), matrix(1), matrix(2), placement_.workspace,
-                      placement_.workspace_bytes};
+    GemmMemory memory{
+        matrix(0), matrix(1), matrix(2), 0, 0, 0, placement_.workspace, placement_.workspace_bytes};
+    const GemmEpilogue& e = g.epilogue;
+    if (e.aux) memory.aux = matrix(e.aux_at()).at, memory.c.free &= matrix(e.aux_at()).free;
+    if (e.add) memory.addend = matrix(e.addend_at()).at;
+    if (e.bias) memory.bias = matrix(e.bias_at()).at;
     std::string why;
     if (step.commit && guarded_)
       why = "a guard may stop it, which a call of cuBLASLt cannot be";
     else
-      out_.steps[index].gemm =
-          LtGemm::bind(gpu_, g, memory, {options_.tf32, tunes()}, &why);
+      out_.steps[index].gemm = LtGemm::bind(gpu_, g, memory, {options_.tf32, tunes()}, &why);
     if (out_.steps[index].gemm) {
       ++out_.lt_gemms;
       out_.tuned = out_.tuned || out_.steps[index].gemm->measured();

@@ -45,8 +45,8 @@ struct BoundSteps {
 };
 
 // Chooses algorithms (with LoadOptions::tune_gemms by running products: nothing may be under way,
-// and the arena hold no value yet), compiles the texts of library calls (one call for all distinct ones), loads
-// all code. The GPU's context must be current.
+// and the arena hold no value yet), compiles the texts of library calls (one call for all distinct
+// ones), loads all code. The GPU's context must be current.
 BoundSteps bind_steps(const Plan& plan, const std::vector<KernelCode>& kernels, const Gpu& gpu,
                       const Placement& placement, const LoadOptions& options);
 

@@ -15,6 +15,7 @@ struct Case {
   DType b = f32;       // type of B where it differs
   bool mixed = false;
   bool tf32 = false;
+  std::string epilogue = "none";
 };
 
 // Values in [-1, 1] that every type holds exactly enough to be compared after rounding.
@@ -31,9 +32,11 @@ inline std::string values(DType t, int64_t count, uint64_t seed) {
 struct GemmPlan : PlanBuilder {
   DType type_b;
   int64_t lda, ldb, ldc, stride_a, stride_b, stride_c, size_a;
-  int a, b, c;
+  int a, b, c, aux = -1, addend = -1, bias = -1;
+  GemmEpilogue epilogue;
 
-  explicit GemmPlan(const Case& x, BufferClass out = BufferClass::output) : type_b(x.mixed ? x.b : x.ab) {
+  explicit GemmPlan(const Case& x, BufferClass out = BufferClass::output)
+      : type_b(x.mixed ? x.b : x.ab) {
     lda = (x.trans_a ? x.m : x.k) + x.pad, ldb = (x.trans_b ? x.k : x.n) + x.pad;
     ldc = x.n + x.pad;
     stride_a = (x.trans_a ? x.k : x.m) * lda, stride_b = (x.trans_b ? x.n : x.k) * ldb;
@@ -43,7 +46,18 @@ struct GemmPlan : PlanBuilder {
     b = buffer("b", BufferClass::input, {{x.batch * stride_b}, type_b});
     c = buffer("c", out, {{x.batch * stride_c}, x.c});
     auto type = [](DType t) { return std::string(name_of(t)); };
-    PlanStep& step = call("gemm", {a, b, c},
+    std::vector<int> args = {a, b, c};
+    LibraryCall named;
+    named.attrs["epilogue"] = x.epilogue;
+    epilogue = epilogue_of(named);
+    auto also = [&](const char* name, BufferClass cls, int64_t count) {
+      args.push_back(buffer(name, cls, {{count}, x.c}));
+      return args.back();
+    };
+    if (epilogue.aux) aux = also("aux", BufferClass::output, x.batch * stride_c);
+    if (epilogue.add) addend = also("addend", BufferClass::input, x.batch * stride_c);
+    if (epilogue.bias) bias = also("bias", BufferClass::input, x.n);
+    PlanStep& step = call("gemm", args,
                           {{"m", x.m},
                            {"n", x.n},
                            {"k", x.k},
@@ -59,6 +73,7 @@ struct GemmPlan : PlanBuilder {
                            {"type_a", type(x.ab)},
                            {"type_b", type(type_b)},
                            {"type_c", type(x.c)},
+                           {"epilogue", x.epilogue},
                            {"alpha", x.alpha},
                            {"beta", x.beta}});
     step.call.args[0].byte_offset = x.offset * size_of(x.ab);

@@ -140,7 +140,7 @@ TEST_CASE("tuning: measuring leaves no trace in the step's memory nor in paramet
   }
 }
 
-TEST_CASE("tuning: a choice is kept on disk, checked when read, and measured again if it is unfit") {
+TEST_CASE("tuning: a choice is kept on disk, checked when read, and measured anew if unfit") {
   if (absent()) return;
   namespace fs = std::filesystem;
   Environment e("", true);
@@ -160,8 +160,8 @@ TEST_CASE("tuning: a choice is kept on disk, checked when read, and measured aga
   CHECK(damaged == 1);
   CHECK(in_a_process("30 20 10") == "algorithm 3" + measured);
   // Whole, but the library does not take it any more.
-  CHECK(in_a_process("30 20") == "algorithm 2 of " + std::to_string(2 * 2 + 2 * 7 + 1) +
-                                            " products");
+  CHECK(in_a_process("30 20") ==
+        "algorithm 2 of " + std::to_string(2 * 2 + 2 * 7 + 1) + " products");
 }
 
 TEST_CASE("tuning: under `deterministic` only where the choice can be kept") {

@@ -5,6 +5,7 @@
 // when it is run.
 #include <dlfcn.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -22,6 +23,11 @@ namespace {
 struct Matmul {
   int compute = 0, scale = 0;
   int32_t transposed[2] = {0, 0};
+  uint32_t epilogue = 1;  // 4: bias, 32: GELU, 128: what goes into it is stored
+  const void* bias = nullptr;
+  void* aux = nullptr;
+  int64_t aux_ld = 0;
+  int32_t bias_type = -1;  // that of D
 };
 struct Layout {
   int type = 0;
@@ -96,8 +102,17 @@ EXPORT int cublasLtMatmulDescCreate(Matmul** m, int compute, int scale) {
 }
 EXPORT int cublasLtMatmulDescDestroy(Matmul* m) { return delete m, 0; }
 EXPORT int cublasLtMatmulDescSetAttribute(Matmul* m, int which, const void* value, size_t bytes) {
-  if ((which != 3 && which != 4) || bytes != 4) return kInvalid;
-  return std::memcpy(&m->transposed[which - 3], value, 4), 0;
+  void* to = which == 3    ? static_cast<void*>(&m->transposed[0])
+             : which == 4  ? static_cast<void*>(&m->transposed[1])
+             : which == 7  ? static_cast<void*>(&m->epilogue)
+             : which == 8  ? static_cast<void*>(&m->bias)
+             : which == 11 ? static_cast<void*>(&m->aux)
+             : which == 12 ? static_cast<void*>(&m->aux_ld)
+             : which == 26 ? static_cast<void*>(&m->bias_type)
+                           : nullptr;
+  bool wide = which == 8 || which == 11 || which == 12;
+  if (!to || bytes != (wide ? 8u : 4u)) return kInvalid;
+  return std::memcpy(to, value, bytes), 0;
 }
 EXPORT int cublasLtMatrixLayoutCreate(Layout** l, int type, uint64_t rows, uint64_t cols,
                                       int64_t ld) {
@@ -134,6 +149,11 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(void*, Matmul* m, Layout* a, Layout* b
     if (alignment < 16 || alignment > 256) return kNotSupported;
   for (const Layout* l : {a, b, c})
     if (l->ld % 4 != 0) return kNotSupported;
+  uint32_t e = m->epilogue;
+  if (e != 1 && e != 4 && e != 32 && e != 36 && e != 160 && e != 164) return kInvalid;
+  if ((e & 4) && (!m->bias || (m->bias_type >= 0 && m->bias_type != c->type))) return kNotSupported;
+  if ((e & 128) && (!m->aux || m->aux_ld % 8 != 0 || m->aux_ld < static_cast<int64_t>(c->rows)))
+    return kInvalid;
   for (uint64_t i = 1; i <= algorithms().size() && *count < wanted; ++i)
     results[(*count)++] = Heuristic{{i}, p->workspace, 0, 1, {}};
   return 0;
@@ -147,7 +167,7 @@ EXPORT int cublasLtMatmul(void*, Matmul* m, const void* alpha, const void* a, La
                           const void* b, Layout* lb, const void* beta, const void* c, Layout* lc,
                           void* d, Layout* ld, const uint64_t* algo, void*, size_t, void* stream) {
   std::vector<std::string> known = algorithms();
-  if (*algo < 1 || *algo > known.size() || c != d || lc != ld) return kInvalid;
+  if (*algo < 1 || *algo > known.size() || lc != ld) return kInvalid;
   const std::string& takes = known[*algo - 1];
   if (takes == "fail") return kFailed;
   last_algorithm = *algo;
@@ -166,8 +186,13 @@ EXPORT int cublasLtMatmul(void*, Matmul* m, const void* alpha, const void* a, La
             sum += (desc.transposed[0] ? at(a, xa, item, p, i) : at(a, xa, item, i, p)) *
                    (desc.transposed[1] ? at(b, xb, item, j, p) : at(b, xb, item, p, j));
           double old = plus == 0 ? 0 : plus * at(c, xc, item, i, j);
-          fusec::store_from_double(d, dtype(xc.type), item * xc.stride + j * xc.ld + i,
-                                   by * sum + old);
+          double x = by * sum + old;
+          if (desc.epilogue & 4) x += fusec::load_as_double(desc.bias, dtype(xc.type), i);
+          if (desc.epilogue & 128)
+            fusec::store_from_double(desc.aux, dtype(xc.type), j * desc.aux_ld + i, x);
+          if (desc.epilogue & 32)
+            x = 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+          fusec::store_from_double(d, dtype(xc.type), item * xc.stride + j * xc.ld + i, x);
         }
     return 0;
   });
