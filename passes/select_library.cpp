@@ -3,7 +3,8 @@
 //   %c = contract "mk,nk->mn"(%a, %b)  ->  %c = library "gemm"(%a, %b) {m, n, k, trans_b = 1, ...}
 //
 // A contraction whose labels are not [batch][m][k], [batch][k][m] (and so on) gets a permute in
-// front, or behind; a label summed in one operand only becomes a reduction first. Refuses nothing.
+// front, or behind; a label summed in one operand only becomes a reduction first. Operands that
+// were widened from 16 bits are multiplied in 16 bits, with sums in f32. Refuses nothing.
 #include <mlir/IR/Builders.h>
 
 #include "fusec/ops/hook.h"
@@ -25,6 +26,8 @@ class Selector {
     Side lhs{c.getLhs(), attr.lhs}, rhs{c.getRhs(), attr.rhs};
     sum_lonely(lhs, rhs.labels, attr.out);
     sum_lonely(rhs, lhs.labels, attr.out);
+    DType in = type_of(c.getResult()).dtype;
+    if (in == f32 && narrow(lhs, rhs)) in = type_of(lhs.value).dtype;
     std::string batch, m, n, k;
     for (char x : attr.out) {
       bool l = has(lhs, x), r = has(rhs, x);
@@ -43,16 +46,21 @@ class Selector {
     for (char x : out) shape.push_back(size(lhs, rhs, x));
     int64_t M = product(lhs, m), N = product(rhs, n), K = product(lhs, k), B = product(lhs, batch);
     auto type = cast<RankedTensorType>(c.getType());
-    std::string t(name_of(type_of(c.getResult()).dtype));
+    std::string t(name_of(type_of(c.getResult()).dtype)), operand(name_of(in));
     mlir::Value result =
         call("gemm", {lhs.value, rhs.value}, {RankedTensorType::get(shape, type.getElementType())},
              {integer("m", M), integer("n", N), integer("k", K), integer("batch", B),
               integer("lda", trans_a ? M : K), integer("ldb", trans_b ? K : N), integer("ldc", N),
               integer("stride_a", M * K), integer("stride_b", K * N), integer("stride_c", M * N),
-              integer("trans_a", trans_a), integer("trans_b", trans_b), text("type_a", t),
-              text("type_b", t), text("type_c", t), number("alpha", 1), number("beta", 0)})
+              integer("trans_a", trans_a), integer("trans_b", trans_b), text("type_a", operand),
+              text("type_b", operand), text("type_c", t), number("alpha", 1), number("beta", 0)})
             ->getResult(0);
+    SmallVector<Operation*> read = {op_->getOperand(0).getDefiningOp(),
+                                    op_->getOperand(1).getDefiningOp()};
     finish({permuted(result, out, attr.out)});
+    if (read[0] == read[1]) read.pop_back();
+    for (Operation* widened : read)
+      if (isa_and_nonnull<CastOp>(widened) && widened->use_empty()) widened->erase();
   }
 
   template <class Attention>
@@ -155,6 +163,27 @@ class Selector {
     s.value = ReduceOp::create(b_, op_->getLoc(), tensor_type(b_.getContext(), {shape, t.dtype}),
                                "sum", s.value, axes, 0);
     s.labels = left;
+  }
+
+  // Operands that were widened from one 16-bit type are multiplied as they were: sums are f32 both
+  // ways. False, and nothing changed, for others.
+  static bool narrow(Side& lhs, Side& rhs) {
+    auto l = lhs.value.getDefiningOp<CastOp>(), r = rhs.value.getDefiningOp<CastOp>();
+    if (!l || !r) return false;
+    Type type = l.getArg().getType().getElementType();
+    if (type != r.getArg().getType().getElementType() || (!type.isBF16() && !type.isF16()))
+      return false;
+    for (Side* s : {&lhs, &rhs}) {
+      s->value = s->value.getDefiningOp<CastOp>().getArg();
+      for (auto view = s->value.getDefiningOp<ViewOp>(); view && view.getKind() == "permute";
+           view = s->value.getDefiningOp<ViewOp>()) {
+        std::string source(s->labels.size(), ' ');
+        for (auto [i, d] : llvm::enumerate(view.getDims())) source[d] = s->labels[i];
+        s->labels = source;
+        s->value = view.getArg();
+      }
+    }
+    return true;
   }
 
   mlir::Value permuted(mlir::Value v, const std::string& from, const std::string& to) {

@@ -4,6 +4,7 @@
 #include <future>
 
 #include "backend.h"
+#include "fusec/base/options.h"
 #include "fusec/codegen_cuda/codegen.h"
 #include "fusec/cuda/cuda.h"
 #include "stage_text.h"
@@ -28,6 +29,7 @@ class CudaBackend final : public Backend {
     load_.device = ordinal;
     load_.tf32 = options.tf32;
     load_.deterministic = options.deterministic;
+    load_.tune_gemms = options.tune_gemms || env("FUSEC_TUNE_GEMMS") == "1";
     if (looks_only_) return;
     opening_ = cuda::open_ahead(ordinal);
     device_ = cuda::device_info(ordinal);

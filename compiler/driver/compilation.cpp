@@ -146,6 +146,7 @@ void Compilation::run() {
     ir_->passes.memory_budget = options_.compile.memory_budget;
     ir_->passes.workspace = [this](const Plan& p) { return backend_->workspace_bytes(p); };
     ir_->passes.bf16 = options_.compile.precision == Precision::bf16;
+    ir_->passes.gelu_in_gemm = options_.compile.gelu_in_gemm || env("FUSEC_GELU_IN_GEMM") == "1";
     if (options_.compile.verify_each) ir::verify(*ir_->module, "import");
   }
   emit(start_);

@@ -18,7 +18,65 @@ DType dtype_attribute(const LibraryCall& call, const char* key) {
   return *t;
 }
 
-ExpectedWrite gemm(const LibraryCall& call, const StepReader& reader) {
+// One op as a graph of its own.
+class OneNode {
+ public:
+  void input(Shape shape, DType type, std::vector<double> values) {
+    bounded(std::move(shape), type, exactly(std::move(values)));
+  }
+  void bounded(Shape shape, DType type, BoundedData data) {
+    std::string name = "x" + std::to_string(inputs_.size());
+    inputs_.push_back(graph_.input(name, std::move(shape), type).value());
+    feeds_[name] = std::move(data);
+  }
+  std::vector<BoundedData> evaluate(OpKind kind, Attr attr, size_t results) {
+    Tensor first = graph_.append(kind, std::move(attr), inputs_, SourceLoc());
+    std::vector<Tensor> wanted;
+    for (size_t r = 0; r < results; ++r)
+      wanted.push_back(Tensor(&graph_, {first.value().node, static_cast<int32_t>(r)}));
+    return evaluate_bounded(graph_, feeds_, wanted);
+  }
+
+ private:
+  Graph graph_;
+  std::vector<Value> inputs_;
+  BoundedFeeds feeds_;
+};
+
+// What is in `sums` before rounding becomes what the epilogue stores: C, and aux if there is one.
+std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader& reader,
+                                       ExpectedWrite sums) {
+  GemmEpilogue e = epilogue_of(call);
+  int64_t n = call.integer("n"), ldc = call.integer("ldc"), stride = call.integer("stride_c");
+  auto count = static_cast<int64_t>(sums.at.size());
+  auto plus = [&](auto of) {
+    for (int64_t i = 0; i < count; ++i) {
+      double& v = sums.data.value[i];
+      v += of(sums.at[i]);
+      sums.data.error[i] += tolerance::unit_roundoff(DType::f32) * std::fabs(v);
+    }
+  };
+  if (e.add) {
+    std::vector<double> addend = reader.read(call.args[e.addend_at()], sums.type);
+    plus([&](int64_t at) { return addend[at]; });
+  }
+  if (e.bias) {
+    std::vector<double> bias = reader.read(call.args[e.bias_at()], sums.type, n);
+    bool many = call.integer("batch") > 1;
+    plus([&](int64_t at) { return bias[(many ? at % stride : at) % ldc]; });
+  }
+  std::vector<ExpectedWrite> out = {sums};
+  if (e.aux) out.push_back(sums), out[1].argument = e.aux_at();
+  if (e.gelu) {
+    OneNode node;
+    node.bounded({count}, DType::f32, std::move(sums.data));
+    out[0].data = std::move(node.evaluate(OpKind::map, MapAttr{Pointwise::gelu}, 1)[0]);
+  }
+  for (ExpectedWrite& w : out) round_to_storage(w.data, w.type);
+  return out;
+}
+
+std::vector<ExpectedWrite> gemm(const LibraryCall& call, const StepReader& reader) {
   int64_t m = call.integer("m"), n = call.integer("n"), k = call.integer("k");
   int64_t batch = call.integer("batch"), lda = call.integer("lda"), ldb = call.integer("ldb");
   int64_t ldc = call.integer("ldc");
@@ -56,31 +114,8 @@ ExpectedWrite gemm(const LibraryCall& call, const StepReader& reader) {
       out.at.push_back(c0 + j);
     }
   }
-  round_to_storage(out.data, out.type);
-  return out;
+  return finish_gemm(call, reader, std::move(out));
 }
-
-// One op as a graph of its own.
-class OneNode {
- public:
-  void input(Shape shape, DType type, std::vector<double> values) {
-    std::string name = "x" + std::to_string(inputs_.size());
-    inputs_.push_back(graph_.input(name, std::move(shape), type).value());
-    feeds_[name] = exactly(std::move(values));
-  }
-  std::vector<BoundedData> evaluate(OpKind kind, Attr attr, size_t results) {
-    Tensor first = graph_.append(kind, std::move(attr), inputs_, SourceLoc());
-    std::vector<Tensor> wanted;
-    for (size_t r = 0; r < results; ++r)
-      wanted.push_back(Tensor(&graph_, {first.value().node, static_cast<int32_t>(r)}));
-    return evaluate_bounded(graph_, feeds_, wanted);
-  }
-
- private:
-  Graph graph_;
-  std::vector<Value> inputs_;
-  BoundedFeeds feeds_;
-};
 
 // attention: 3 operands before o, lse; attention_grad: do first, 6 before dq, dk, dv.
 std::vector<ExpectedWrite> attention(const LibraryCall& call, const StepReader& reader) {
@@ -201,7 +236,7 @@ std::vector<ExpectedWrite> top_k(const LibraryCall& call, const StepReader& read
 }  // namespace
 
 std::vector<ExpectedWrite> define_call(const LibraryCall& call, const StepReader& reader) {
-  if (call.name == "gemm") return {gemm(call, reader)};
+  if (call.name == "gemm") return gemm(call, reader);
   if (call.name == "attention" || call.name == "attention_grad") return attention(call, reader);
   if (call.name == "gather" || call.name == "scatter") return {rows(call, reader)};
   if (call.name == "cumsum") return {cumsum(call, reader)};

@@ -326,8 +326,11 @@ class Exporter {
       call.args = {out[0], in[1], in[2]};
     } else {
       for (mlir::Value v : l.getOuts()) out.push_back(temporary(v, origin_of(l)));
-      // attention: cu_seqlens and its like follow the results.
-      size_t own = call.name == "attention" ? 3 : call.name == "attention_grad" ? 6 : in.size();
+      // What follows the results: cu_seqlens and its like of attention, what an epilogue reads.
+      size_t own = call.name == "attention"        ? 3
+                   : call.name == "attention_grad" ? 6
+                   : call.name == "gemm"           ? 2
+                                                   : in.size();
       call.args.assign(in.begin(), in.begin() + own);
       call.args.insert(call.args.end(), out.begin(), out.end());
       call.args.insert(call.args.end(), in.begin() + own, in.end());
@@ -335,6 +338,10 @@ class Exporter {
     if (call.attrs.contains("hook")) hook(call);
     PlanStep& s = step(l);
     s.bytes = s.unfused_bytes = traffic;
+    if (call.name == "gemm") {  // each of an epilogue's ops alone reads and writes the matrix
+      GemmEpilogue e = epilogue_of(call);
+      s.unfused_bytes += 2 * (e.add + e.bias + e.gelu) * bytes(l.getOuts()[0]);
+    }
     s.makes.assign(out.size(), origin_of(l));
     s.flops = flops_of(l);
     s.call = std::move(call);
@@ -439,8 +446,11 @@ int64_t flops_of(Operation* op) {
   auto library = dyn_cast<LibraryOp>(op);
   if (!library) return 0;
   LibraryCall call = call_of(library);
-  if (call.name == "gemm")
-    return 2 * call.integer("m") * call.integer("n") * call.integer("k") * call.integer("batch");
+  if (call.name == "gemm") {
+    GemmEpilogue e = epilogue_of(call);
+    return call.integer("m") * call.integer("n") * call.integer("batch") *
+           (2 * call.integer("k") + e.add + e.bias + e.gelu);
+  }
   if (call.name == "attention" || call.name == "attention_grad")
     return (call.name == "attention" ? 4 : 10) * call.integer("b") * call.integer("t") *
            call.integer("s") * call.integer("h") * call.integer("d") /

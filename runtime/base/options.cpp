@@ -16,6 +16,8 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_ATTENTION",
        "attention on sm_90: \"hopper\": wgmma and tensor maps, fast and not yet proved; "
        "\"portable\" (default): mma.sync"},
+      {"FUSEC_TUNE_GEMMS", "1: measure cuBLASLt's algorithms for each GEMM once, keep the fastest"},
+      {"FUSEC_GELU_IN_GEMM", "1: GELU behind a bf16 GEMM is a part of it"},
       {"FUSEC_SENTRY", "1: look for NaN and infinities in every tensor of every step (slow)"},
       {"FUSEC_MEMORY_LIMIT", "memory of the device, in bytes or as 512M, 8G (default: measured)"},
       {"FUSEC_TIME", "1: print the wall time of every compile stage to stderr"},

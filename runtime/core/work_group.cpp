@@ -81,6 +81,7 @@ std::string shape_of(const PlanStep& step) {
     if (c.text("type_c") != c.text("type_a")) text += ">" + c.text("type_c");
     if (c.integer("trans_a")) text += " ta";
     if (c.integer("trans_b")) text += " tb";
+    if (GemmEpilogue e = epilogue_of(c); e.any()) text += " +" + e.str();
     return text;
   }
   if (c.name == "attention" || c.name == "attention_grad") {

@@ -40,14 +40,14 @@ bool on_onednn(const Gemm& g) {
 }
 
 void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* c,
-              const GemmTile& t) {
+              const GemmTile& t, const GemmSides& sides) {
   if (g.type_c == f64) {
     f64_gemm_tile(g, reinterpret_cast<const double*>(a), reinterpret_cast<const double*>(b),
                   reinterpret_cast<double*>(c), t);
     return;
   }
   if (!on_onednn(g)) {
-    own_gemm_tile(vector_kernels(), g, a, b, c, t);
+    own_gemm_tile(vector_kernels(), g, a, b, c, t, sides);
     return;
   }
   auto* fa = reinterpret_cast<const float*>(a) + (g.trans_a ? t.row : t.row * g.lda);
@@ -55,6 +55,10 @@ void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* 
   auto* fc = reinterpret_cast<float*>(c) + t.row * g.ldc + t.col;
   onednn().sgemm(g.trans_a, g.trans_b, t.rows, t.cols, g.k, static_cast<float>(g.alpha), fa, g.lda,
                  fb, g.ldb, static_cast<float>(g.beta), fc, g.ldc);
+  if (!g.epilogue.any()) return;
+  for (int64_t i = 0; i < t.rows; ++i)
+    finish_sums(vector_kernels(), g, sides, fc + i * g.ldc, (t.row + i) * g.ldc + t.col, t.col,
+                t.cols, nullptr);  // all f32: nothing is widened
 }
 
 // Reads and checks the attributes.
@@ -68,6 +72,7 @@ Gemm read_gemm(const CheckedCall& c) {
   g.trans_a = l.integer("trans_a") != 0, g.trans_b = l.integer("trans_b") != 0;
   g.type_a = c.type("type_a"), g.type_b = c.type("type_b"), g.type_c = c.type("type_c");
   g.alpha = l.number("alpha"), g.beta = l.number("beta");
+  g.epilogue = epilogue_of(l);
 
   c.require(g.m >= 0 && g.n >= 0 && g.k >= 0 && g.batch >= 0, "sizes must not be negative");
   c.require(g.lda >= (g.trans_a ? g.m : g.k), "lda is shorter than a row of A");
@@ -119,8 +124,12 @@ Workspace gemm_workspace(const CheckedCall& c, int) {
 }
 
 Action prepare_gemm(const BoundCall& c) {
-  c.require(c.args.size() == 3, "takes (a, b, c)");
   Gemm g = read_gemm(c);
+  const GemmEpilogue e = g.epilogue;
+  c.require(c.args.size() == e.arguments(), "takes (a, b, c) and what its epilogue needs");
+  const std::byte* addend = e.add ? c.args[e.addend_at()] : nullptr;
+  const std::byte* bias = e.bias ? c.args[e.bias_at()] : nullptr;
+  std::byte* aux = e.aux ? c.args[e.aux_at()] : nullptr;
   if (g.m == 0 || g.n == 0 || g.batch == 0) return [] {};
 
   // oneDNN takes no empty sum; the own kernel does, and scales C by beta.
@@ -138,11 +147,13 @@ Action prepare_gemm(const BoundCall& c) {
         t.cols = std::min(grid.tile_cols, g.n - t.col);
         const std::byte* ta = a + item * g.stride_a * size_of(g.type_a);
         const std::byte* tb = b + item * g.stride_b * size_of(g.type_b);
-        std::byte* tc = out + item * g.stride_c * size_of(g.type_c);
+        int64_t of_item = item * g.stride_c * size_of(g.type_c);
+        std::byte* tc = out + of_item;
+        GemmSides sides{addend ? addend + of_item : nullptr, bias, aux ? aux + of_item : nullptr};
         if (empty_sum && g.type_c != f64)
-          own_gemm_tile(vector_kernels(), g, ta, tb, tc, t);
+          own_gemm_tile(vector_kernels(), g, ta, tb, tc, t, sides);
         else
-          run_tile(g, ta, tb, tc, t);
+          run_tile(g, ta, tb, tc, t, sides);
       }
     });
   };

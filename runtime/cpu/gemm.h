@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "fusec/base/dtype.h"
+#include "fusec/plan/plan.h"
 #include "simd.h"
 
 namespace fusec::cpu {
@@ -15,6 +16,13 @@ struct Gemm {
   bool trans_a, trans_b;
   DType type_a, type_b, type_c;
   double alpha, beta;
+  GemmEpilogue epilogue = {};
+};
+
+// What the epilogue reads and writes of one batch item; f32, or type_c for 16-bit C.
+struct GemmSides {
+  const void *addend = nullptr, *bias = nullptr;
+  void* aux = nullptr;
 };
 
 // A rectangle of C.
@@ -39,7 +47,12 @@ int64_t own_gemm_scratch(const VectorKernels& v, int64_t rows, int64_t cols);
 // Computes one tile on the calling thread; a, b, c are the batch item's. Operands f32, bf16
 // or f16; sums in f32, rounded once on store. C is not read when beta is 0.
 void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,
-                   const GemmTile& tile);
+                   const GemmTile& tile, const GemmSides& sides = {});
+
+// The epilogue of n sums of one row, in place; `at`: of the first in C, of which `col` is its
+// column. scratch: n floats.
+void finish_sums(const VectorKernels& v, const Gemm& g, const GemmSides& sides, float* sums,
+                 int64_t at, int64_t col, int64_t n, float* scratch);
 
 // The same with everything in f64; plain loops, a correctness path.
 void f64_gemm_tile(const Gemm& g, const double* a, const double* b, double* c,

@@ -3,6 +3,7 @@
 // the 16-bit types. (The structure is that of Goto and van de Geijn, "Anatomy of high-performance
 // matrix multiplication", 2008.)
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "gemm.h"
@@ -53,9 +54,16 @@ void pack(const VectorKernels& v, const Operand& x, int64_t lane, int64_t count,
   }
 }
 
-// C = alpha * sum + beta * C for one row.
-void finish_row(const VectorKernels& v, const Gemm& g, const float* sum, void* c, int64_t offset,
-                int64_t n, float* scratch) {
+const float* widened(const VectorKernels& v, DType type, const void* from, int64_t at, int64_t n,
+                     float* scratch) {
+  if (type == f32) return static_cast<const float*>(from) + at;
+  v.widen(type, static_cast<const uint16_t*>(from) + at, scratch, n);
+  return scratch;
+}
+
+// C = alpha * sum + beta * C for one row, and the epilogue. scratch: 2 n floats.
+void finish_row(const VectorKernels& v, const Gemm& g, const GemmSides& sides, const float* sum,
+                void* c, int64_t offset, int64_t col, int64_t n, float* scratch) {
   bool in_place = g.type_c == f32;
   float* out = in_place ? static_cast<float*>(c) + offset : scratch;
   uint16_t* narrow = static_cast<uint16_t*>(c) + offset;
@@ -66,18 +74,39 @@ void finish_row(const VectorKernels& v, const Gemm& g, const float* sum, void* c
     if (!in_place) v.widen(g.type_c, narrow, out, n);
     for (int64_t j = 0; j < n; ++j) out[j] = alpha * sum[j] + beta * out[j];
   }
+  if (g.epilogue.any()) finish_sums(v, g, sides, out, offset, col, n, scratch + n);
   if (!in_place) v.narrow(g.type_c, out, narrow, n);
 }
 
 }  // namespace
 
+void finish_sums(const VectorKernels& v, const Gemm& g, const GemmSides& sides, float* sums,
+                 int64_t at, int64_t col, int64_t n, float* scratch) {
+  const GemmEpilogue& e = g.epilogue;
+  if (e.add) {
+    const float* addend = widened(v, g.type_c, sides.addend, at, n, scratch);
+    for (int64_t j = 0; j < n; ++j) sums[j] += addend[j];
+  }
+  if (e.bias) {
+    const float* bias = widened(v, g.type_c, sides.bias, col, n, scratch);
+    for (int64_t j = 0; j < n; ++j) sums[j] += bias[j];
+  }
+  if (e.aux && g.type_c == f32) std::copy_n(sums, n, static_cast<float*>(sides.aux) + at);
+  if (e.aux && g.type_c != f32) v.narrow(g.type_c, sums, static_cast<uint16_t*>(sides.aux) + at, n);
+  if (e.gelu)
+    for (int64_t j = 0; j < n; ++j) {
+      float x = sums[j];
+      sums[j] = 0.5f * x * (1 + std::tanh(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+    }
+}
+
 int64_t own_gemm_scratch(const VectorKernels& v, int64_t rows, int64_t cols) {
   int64_t ld = (cols + v.nr - 1) / v.nr * v.nr, lanes = (rows + v.mr - 1) / v.mr * v.mr;
-  return rows * ld + kBlockK * (lanes + ld + std::max(v.mr, v.nr)) + ld;
+  return rows * ld + kBlockK * (lanes + ld + std::max(v.mr, v.nr)) + 2 * ld;
 }
 
 void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,
-                   const GemmTile& t) {
+                   const GemmTile& t, const GemmSides& sides) {
   int64_t row_panels = (t.rows + v.mr - 1) / v.mr, col_panels = (t.cols + v.nr - 1) / v.nr;
   int64_t ld = col_panels * v.nr;
   int64_t widest = std::max(v.mr, v.nr);
@@ -99,7 +128,7 @@ void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const v
                      packed_b + j * kb * v.nr, v.nr, sum + i * v.mr * ld + j * v.nr, ld, k0 > 0);
   }
   for (int64_t i = 0; i < t.rows; ++i)
-    finish_row(v, g, sum + i * ld, c, (t.row + i) * g.ldc + t.col, t.cols, row);
+    finish_row(v, g, sides, sum + i * ld, c, (t.row + i) * g.ldc + t.col, t.col, t.cols, row);
 }
 
 }  // namespace fusec::cpu

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "fusec/base/error.h"
 
@@ -26,6 +27,10 @@ __device__ __forceinline__ float value(F16 x) {
   asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(x.bits));
   return r;
 }
+__device__ __forceinline__ Sum gelu(Sum x) {
+  return (Sum)0.5 * x *
+         ((Sum)1 + tanh((Sum)0.7978845608028654 * (x + (Sum)0.044715 * x * x * x)));
+}
 __device__ __forceinline__ void put(float* p, float x) { *p = x; }
 __device__ __forceinline__ void put(double* p, double x) { *p = x; }
 __device__ __forceinline__ void put(Bf16* p, float x) {
@@ -40,10 +45,11 @@ __device__ __forceinline__ void put(F16* p, float x) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(p->bits) : "f"(x));
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
 fusec_gemm(const A* a, const B* b, C* c, long long m, long long n, long long k, long long lda,
            long long ldb, long long ldc, long long stride_a, long long stride_b,
-           long long stride_c, long long alpha_bits, long long beta_bits, const unsigned* skip) {
+           long long stride_c, long long alpha_bits, long long beta_bits, C* aux, const C* addend,
+           const C* bias, const unsigned* skip) {
   if (skip && *(const volatile unsigned*)skip) return;
   __shared__ Sum as[16][65], bs[16][65];
   long long across = (n + 63) / 64, down = (m + 63) / 64;
@@ -97,6 +103,10 @@ fusec_gemm(const A* a, const B* b, C* c, long long m, long long n, long long k, 
       C* out = c + row * ldc + col;
       Sum x = alpha * sum[i][j];
       if (beta != 0) x += beta * value(*out);
+      if (kAdd) x += value(addend[item * stride_c + row * ldc + col]);
+      if (kBias) x += value(bias[col]);
+      if (kAux) put(aux + item * stride_c + row * ldc + col, x);
+      if (kGelu) x = gelu(x);
       put(out, x);
     }
 }
@@ -124,15 +134,16 @@ std::string Gemm::str() const {
   auto type = [](DType t) { return std::string(name_of(t)); };
   return "m " + std::to_string(m) + ", n " + std::to_string(n) + ", k " + std::to_string(k) +
          ", batch " + std::to_string(batch) + ", " + type(type_a) + " x " + type(type_b) + " -> " +
-         type(type_c);
+         type(type_c) + (epilogue.any() ? " with " + epilogue.str() : "");
 }
 
 Gemm read_gemm(const LibraryCall& l) {
   auto require = [&](bool ok, const char* rule) {
     if (!ok) fail_internal("library call " + l.name + ": " + rule);
   };
-  require(l.args.size() == 3, "takes (a, b, c)");
   Gemm g{};
+  g.epilogue = epilogue_of(l);
+  require(l.args.size() == g.epilogue.arguments(), "takes (a, b, c) and what its epilogue needs");
   g.m = l.integer("m"), g.n = l.integer("n"), g.k = l.integer("k"), g.batch = l.integer("batch");
   g.lda = l.integer("lda"), g.ldb = l.integer("ldb"), g.ldc = l.integer("ldc");
   g.stride_a = l.integer("stride_a"), g.stride_b = l.integer("stride_b");
@@ -166,6 +177,10 @@ std::vector<CallLaunch> own_gemm(const Gemm& g) {
                   static_cast<double>((g.n + kTile - 1) / kTile) * static_cast<double>(g.batch);
   if (blocks > static_cast<double>(kMostBlocks))
     fail_unsupported("a GEMM of " + g.str() + " is larger than one launch on a GPU");
+  const GemmEpilogue& e = g.epilogue;
+  auto flag = [](const char* name, bool value) {
+    return std::string(name) + " = " + (value ? "true" : "false");
+  };
   CallLaunch l;
   l.text =
       "// own GEMM\nstruct Bf16 { unsigned short bits; };\n"
@@ -174,7 +189,9 @@ std::vector<CallLaunch> own_gemm(const Gemm& g) {
       text_type(g.type_a) + " A;\ntypedef " + text_type(g.type_b) + " B;\ntypedef " +
       text_type(g.type_c) + " C;\ntypedef " + (g.doubles() ? "double" : "float") +
       " Sum;\nconstexpr bool kTransA = " + (g.trans_a ? "true" : "false") +
-      ", kTransB = " + (g.trans_b ? "true" : "false") + ";\n" + std::string(kKernel);
+      ", kTransB = " + (g.trans_b ? "true" : "false") + flag(", kAdd", e.add) +
+      flag(", kBias", e.bias) + flag(", kGelu", e.gelu) + flag(", kAux", e.aux) + ";\n" +
+      std::string(kKernel);
   l.entry = "fusec_gemm";
   l.grid[0] = static_cast<unsigned>(blocks);
   l.block[0] = kThreads;
@@ -182,6 +199,10 @@ std::vector<CallLaunch> own_gemm(const Gemm& g) {
   for (int64_t v : {g.m, g.n, g.k, g.lda, g.ldb, g.ldc, g.stride_a, g.stride_b, g.stride_c,
                     std::bit_cast<int64_t>(g.alpha), std::bit_cast<int64_t>(g.beta)})
     l.args.push_back({LaunchArg::Kind::i64, v});
+  for (auto [there, at] : {std::pair{e.aux, e.aux_at()}, std::pair{e.add, e.addend_at()},
+                           std::pair{e.bias, e.bias_at()}})
+    l.args.push_back(there ? LaunchArg{LaunchArg::Kind::argument, static_cast<int64_t>(at)}
+                           : LaunchArg{LaunchArg::Kind::i64, 0});
   l.args.push_back({LaunchArg::Kind::skip});
   return {l};
 }

@@ -20,6 +20,7 @@ struct Gemm {
   bool trans_a, trans_b;
   DType type_a, type_b, type_c;
   double alpha, beta;
+  GemmEpilogue epilogue = {};
 
   bool empty() const { return m == 0 || n == 0 || batch == 0; }
   bool doubles() const { return type_c == f64; }
@@ -32,30 +33,54 @@ Gemm read_gemm(const LibraryCall& call);
 // Bytes of workspace that it may use.
 int64_t gemm_workspace(const Gemm& g);
 
-// The own kernel: sums in f32 (f64 for f64) in the order of k, rounds once on store. C is not read
-// when beta is 0; k may be 0. Arguments 0, 1, 2 are A, B, C. No launch for an empty product.
+// The own kernel: sums in f32 (f64 for f64) in the order of k, then the epilogue, rounds once on
+// store. C is not read when beta is 0; k may be 0. The arguments are the call's. No launch for an
+// empty product.
 std::vector<CallLaunch> own_gemm(const Gemm& g);
+
+// Where a product's matrices lie. `free`: the memory holds no value yet, so that measuring may
+// write there.
+struct GemmMemory {
+  struct Matrix {
+    CuAddress at = 0;
+    bool free = false;
+  };
+  Matrix a, b, c;
+  CuAddress aux = 0, addend = 0, bias = 0;  // of the epilogue; aux is free if C is
+  CuAddress workspace = 0;
+  int64_t workspace_bytes = 0;
+};
+
+struct LtOptions {
+  bool tf32 = false;
+  bool tune = false;  // measure, where the disk does not know the fastest algorithm
+};
 
 // A product bound to its addresses and to an algorithm of cuBLASLt.
 class LtGemm {
  public:
   // Null, with the reason in `why`, where cuBLASLt offers no algorithm. The GPU's context must be
   // current, here and in run().
-  static std::unique_ptr<LtGemm> bind(const Gpu& gpu, const Gemm& g, CuAddress a, CuAddress b,
-                                      CuAddress c, CuAddress workspace, int64_t workspace_bytes,
-                                      bool tf32, std::string* why);
+  static std::unique_ptr<LtGemm> bind(const Gpu& gpu, const Gemm& g, const GemmMemory& memory,
+                                      const LtOptions& options, std::string* why);
   ~LtGemm();
   LtGemm(const LtGemm&) = delete;
   void run(CuStream stream) const;
+  bool measured() const { return measured_; }  // products were run to choose its algorithm
 
  private:
   LtGemm() = default;
-  int describe(bool tf32);
+  int describe();
+  int describe_epilogue();
   // The algorithm: of an equal product of this process, of the disk cache, of the heuristic.
-  int choose(const Gpu& gpu, bool tf32);
-  int ask();
+  int choose(const Gpu& gpu);
+  // What the heuristic offers, the best by its own lights first.
+  int ask(std::vector<LtAlgo>* offered);
+  // The fastest of them, by running each; the first if none can be run.
+  LtAlgo measure(const Gpu& gpu, const std::vector<LtAlgo>& offered);
   bool takes(const LtAlgo& algo) const;
-  Digest problem(const Gpu& gpu, bool tf32) const;
+  Digest problem(const Gpu& gpu) const;
+  int multiply(const LtAlgo& algo, CuAddress c, CuStream stream) const;
 
   Gemm g_{};
   LtHandle handle_ = nullptr;
@@ -63,9 +88,10 @@ class LtGemm {
   LtLayout a_layout_ = nullptr, b_layout_ = nullptr, c_layout_ = nullptr;
   LtPreference preference_ = nullptr;
   LtAlgo algo_{};
-  CuAddress a_ = 0, b_ = 0, c_ = 0, workspace_ = 0;
-  int64_t workspace_bytes_ = 0;
+  GemmMemory memory_;
+  LtOptions options_;
   float alpha_ = 0, beta_ = 0;
+  bool measured_ = false;
 };
 
 }  // namespace fusec::cuda

@@ -3,7 +3,6 @@
 // transpose was.
 #include <algorithm>
 #include <bit>
-
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -11,6 +10,7 @@
 #include "fusec/base/error.h"
 #include "fusec/core/disk_cache.h"
 #include "gemm.h"
+#include "gemm_tune.h"
 
 namespace fusec::cuda {
 namespace {
@@ -20,7 +20,11 @@ constexpr int kF32 = 0, kF64 = 1, kF16 = 2, kBf16 = 14;
 // cublasComputeType_t
 constexpr int kComputeF32 = 68, kComputeF64 = 70, kComputeTf32 = 77;
 // cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t
-constexpr int kTransA = 3, kTransB = 4, kBatchCount = 5, kBatchStride = 6;
+constexpr int kTransA = 3, kTransB = 4, kEpilogue = 7, kBiasPointer = 8, kAuxPointer = 11,
+              kAuxLd = 12, kBiasType = 26;
+constexpr int kBatchCount = 5, kBatchStride = 6;
+// cublasLtEpilogue_t: bits that are joined.
+constexpr uint32_t kBias = 4, kGelu = 32, kAux = 128;
 // cublasLtMatmulPreferenceAttributes_t
 constexpr int kMaxWorkspace = 1, kReductionMask = 3, kAlignA = 5, kAlignB = 6, kAlignC = 7,
               kAlignD = 8;
@@ -49,6 +53,11 @@ uint32_t alignment(CuAddress address, int64_t stride, int64_t batch, DType type)
   return uint32_t{1} << std::countr_zero(all);
 }
 
+// Bytes from the first element of a matrix, row-major as stored, to behind the last.
+int64_t span(int64_t rows, int64_t cols, int64_t ld, int64_t batch, int64_t stride, DType type) {
+  return ((batch - 1) * stride + (rows - 1) * ld + cols) * size_of(type);
+}
+
 int make_layout(LtLayout* layout, DType type, bool transposed, int64_t rows, int64_t cols,
                 int64_t ld, int64_t batch, int64_t stride) {
   // rows x cols as stored, row-major; the library sees cols x rows.
@@ -65,10 +74,10 @@ int make_layout(LtLayout* layout, DType type, bool transposed, int64_t rows, int
 
 }  // namespace
 
-int LtGemm::describe(bool tf32) {
+int LtGemm::describe() {
   const CublasLt& lt = cublaslt();
   int compute = g_.doubles() ? kComputeF64 : kComputeF32;
-  if (tf32 && g_.type_a == f32) compute = kComputeTf32;
+  if (options_.tf32 && g_.type_a == f32) compute = kComputeTf32;
   int status = lt.cublasLtMatmulDescCreate(&matmul_, compute, g_.doubles() ? kF64 : kF32);
   int32_t trans_a = g_.trans_b, trans_b = g_.trans_a;
   if (status == 0)
@@ -83,35 +92,55 @@ int LtGemm::describe(bool tf32) {
         make_layout(&b_layout_, g_.type_b, g_.trans_b, g_.k, g_.n, g_.ldb, g_.batch, g_.stride_b);
   if (status == 0)
     status = make_layout(&c_layout_, g_.type_c, false, g_.m, g_.n, g_.ldc, g_.batch, g_.stride_c);
+  return status == 0 ? describe_epilogue() : status;
+}
+
+// The addend is the C of D = AB + C. "Columns" of a bias are the library's rows, as it wants.
+int LtGemm::describe_epilogue() {
+  const GemmEpilogue& e = g_.epilogue;
+  int status = 0;
+  auto set = [&](int which, auto value) {
+    if (status == 0)
+      status = cublaslt().cublasLtMatmulDescSetAttribute(matmul_, which, &value, sizeof value);
+  };
+  uint32_t what = (e.bias ? kBias : 0) | (e.gelu ? kGelu : 0) | (e.aux ? kAux : 0);
+  if (what != 0) set(kEpilogue, what);
+  if (e.bias) set(kBiasPointer, memory_.bias), set(kBiasType, int32_t{lt_type(g_.type_c)});
+  if (e.aux) set(kAuxPointer, memory_.aux), set(kAuxLd, g_.ldc);
   return status;
 }
 
 // All that the heuristic sees, and what it runs in.
-Digest LtGemm::problem(const Gpu& gpu, bool tf32) const {
+Digest LtGemm::problem(const Gpu& gpu) const {
   std::string text;
+  auto aligned = [&](CuAddress address, int64_t stride, DType type) {
+    return int64_t{alignment(address, stride, g_.batch, type)};
+  };
   for (int64_t v :
        {g_.m, g_.n, g_.k, g_.batch, g_.lda, g_.ldb, g_.ldc, g_.stride_a, g_.stride_b, g_.stride_c,
-        int64_t{g_.trans_a}, int64_t{g_.trans_b}, int64_t{g_.beta != 0}, int64_t{tf32},
-        workspace_bytes_, int64_t{alignment(a_, g_.stride_a, g_.batch, g_.type_a)},
-        int64_t{alignment(b_, g_.stride_b, g_.batch, g_.type_b)},
-        int64_t{alignment(c_, g_.stride_c, g_.batch, g_.type_c)}, int64_t{gpu.info.major},
-        int64_t{gpu.info.minor}, int64_t{gpu.info.sm_count}})
+        int64_t{g_.trans_a}, int64_t{g_.trans_b}, int64_t{g_.beta != 0}, int64_t{options_.tf32},
+        memory_.workspace_bytes, aligned(memory_.a.at, g_.stride_a, g_.type_a),
+        aligned(memory_.b.at, g_.stride_b, g_.type_b),
+        aligned(memory_.c.at, g_.stride_c, g_.type_c), aligned(memory_.aux, 0, g_.type_c),
+        aligned(memory_.addend, g_.stride_c, g_.type_c), aligned(memory_.bias, 0, g_.type_c),
+        int64_t{gpu.info.major}, int64_t{gpu.info.minor}, int64_t{gpu.info.sm_count}})
     text += std::to_string(v) + " ";
   std::string version = std::to_string(cublaslt().cublasLtGetVersion());
-  return sha256_of_list({"cuBLASLt algorithm 1", g_.str(), text, gpu.info.name, version});
+  const char* what = options_.tune ? "cuBLASLt fastest algorithm 1" : "cuBLASLt algorithm 1";
+  return sha256_of_list({what, g_.str(), text, gpu.info.name, version});
 }
 
 bool LtGemm::takes(const LtAlgo& algo) const {
   LtHeuristic checked = {};
   return cublaslt().cublasLtMatmulAlgoCheck(handle_, matmul_, b_layout_, a_layout_, c_layout_,
                                             c_layout_, &algo, &checked) == 0 &&
-         checked.state == 0 && checked.workspace <= static_cast<size_t>(workspace_bytes_);
+         checked.state == 0 && checked.workspace <= static_cast<size_t>(memory_.workspace_bytes);
 }
 
-int LtGemm::choose(const Gpu& gpu, bool tf32) {
-  static std::mutex mutex;
+int LtGemm::choose(const Gpu& gpu) {
+  static std::mutex mutex;  // held while measuring, too: measurements must not meet
   static std::map<Digest, LtAlgo> known;
-  Digest key = problem(gpu, tf32);
+  Digest key = problem(gpu);
   std::lock_guard lock(mutex);
   if (auto it = known.find(key); it != known.end()) {
     algo_ = it->second;
@@ -125,26 +154,29 @@ int LtGemm::choose(const Gpu& gpu, bool tf32) {
     found = takes(algo_);
   }
   if (!found) {
-    if (int status = ask(); status != 0) return status;
+    std::vector<LtAlgo> offered;
+    if (int status = ask(&offered); status != 0) return status;
+    algo_ = options_.tune ? measure(gpu, offered) : offered.front();
     if (cache) cache->put(key, {reinterpret_cast<const char*>(&algo_), sizeof algo_});
   }
   known[key] = algo_;
   return 0;
 }
 
-int LtGemm::ask() {
+int LtGemm::ask(std::vector<LtAlgo>* offered) {
   const CublasLt& lt = cublaslt();
   int status = lt.cublasLtMatmulPreferenceCreate(&preference_);
   auto prefer = [&](int which, auto value) {
     if (status == 0)
       status = lt.cublasLtMatmulPreferenceSetAttribute(preference_, which, &value, sizeof value);
   };
-  uint32_t c = alignment(c_, g_.stride_c, g_.batch, g_.type_c);
-  prefer(kMaxWorkspace, static_cast<uint64_t>(workspace_bytes_));
+  uint32_t c = alignment(memory_.c.at, g_.stride_c, g_.batch, g_.type_c);
+  prefer(kMaxWorkspace, static_cast<uint64_t>(memory_.workspace_bytes));
   prefer(kReductionMask, kJoinInComputeType);
-  prefer(kAlignA, alignment(b_, g_.stride_b, g_.batch, g_.type_b));
-  prefer(kAlignB, alignment(a_, g_.stride_a, g_.batch, g_.type_a));
-  prefer(kAlignC, c);
+  prefer(kAlignA, alignment(memory_.b.at, g_.stride_b, g_.batch, g_.type_b));
+  prefer(kAlignB, alignment(memory_.a.at, g_.stride_a, g_.batch, g_.type_a));
+  prefer(kAlignC,
+         g_.epilogue.add ? alignment(memory_.addend, g_.stride_c, g_.batch, g_.type_c) : c);
   prefer(kAlignD, c);
   if (status != 0) return status;
   LtHeuristic found[kWanted] = {};
@@ -153,18 +185,47 @@ int LtGemm::ask() {
                                              c_layout_, preference_, kWanted, found, &count);
   if (status != 0) return status;
   for (int i = 0; i < std::min(count, kWanted); ++i)
-    if (found[i].state == 0 && found[i].workspace <= static_cast<size_t>(workspace_bytes_)) {
-      algo_ = found[i].algo;
-      return 0;
-    }
+    if (found[i].state == 0 && found[i].workspace <= static_cast<size_t>(memory_.workspace_bytes))
+      offered->push_back(found[i].algo);
   constexpr int kNotSupported = 15;  // CUBLAS_STATUS_NOT_SUPPORTED
-  return kNotSupported;
+  return offered->empty() ? kNotSupported : 0;
 }
 
-std::unique_ptr<LtGemm> LtGemm::bind(const Gpu& gpu, const Gemm& g, CuAddress a, CuAddress b,
-                                     CuAddress c, CuAddress workspace, int64_t workspace_bytes,
-                                     bool tf32, std::string* why) {
-  if (g.empty() || g.k == 0 || !has_types(g) || g.batch > INT32_MAX) {
+LtAlgo LtGemm::measure(const Gpu& gpu, const std::vector<LtAlgo>& offered) {
+  if (offered.size() == 1) return offered.front();
+  Stream stream(gpu);
+  int64_t a = span(g_.trans_a ? g_.k : g_.m, g_.trans_a ? g_.m : g_.k, g_.lda, g_.batch,
+                   g_.stride_a, g_.type_a);
+  int64_t b = span(g_.trans_b ? g_.n : g_.k, g_.trans_b ? g_.k : g_.n, g_.ldb, g_.batch,
+                   g_.stride_b, g_.type_b);
+  if (memory_.a.free) fill_with_noise(stream, memory_.a.at, a);
+  if (memory_.b.free) fill_with_noise(stream, memory_.b.at, b);
+  // Parameters and states keep their values: a product that goes there goes elsewhere, at an
+  // address of the same alignment. One that writes aux, too, is not measured there.
+  if (!memory_.c.free && g_.epilogue.aux) return offered.front();
+  CuAddress c = memory_.c.at;
+  DeviceBlock elsewhere;
+  if (!memory_.c.free) {
+    int64_t bytes = span(g_.m, g_.n, g_.ldc, g_.batch, g_.stride_c, g_.type_c);
+    try {
+      elsewhere = DeviceBlock(gpu, stream, bytes + 256, "measuring a matrix product");
+    } catch (const OutOfMemory&) {
+      return offered.front();
+    }
+    c = elsewhere.address() + memory_.c.at % 256;
+  }
+  measured_ = true;
+  auto run = [&](int i) { return multiply(offered[static_cast<size_t>(i)], c, stream.get()); };
+  int best = fastest(stream, static_cast<int>(offered.size()), run);
+  stream.wait("measuring a matrix product");
+  return offered[static_cast<size_t>(std::max(best, 0))];
+}
+
+std::unique_ptr<LtGemm> LtGemm::bind(const Gpu& gpu, const Gemm& g, const GemmMemory& memory,
+                                     const LtOptions& options, std::string* why) {
+  // A bias of each batch item is of no use here, and rows of aux must be multiples of 8.
+  bool odd = (g.epilogue.any() && g.batch > 1) || (g.epilogue.aux && g.ldc % 8 != 0);
+  if (g.empty() || g.k == 0 || !has_types(g) || g.batch > INT32_MAX || odd) {
     *why = "cuBLASLt takes no " + g.str();
     return nullptr;
   }
@@ -173,12 +234,13 @@ std::unique_ptr<LtGemm> LtGemm::bind(const Gpu& gpu, const Gemm& g, CuAddress a,
   std::unique_ptr<LtGemm> out(new LtGemm);
   out->g_ = g;
   out->handle_ = handle;
-  out->a_ = a, out->b_ = b, out->c_ = c;
-  out->workspace_ = workspace;
-  out->workspace_bytes_ = std::min(workspace_bytes, gemm_workspace(g));
-  out->alpha_ = static_cast<float>(g.alpha), out->beta_ = static_cast<float>(g.beta);
-  int status = out->describe(tf32);
-  if (status == 0) status = out->choose(gpu, tf32);
+  out->memory_ = memory;
+  out->memory_.workspace_bytes = std::min(memory.workspace_bytes, gemm_workspace(g));
+  out->options_ = options;
+  out->alpha_ = static_cast<float>(g.alpha);
+  out->beta_ = g.epilogue.add ? 1 : static_cast<float>(g.beta);
+  int status = out->describe();
+  if (status == 0) status = out->choose(gpu);
   if (status == 0) return out;
   *why = "cuBLASLt has no algorithm for " + g.str() + " (" +
          cublaslt().cublasLtGetStatusString(status) + ")";
@@ -193,18 +255,21 @@ LtGemm::~LtGemm() {
   if (matmul_) lt.cublasLtMatmulDescDestroy(matmul_);
 }
 
-void LtGemm::run(CuStream stream) const {
-  const CublasLt& lt = cublaslt();
+int LtGemm::multiply(const LtAlgo& algo, CuAddress c, CuStream stream) const {
   const void* alpha = g_.doubles() ? static_cast<const void*>(&g_.alpha) : &alpha_;
   const void* beta = g_.doubles() ? static_cast<const void*>(&g_.beta) : &beta_;
   auto pointer = [](CuAddress address) { return reinterpret_cast<void*>(address); };
-  int status =
-      lt.cublasLtMatmul(handle_, matmul_, alpha, pointer(b_), b_layout_, pointer(a_), a_layout_,
-                        beta, pointer(c_), c_layout_, pointer(c_), c_layout_, &algo_,
-                        pointer(workspace_), static_cast<size_t>(workspace_bytes_), stream);
+  return cublaslt().cublasLtMatmul(
+      handle_, matmul_, alpha, pointer(memory_.b.at), b_layout_, pointer(memory_.a.at), a_layout_,
+      beta, pointer(g_.epilogue.add ? memory_.addend : c), c_layout_, pointer(c), c_layout_, &algo,
+      pointer(memory_.workspace), static_cast<size_t>(memory_.workspace_bytes), stream);
+}
+
+void LtGemm::run(CuStream stream) const {
+  int status = multiply(algo_, memory_.c.at, stream);
   if (status != 0)
     fail_device("cublasLtMatmul failed for " + g_.str() + " (" +
-                lt.cublasLtGetStatusString(status) + ")");
+                cublaslt().cublasLtGetStatusString(status) + ")");
 }
 
 }  // namespace fusec::cuda

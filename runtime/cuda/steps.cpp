@@ -8,6 +8,7 @@
 
 #include "fusec/base/error.h"
 #include "fusec/base/options.h"
+#include "fusec/core/disk_cache.h"
 
 namespace fusec::cuda {
 namespace {
@@ -60,6 +61,11 @@ class Binder {
       fail_internal("plan " + plan_.graph + " refers to byte " + std::to_string(ref.byte_offset) +
                     " of buffer " + std::to_string(ref.buffer) + ", which does not exist");
     return placement_.buffers[ref.buffer] + static_cast<CuAddress>(ref.byte_offset);
+  }
+
+  // A choice that cannot be kept may be another in the next process.
+  bool tunes() const {
+    return options_.tune_gemms && (!options_.deterministic || DiskCache::of_environment());
   }
 
   CuAddress skip(const PlanStep& step) const {
@@ -130,16 +136,24 @@ class Binder {
     const PlanStep& step = plan_.steps[index];
     Gemm g = read_gemm(step.call);
     if (g.empty()) return;
-    CuAddress a = address(step.call.args[0]), b = address(step.call.args[1]),
-              c = address(step.call.args[2]);
+    auto matrix = [&](size_t i) {
+      const BufferRef& ref = step.call.args[i];
+      return GemmMemory::Matrix{address(ref), !is_persistent(plan_.buffers[ref.buffer].cls)};
+    };
+    GemmMemory memory{
+        matrix(0), matrix(1), matrix(2), 0, 0, 0, placement_.workspace, placement_.workspace_bytes};
+    const GemmEpilogue& e = g.epilogue;
+    if (e.aux) memory.aux = matrix(e.aux_at()).at, memory.c.free &= matrix(e.aux_at()).free;
+    if (e.add) memory.addend = matrix(e.addend_at()).at;
+    if (e.bias) memory.bias = matrix(e.bias_at()).at;
     std::string why;
     if (step.commit && guarded_)
       why = "a guard may stop it, which a call of cuBLASLt cannot be";
     else
-      out_.steps[index].gemm = LtGemm::bind(gpu_, g, a, b, c, placement_.workspace,
-                                            placement_.workspace_bytes, options_.tf32, &why);
+      out_.steps[index].gemm = LtGemm::bind(gpu_, g, memory, {options_.tf32, tunes()}, &why);
     if (out_.steps[index].gemm) {
       ++out_.lt_gemms;
+      out_.tuned = out_.tuned || out_.steps[index].gemm->measured();
       return;
     }
     if (out_.own_gemms++ == 0) out_.why_own = why;

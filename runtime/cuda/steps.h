@@ -41,10 +41,12 @@ struct BoundSteps {
   std::vector<uint64_t> tables;  // the words to write at Placement::tables
   int lt_gemms = 0, own_gemms = 0;
   std::string why_own;  // the reason of the first own GEMM
+  bool tuned = false;   // products were run, so that the arena may hold anything
 };
 
-// Chooses algorithms, compiles the texts of library calls (one call for all distinct ones), loads
-// all code. The GPU's context must be current.
+// Chooses algorithms (with LoadOptions::tune_gemms by running products: nothing may be under way,
+// and the arena hold no value yet), compiles the texts of library calls (one call for all distinct
+// ones), loads all code. The GPU's context must be current.
 BoundSteps bind_steps(const Plan& plan, const std::vector<KernelCode>& kernels, const Gpu& gpu,
                       const Placement& placement, const LoadOptions& options);
 

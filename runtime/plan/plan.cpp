@@ -49,7 +49,7 @@ struct CallRule {
 
 constexpr CallRule kCallRules[] = {
     {"gemm", "m n k batch lda ldb ldc stride_a stride_b stride_c trans_a trans_b", "alpha beta",
-     "type_a type_b type_c", 3, 3, 1 << 2},
+     "type_a type_b type_c", 3, 6, 1 << 2},
     {"attention", "b t s h kv d causal docs", "scale softcap", "type", 5, 96, 3 << 3},
     {"attention_grad", "b t s h kv d causal docs", "scale softcap", "type", 9, 96, 7 << 6},
     {"gather", "rows count width", "", "type index_type", 3, 3, 1 << 2},
@@ -235,6 +235,43 @@ class PlanVerifier {
   const Plan& plan_;
 };
 
+// Whether there is such an epilogue.
+bool parse_epilogue(std::string_view text, GemmEpilogue& out) {
+  out = {};
+  if (text == "none") return true;
+  for (auto [word, flag] : {std::pair<std::string_view, bool*>{"add", &out.add},
+                            {"bias", &out.bias},
+                            {"gelu", &out.gelu},
+                            {"aux", &out.aux}}) {
+    if (text.substr(0, word.size()) != word) continue;
+    *flag = true;
+    text.remove_prefix(word.size());
+    if (text.empty()) break;
+    if (text[0] != '_') return false;
+    text.remove_prefix(1);
+    if (text.empty()) return false;
+  }
+  return text.empty() && out.any() && (out.gelu || !out.aux);
+}
+
+std::string wrong_epilogue(const LibraryCall& call, size_t arguments) {
+  auto it = call.attrs.find("epilogue");
+  const std::string none = "none";
+  const std::string* text = it == call.attrs.end() ? &none : std::get_if<std::string>(&it->second);
+  GemmEpilogue e;
+  if (!text || !parse_epilogue(*text, e))
+    return "gemm: expected an epilogue of \"add\", \"bias\", \"gelu\", \"aux\" in this order, "
+           "joined by \"_\", found " +
+           (text ? "\"" + *text + "\"" : "another type");
+  if (arguments != e.arguments())
+    return "gemm: expected " + std::to_string(e.arguments()) + " arguments" +
+           (e.any() ? " for epilogue \"" + *text + "\"" : "") + ", found " +
+           std::to_string(arguments);
+  if (e.any() && call.number("beta") != 0) return "gemm: expected beta 0 with an epilogue";
+  if (e.any() && call.text("type_c") == "f64") return "gemm: expected no epilogue for f64";
+  return "";
+}
+
 }  // namespace
 
 static bool is_attention(const LibraryCall& call) {
@@ -258,12 +295,28 @@ static std::string what_is_wrong_with_attention(const LibraryCall& call, size_t 
   return "";
 }
 
+std::string GemmEpilogue::str() const {
+  std::string out;
+  for (auto [flag, word] :
+       {std::pair<bool, const char*>{add, "add"}, {bias, "bias"}, {gelu, "gelu"}, {aux, "aux"}})
+    if (flag) out += (out.empty() ? "" : "_") + std::string(word);
+  return out.empty() ? "none" : out;
+}
+
+GemmEpilogue epilogue_of(const LibraryCall& call) {
+  GemmEpilogue out;
+  if (call.attrs.count("epilogue") && !parse_epilogue(call.text("epilogue"), out))
+    fail_internal("library call gemm: no epilogue \"" + call.text("epilogue") + "\"");
+  return out;
+}
+
 std::string what_is_wrong(const LibraryCall& call, size_t arguments) {
   std::vector<std::string> known;
   for (const CallRule& rule : kCallRules) {
     known.push_back(rule.name);
     if (call.name != rule.name) continue;
-    if (arguments < rule.least || arguments > rule.most)
+    bool varies = call.name == "gemm";  // with the epilogue
+    if (!varies && (arguments < rule.least || arguments > rule.most))
       return call.name + ": expected " + std::to_string(rule.least) +
              (rule.most > rule.least ? " or " + std::to_string(rule.most) : "") +
              " arguments, found " + std::to_string(arguments);
@@ -271,6 +324,7 @@ std::string what_is_wrong(const LibraryCall& call, size_t arguments) {
     if (wrong.empty()) wrong = missing<double>(call, rule.doubles, "a double");
     if (wrong.empty()) wrong = missing<std::string>(call, rule.texts, "a text");
     if (wrong.empty() && is_attention(call)) wrong = what_is_wrong_with_attention(call, arguments);
+    if (wrong.empty() && varies) wrong = wrong_epilogue(call, arguments);
     return wrong;
   }
   return "unknown library call \"" + call.name + "\"" + suggest(call.name, known);
@@ -282,7 +336,9 @@ bool writes_argument(const LibraryCall& call, size_t i) {
     return i >= a.results && i < a.masks;
   }
   for (const CallRule& rule : kCallRules)
-    if (call.name == rule.name) return rule.written >> i & 1;
+    if (call.name == rule.name)
+      return (rule.written >> i & 1) ||
+             (call.name == "gemm" && epilogue_of(call).aux && i == epilogue_of(call).aux_at());
   return false;
 }
 

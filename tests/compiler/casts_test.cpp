@@ -11,7 +11,8 @@
 // has the expression of the original, so the claim holds with recompute too.
 //
 // Two ops change their spelling in between and are compared by meaning: a contraction becomes a
-// GEMM call (its operands may trade places), attention, gather and scatter become calls.
+// GEMM call (its operands may trade places; with an epilogue it stands for more), attention, gather
+// and scatter become calls.
 //
 // Beside it: what a kernel stores has the element type of the value in the IR, so memory holds no
 // other precision than the expressions say (checked on the plan, where a store is typed).
@@ -21,6 +22,7 @@
 #include <algorithm>
 #include <cctype>
 #include <functional>
+#include <set>
 #include <sstream>
 
 #include "agree.h"
@@ -121,7 +123,7 @@ class Expressions {
     if (word == "library") {
       size_t quote = op.find('"');
       word = op.substr(quote + 1, op.find('"', quote + 1) - quote - 1);
-      if (word == "gemm") word = "contract";
+      if (word == "gemm") return gemm(line, made[0], operands, types);
     }
     std::string detail = word;
     if (word == "input" || word == "parameter") {
@@ -131,7 +133,7 @@ class Expressions {
     if (word == "map" || word == "reduce") detail = op.substr(0, op.find('('));
     if (word == "constant") detail = op;
     if (word == "cast") ++casts;
-    if (word == "contract") std::sort(operands.begin(), operands.end());
+    if (word == "contract" || detail == "map add") std::sort(operands.begin(), operands.end());
     h = of(detail);
     for (Hash o : operands) h = mix(h, o);
     if (types.size() == 1) return set(made[0], mix(h, of(types[0])));
@@ -139,6 +141,44 @@ class Expressions {
     for (size_t i = 0; i < types.size(); ++i)
       set(made.size() > 1 ? made.at(i) : base + "#" + std::to_string(i),
           mix(mix(h, i + 1), of(types[i])));
+  }
+
+  // A GEMM stands for a contraction and for the ops of its epilogue. Its sums are f32 where there
+  // is one, or where its result is: of 16-bit operands that means of their widened values.
+  void gemm(const std::string& line, const std::string& made, std::vector<Hash> operands,
+            const std::vector<std::string>& types) {
+    auto attribute = [&](const std::string& key) {
+      size_t at = line.find(key + " = \"");
+      if (at == std::string::npos) return std::string();
+      at += key.size() + 4;
+      return line.substr(at, line.find('"', at) - at);
+    };
+    auto op = [](const char* name, std::vector<Hash> of_values, const std::string& type) {
+      std::sort(of_values.begin(), of_values.end());
+      Hash h = of(name);
+      for (Hash v : of_values) h = mix(h, v);
+      return mix(h, of(type));
+    };
+    std::string epilogue = attribute("epilogue"), in = attribute("type_a"),
+                out = attribute("type_c");
+    auto has = [&](const char* word) { return epilogue.find(word) != std::string::npos; };
+    std::string sums = epilogue.empty() && in == out ? out : "f32";
+    auto widened = [&](Hash v, const std::string& from) {
+      return from == sums ? v : op("cast", {v}, sums);
+    };
+    Hash v = op("contract", {widened(operands.at(0), in), widened(operands.at(1), in)}, sums);
+    size_t next = 2;
+    for (const char* word : {"add", "bias"})
+      if (has(word)) v = op("map add", {v, widened(operands.at(next++), out)}, sums);
+    REQUIRE(next == operands.size());
+    Hash aux = v;
+    if (has("gelu")) v = op("map gelu", {v}, sums);
+    auto stored = [&](Hash x) { return out == sums ? x : op("cast", {x}, out); };
+    REQUIRE(types.size() == (has("aux") ? 2u : 1u));
+    if (!has("aux")) return set(made, stored(v));
+    std::string base = made.substr(0, made.find(':'));
+    set(base + "#0", stored(v));
+    set(base + "#1", stored(aux));
   }
 
   void set(const std::string& v, Hash h) { (in_body_ ? inner_ : value_)[v] = h; }
@@ -291,6 +331,40 @@ TEST_CASE("casts of a bf16 training step stay where they are, recompute included
     options.fuse = false;
     CHECK(check_casts(g, {{"loss", loss}}, options) > 10);
   }
+}
+
+TEST_CASE("casts around products with bias and GELU, which a GEMM takes with it") {
+  Graph g;
+  Tensor x = g.input("x", {2, 16, 32});
+  Tensor wq = g.parameter("wq", {64, 32}), bq = g.parameter("bq", {64});
+  Tensor w1 = g.parameter("w1", {128, 64}), b1 = g.parameter("b1", {128});
+  Tensor w2 = g.parameter("w2", {32, 128}), b2 = g.parameter("b2", {32});
+  Tensor q = reshape(linear(x, wq, bq), {2, 16, 4, 16});
+  Tensor a = reshape(attention(q, q, q), {2, 16, 64});
+  Tensor y = linear(gelu(linear(a, w1, b1)), w2, b2) + x;
+  Tensor loss = sum(square(y));
+  std::vector<Tensor> p = {wq, bq, w1, b1, w2, b2};
+  std::vector<Tensor> d = grad(loss, p);
+  for (size_t i = 0; i < p.size(); ++i) g.assign(p[i], p[i] - d[i] * 0.01);
+  for (Precision precision : {Precision::f32, Precision::bf16})
+    for (bool gelu_in_gemm : {false, true})
+      for (bool fuse : {false, true}) {
+        CompileOptions options;
+        options.precision = precision;
+        options.gelu_in_gemm = gelu_in_gemm;
+        options.fuse = fuse;
+        check_casts(g, {{"loss", loss}, {"y", y}}, options);
+        std::set<std::string> epilogues;
+        InspectOptions o;
+        o.compile = options;
+        for (const PlanStep& s : inspect(g, {{"loss", loss}}, "graph", o).plan.steps)
+          if (s.kernel < 0 && s.call.name == "gemm") epilogues.insert(epilogue_of(s.call).str());
+        bool with_gelu = gelu_in_gemm && precision == Precision::bf16;
+        std::set<std::string> expected = {"none"};
+        if (fuse) expected.insert("bias");
+        if (fuse && with_gelu) expected.insert("bias_gelu_aux");
+        CHECK(epilogues == expected);
+      }
 }
 
 TEST_CASE("casts between mixed types, written by hand") {

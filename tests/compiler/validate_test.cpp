@@ -45,6 +45,32 @@ TEST_CASE("a right program validates, fused and unfused, and its second step as 
   CHECK(report.elements > 1000);
 }
 
+TEST_CASE("products with bias and GELU validate, where the GEMM takes them along") {
+  Graph g;
+  Tensor x = g.input("x", {2, 16, 32});
+  Tensor wq = g.parameter("wq", {64, 32}), bq = g.parameter("bq", {64});
+  Tensor w1 = g.parameter("w1", {128, 64}), b1 = g.parameter("b1", {128});
+  Tensor w2 = g.parameter("w2", {32, 128}), b2 = g.parameter("b2", {32});
+  Tensor q = reshape(linear(x, wq, bq), {2, 16, 4, 16});
+  Tensor a = reshape(attention(q, q, q), {2, 16, 64});
+  Tensor y = linear(gelu(linear(a, w1, b1)), w2, b2) + x;
+  std::vector<Tensor> p = {wq, bq, w1, b1, w2, b2};
+  std::vector<Tensor> d = grad(sum(square(y)), p);
+  for (size_t i = 0; i < p.size(); ++i) g.assign(p[i], p[i] - d[i] * 0.001);
+  std::vector<Output> outputs = {{"y", y}, {"z", linear(a, w1, b1)}};
+  for (Precision precision : {Precision::f32, Precision::bf16})
+    for (bool gelu_in_gemm : {false, true}) {
+      CheckOptions options;
+      options.compile.precision = precision;
+      options.compile.gelu_in_gemm = gelu_in_gemm;
+      options.whole = precision == Precision::f32;  // the graph does not say what the policy rounds
+      CheckReport report = check(g, outputs, options);
+      INFO(report.str());
+      CHECK(report.ok());
+      CHECK(report.elements > 1000);
+    }
+}
+
 TEST_CASE("validate names the kernel whose constant is wrong, in place or not") {
   for (const char* edit : {"0.25", "0.125", "0.89999"}) {
     CAPTURE(std::string(edit));

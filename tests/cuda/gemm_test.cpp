@@ -5,24 +5,12 @@
 
 #include <cmath>
 
-#include "cuda_plan.h"
+#include "gemm_plan.h"
 
 using namespace fusec;
 using namespace fusec::test;
 
 namespace {
-
-struct Case {
-  int64_t m, n, k, batch = 1;
-  bool trans_a = false, trans_b = false;
-  DType ab = f32, c = f32;
-  double alpha = 1, beta = 0;
-  int64_t pad = 0;     // elements beyond a row, in every matrix
-  int64_t offset = 0;  // elements before A
-  DType b = f32;       // type of B where it differs
-  bool mixed = false;
-  bool tf32 = false;
-};
 
 // Half a unit in the last place of a number near 1, and the least spacing of all, halved.
 double rounding(DType t) {
@@ -33,61 +21,16 @@ double rounding(DType t) {
     default: return std::ldexp(1, -24);
   }
 }
-double least(DType t) { return t == f16 ? std::ldexp(1, -25) : 0; }
-
-// Values in [-1, 1] that every type holds exactly enough to be compared after rounding.
-std::string values(DType t, int64_t count, uint64_t seed) {
-  std::string out(static_cast<size_t>(count * size_of(t)), '\0');
-  for (int64_t i = 0; i < count; ++i) {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    store_from_double(out.data(), t, i, static_cast<double>(seed >> 40) / (1 << 23) - 1);
-  }
-  return out;
+bool has_part(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
 }
-
-// The product as a plan of one call, and how its matrices lie.
-struct GemmPlan : PlanBuilder {
-  DType type_b;
-  int64_t lda, ldb, ldc, stride_a, stride_b, stride_c, size_a;
-  int a, b, c;
-
-  explicit GemmPlan(const Case& x) : type_b(x.mixed ? x.b : x.ab) {
-    lda = (x.trans_a ? x.m : x.k) + x.pad, ldb = (x.trans_b ? x.k : x.n) + x.pad;
-    ldc = x.n + x.pad;
-    stride_a = (x.trans_a ? x.k : x.m) * lda, stride_b = (x.trans_b ? x.n : x.k) * ldb;
-    stride_c = x.m * ldc;
-    size_a = x.offset + x.batch * stride_a;
-    a = buffer("a", BufferClass::input, {{size_a}, x.ab});
-    b = buffer("b", BufferClass::input, {{x.batch * stride_b}, type_b});
-    c = buffer("c", BufferClass::output, {{x.batch * stride_c}, x.c});
-    auto type = [](DType t) { return std::string(name_of(t)); };
-    PlanStep& step = call("gemm", {a, b, c},
-                          {{"m", x.m},
-                           {"n", x.n},
-                           {"k", x.k},
-                           {"batch", x.batch},
-                           {"lda", lda},
-                           {"ldb", ldb},
-                           {"ldc", ldc},
-                           {"stride_a", stride_a},
-                           {"stride_b", stride_b},
-                           {"stride_c", stride_c},
-                           {"trans_a", int64_t{x.trans_a}},
-                           {"trans_b", int64_t{x.trans_b}},
-                           {"type_a", type(x.ab)},
-                           {"type_b", type(type_b)},
-                           {"type_c", type(x.c)},
-                           {"alpha", x.alpha},
-                           {"beta", x.beta}});
-    step.call.args[0].byte_offset = x.offset * size_of(x.ab);
-  }
-};
+double least(DType t) { return t == f16 ? std::ldexp(1, -25) : 0; }
 
 // Compares all of C's memory after each of three runs: eager, recorded, replayed.
 void check(const Case& x) {
   INFO("m " << x.m << " n " << x.n << " k " << x.k << " batch " << x.batch << " trans " << x.trans_a
             << x.trans_b << " pad " << x.pad << " offset " << x.offset << " beta " << x.beta << " "
-            << name_of(x.ab) << " " << name_of(x.c));
+            << name_of(x.ab) << " " << name_of(x.c) << " " << x.epilogue);
   GemmPlan plan(x);
   cuda::LoadOptions options;
   options.tf32 = x.tf32;
@@ -98,9 +41,13 @@ void check(const Case& x) {
   std::string vc = values(x.c, x.batch * plan.stride_c, 3), got(vc.size(), '\0');
   p->write(plan.a, va.data(), va.size());
   p->write(plan.b, vb.data(), vb.size());
+  std::string addend = values(x.c, x.batch * plan.stride_c, 4), bias = values(x.c, x.n, 5), aux;
+  if (plan.addend >= 0) p->write(plan.addend, addend.data(), addend.size());
+  if (plan.bias >= 0) p->write(plan.bias, bias.data(), bias.size());
   // Twice the rounding of the sum's type: tensor cores cut off where others round. In tf32 both
   // factors are cut to 10 bits first.
   double unit = x.tf32 ? std::ldexp(1, -9) : 2 * rounding(x.c == f64 ? f64 : f32);
+  std::vector<double> want_aux, bound_aux;
   std::vector<double> want, bound;  // of every element of C's memory; what is no part of C stays
   for (int64_t at = 0; at < x.batch * plan.stride_c; ++at) {
     int64_t item = at / plan.stride_c, i = at % plan.stride_c / plan.ldc, j = at % plan.ldc;
@@ -118,6 +65,20 @@ void check(const Case& x) {
                                       (std::fabs(x.alpha) * size + std::fabs(x.beta * old)) +
                                   rounding(x.c) * std::fabs(want.back()) + least(x.c)
                             : 0);
+    if (j >= x.n || !plan.epilogue.any()) continue;
+    double& v = want.back();
+    double wide = bound.back() - rounding(x.c) * std::fabs(v);  // before it is stored
+    if (plan.epilogue.add) v += load_as_double(addend.data(), x.c, at);
+    if (plan.epilogue.bias) v += load_as_double(bias.data(), x.c, j);
+    wide += 2 * unit * (std::fabs(v) + 2);
+    if (plan.epilogue.aux) want_aux.push_back(v);
+    if (plan.epilogue.aux) bound_aux.push_back(wide + rounding(x.c) * std::fabs(v));
+    if (plan.epilogue.gelu) {
+      // No slope of GELU is above 1.13. cuBLASLt may take tanh from the hardware, to 2^-11.
+      wide = 1.13 * wide + 0.5 * std::fabs(v) * (on_stand_in() ? unit : std::ldexp(1, -10));
+      v = 0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v)));
+    }
+    bound.back() = wide + rounding(x.c) * std::fabs(v);
   }
   for (int run = 0; run < 3; ++run) {
     p->write(plan.c, vc.data(), vc.size());
@@ -130,6 +91,15 @@ void check(const Case& x) {
     INFO("run " << run << ", element " << first);
     if (wrong > 0) CHECK(load_as_double(got.data(), x.c, first) == want[first]);
     CHECK(wrong == 0);
+    if (plan.aux < 0) continue;
+    aux.resize(vc.size());
+    p->read(plan.aux, aux.data(), aux.size());
+    for (size_t i = 0; i < want_aux.size(); ++i) {
+      auto row = static_cast<int64_t>(i) / x.n, col = static_cast<int64_t>(i) % x.n;
+      int64_t at = row / x.m * plan.stride_c + row % x.m * plan.ldc + col;
+      INFO("aux of row " << row << ", column " << col);
+      REQUIRE(std::fabs(load_as_double(aux.data(), x.c, at) - want_aux[i]) <= bound_aux[i]);
+    }
   }
 }
 
@@ -185,6 +155,32 @@ TEST_CASE("GEMM: operands of two types, and a type that cuBLASLt does not combin
   x = Case{40, 72, 24};
   x.ab = f32, x.c = bf16, x.beta = 2;
   check(x);
+}
+
+TEST_CASE("GEMM: epilogues, by cuBLASLt and by the own kernel") {
+  if (no_gpu()) return;
+  for (const char* epilogue : {"add", "bias", "add_bias", "gelu", "bias_gelu", "gelu_aux",
+                               "bias_gelu_aux", "add_bias_gelu_aux"})
+    for (DType c : {bf16, f16, f32})
+      for (int64_t n : {64, 72, 13}) {  // rows of 13 are the own kernel's
+        Case x{40, n, 48};
+        x.ab = c == f32 ? bf16 : c, x.c = c, x.epilogue = epilogue;
+        check(x);
+        x.trans_b = true, x.pad = 8, x.alpha = 0.5;
+        check(x);
+        x.batch = 2;  // the own kernel's, too
+        check(x);
+        x.k = 0;
+        check(x);
+      }
+  Case x{40, 64, 48};
+  x.epilogue = "bias_gelu_aux";
+  x.ab = x.c = bf16;
+  std::string line = GemmPlan(x).load()->backend("gemm");
+  if (!std::getenv("STAND_IN_NO_CUBLASLT")) CHECK(!has_part(line, "own kernel"));
+  x.n = 60;  // rows of aux that are no multiples of 8
+  line = GemmPlan(x).load()->backend("gemm");
+  CHECK(has(line, "1 by an own kernel"));
 }
 
 TEST_CASE("GEMM: an empty sum, and empty results") {

@@ -68,11 +68,13 @@ DType type_in(const std::string& text, const char* name) {
 
 void gemm(void** args, unsigned blocks, const std::string& text) {
   auto number = [&](int i) { return arg<int64_t>(args, i); };
-  if (stopped(args, 14)) return;
+  if (stopped(args, 17)) return;
   int64_t m = number(3), n = number(4), k = number(5), lda = number(6), ldb = number(7),
           ldc = number(8);
-  bool trans_a = text.find("kTransA = true") != std::string::npos;
-  bool trans_b = text.find("kTransB = true") != std::string::npos;
+  auto is = [&](const char* name) {
+    return text.find(std::string(name) + " = true") != std::string::npos;
+  };
+  bool trans_a = is("kTransA"), trans_b = is("kTransB");
   double alpha = arg<double>(args, 12), beta = arg<double>(args, 13);
   DType ta = type_in(text, "A"), tb = type_in(text, "B"), tc = type_in(text, "C");
   auto* a = arg<const char*>(args, 0);
@@ -90,7 +92,13 @@ void gemm(void** args, unsigned blocks, const std::string& text) {
                                        item * number(10) + (trans_b ? j * ldb + p : p * ldb + j));
         int64_t at = item * number(11) + i * ldc + j;
         double old = beta == 0 ? 0 : beta * fusec::load_as_double(c, tc, at);
-        fusec::store_from_double(c, tc, at, alpha * sum + old);
+        double x = alpha * sum + old;
+        if (is("kAdd")) x += fusec::load_as_double(arg<const char*>(args, 15), tc, at);
+        if (is("kBias")) x += fusec::load_as_double(arg<const char*>(args, 16), tc, j);
+        if (is("kAux")) fusec::store_from_double(arg<char*>(args, 14), tc, at, x);
+        if (is("kGelu"))
+          x = 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+        fusec::store_from_double(c, tc, at, x);
       }
 }
 
@@ -119,6 +127,6 @@ void gather(void** args, unsigned, const std::string&) {
 EXPORT fusec_kernel_scale{4, scale};
 EXPORT fusec_kernel_add{4, add};
 EXPORT fusec_kernel_scales{3, scales};
-EXPORT fusec_kernel_fusec_gemm{15, gemm};
+EXPORT fusec_kernel_fusec_gemm{18, gemm};
 EXPORT fusec_kernel_fusec_guard{2, guard};
 EXPORT fusec_kernel_fusec_gather{8, gather};

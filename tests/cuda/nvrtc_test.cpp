@@ -240,11 +240,11 @@ TEST_CASE("of several units that fail, the first one is reported") {
 
 TEST_CASE("the own GEMM compiles in every form, in registers alone") {
   if (no_nvrtc()) return;
-  auto compile = [](DType a, DType b, DType c, bool trans, const char* arch) {
-    Gemm g{65, 65, 65, 1, 65, 65, 65, 0, 0, 0, trans, !trans, a, b, c, 1.0, 0.0};
+  auto compile = [](DType a, DType b, DType c, bool trans, const char* arch, GemmEpilogue e = {}) {
+    Gemm g{65, 65, 65, 1, 65, 65, 65, 0, 0, 0, trans, !trans, a, b, c, 1.0, 0.0, e};
     CallLaunch launch = own_gemm(g).at(0);
     CHECK(launch.grid[0] == 4);
-    INFO(g.str() << " for " << arch);
+    INFO(g.str() << " for " << std::string(arch));
     Cubin cubin = compile_source(launch.text, "own GEMM", arch);
     CHECK(cubin.spill_bytes == 0);
     CHECK(cubin.stack_bytes == 0);
@@ -258,5 +258,11 @@ TEST_CASE("the own GEMM compiles in every form, in registers alone") {
     compile(f64, f64, f64, false, arch);
     compile(bf16, bf16, bf16, true, arch);
     compile(f16, f16, f16, false, arch);
+    for (DType c : {f32, bf16, f16}) {
+      GemmEpilogue e{.add = true, .bias = true, .gelu = true, .aux = true};
+      compile(bf16, bf16, c, false, arch, e);
+      e.add = e.aux = false;
+      compile(bf16, bf16, c, true, arch, e);
+    }
   }
 }

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "../compiler/agree.h"
+#include "fusec/check.h"
 
 using namespace fusec;
 using namespace fusec::test;
@@ -271,5 +272,30 @@ TEST_CASE("cumsum and top_k on a GPU") {
       wanted.push_back(top.indices);
     }
     agree(g, wanted, on_gpu(50));
+  }
+}
+
+TEST_CASE("products with bias, alone and before attention, on a GPU") {
+  if (no_gpu()) return;
+  Graph g;
+  Tensor x = g.input("x", {2, 16, 32});
+  Tensor wq = g.parameter("wq", {64, 32}), bq = g.parameter("bq", {64});
+  Tensor w1 = g.parameter("w1", {128, 64}), b1 = g.parameter("b1", {128});
+  Tensor w2 = g.parameter("w2", {32, 128}), b2 = g.parameter("b2", {32});
+  Tensor q = reshape(linear(x, wq, bq), {2, 16, 4, 16});
+  Tensor a = reshape(attention(q, q, q), {2, 16, 64});
+  Tensor y = linear(gelu(linear(a, w1, b1)), w2, b2) + x;
+  std::vector<Tensor> p = {wq, bq, w1, b1, w2, b2};
+  std::vector<Tensor> d = grad(sum(square(y)), p);
+  for (size_t i = 0; i < p.size(); ++i) g.assign(p[i], p[i] - d[i] * 0.001);
+  std::vector<Output> outputs = {{"y", y}, {"z", linear(a, w1, b1)}};
+  for (Precision precision : {Precision::f32, Precision::bf16}) {
+    CheckOptions options;
+    options.compile.device = "cuda";
+    options.compile.precision = precision;
+    options.whole = precision == Precision::f32;  // the graph does not say what the policy rounds
+    CheckReport report = check(g, outputs, options);
+    INFO(report.str());
+    CHECK(report.ok());
   }
 }

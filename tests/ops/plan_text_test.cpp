@@ -274,7 +274,7 @@ TEST_CASE("syntax errors say line, found and expected") {
     CHECK(e.message() == "line 7: unknown primitive \"exq\"");
   }
   try {
-    parse_plan("plan \"x\" version 2 {\n  arena ten of 3\n}");
+    parse_plan("plan \"x\" version 3 {\n  arena ten of 3\n}");
     FAIL("accepted arena ten");
   } catch (const Error& e) {
     CHECK(e.message() == "line 2: found \"ten\", expected arena bytes (a 64-bit integer)");
@@ -299,7 +299,7 @@ TEST_CASE("truncated and mutated text never crashes the reader") {
     read_garbage(mutated);
   }
   read_garbage(std::string(1000, '\0'));
-  read_garbage("plan \"\" version 2 { arena 1 of 1 buffers { b0 : input \"a\" f32[" +
+  read_garbage("plan \"\" version 3 { arena 1 of 1 buffers { b0 : input \"a\" f32[" +
                std::string(9999, '9'));
 }
 
@@ -320,6 +320,15 @@ TEST_CASE("verify refuses broken plans, naming the rule") {
   expect_broken(p, [](Plan& q) { q.steps[4].call.args.pop_back(); }, "expected 3 arguments, found 2");
   expect_broken(p, [](Plan& q) { q.steps[4].call.attrs.erase("lda"); }, "attribute \"lda\"");
   expect_broken(p, [](Plan& q) { q.steps[4].call.name = "gem"; }, "did you mean \"gemm\"?");
+  auto epilogue = [&](const char* text, const char* rule) {
+    expect_broken(
+        p, [&](Plan& q) { q.steps[4].call.attrs["epilogue"] = std::string(text); }, rule);
+  };
+  for (const char* wrong :
+       {"relu", "gelu_bias", "bias_", "biasgelu", "aux", "bias_aux", "_bias", ""})
+    epilogue(wrong, "gemm: expected an epilogue of");
+  epilogue("bias", "gemm: expected 4 arguments for epilogue \"bias\", found 3");
+  epilogue("add_bias_gelu_aux", "gemm: expected 6 arguments");
   expect_broken(p, [](Plan& q) { q.steps[0].segments[0].args[0].buffer = 1; }, "have one type");
 }
 
@@ -345,7 +354,7 @@ TEST_CASE("verify refuses broken kernels, naming the rule") {
 
 TEST_CASE("what makes a buffer, commit steps and guards read back") {
   Plan p = parse_plan(
-      "plan \"g\" version 2 { arena 0 of 0\n"
+      "plan \"g\" version 3 { arena 0 of 0\n"
       "buffers { b0 : parameter \"p\" f32[] made by \"parameter (a.cpp:1)\" }\n"
       "steps {\n"
       "0 : call guard (b0) { type \"f32\" }\n"

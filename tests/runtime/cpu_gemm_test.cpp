@@ -66,9 +66,16 @@ void check(const Problem& p, const Values& got) {
   CHECK(touched == 0);
 }
 
-std::string run_call(const Problem& p, int threads, Values* out) {
+std::string run_call(const Problem& p, int threads, Values* out, const char* epilogue = "none",
+                     const Values& addend = {}, const Values& bias = {}, Values* aux = nullptr) {
   CpuCall call("gemm");
   call.operand(p.a(), p.type_a).operand(p.b(), p.type_b).operand(p.c(), p.type_c);
+  call.attr("epilogue", epilogue);
+  std::string words = epilogue;
+  auto has = [&](const char* word) { return words.find(word) != std::string::npos; };
+  if (has("aux")) call.operand(p.c(), p.type_c);
+  if (has("add")) call.operand(addend, p.type_c);
+  if (has("bias")) call.operand(bias, p.type_c);
   call.attr("m", p.m).attr("n", p.n).attr("k", p.k).attr("batch", p.batch);
   call.attr("lda", p.lda()).attr("ldb", p.ldb()).attr("ldc", p.ldc());
   call.attr("stride_a", p.stride_a()).attr("stride_b", p.stride_b());
@@ -78,6 +85,7 @@ std::string run_call(const Problem& p, int threads, Values* out) {
   call.attr("type_c", name_of(p.type_c).data());
   call.run(threads);
   *out = call.values(2);
+  if (aux && has("aux")) *aux = call.values(3);
   return call.bytes(2);
 }
 
@@ -178,6 +186,48 @@ TEST_CASE("gemm: the tile grid covers C with tiles no larger than the bound") {
         CHECK(t.tile_rows * (t.down - 1) < m);
         CHECK(t.tile_cols * t.across >= n);
         CHECK(t.tile_cols * (t.across - 1) < n);
+      }
+}
+
+TEST_CASE("gemm: epilogues, of oneDNN's products and of the own kernel's, in tiles") {
+  for (const char* name : {"add", "bias", "gelu", "bias_gelu", "gelu_aux", "add_bias_gelu_aux"})
+    for (DType type : {f32, bf16, f16})
+      for (int64_t k : {40, 0}) {
+        CAPTURE(name);
+        CAPTURE(name_of(type));
+        CAPTURE(k);
+        Problem p{700, 530, k, 2};  // two tiles each way
+        p.type_c = type, p.pad = 3;
+        LibraryCall call;
+        call.attrs["epilogue"] = std::string(name);
+        GemmEpilogue e = epilogue_of(call);
+        Values sums, plain = random_values(p.n, 7), got, aux;
+        Problem wide = p;
+        wide.type_c = f32;
+        run_call(wide, 2, &sums);
+        Values addend = random_values(p.batch * p.stride_c(), 8);
+        run_call(p, 2, &got, name, addend, plain, &aux);
+        double worst = 0, worst_aux = 0;
+        double unit = type == bf16 ? 1.0 / 256 : type == f16 ? 1.0 / 2048 : 1e-6;
+        for (int64_t x = 0; x < p.batch; ++x)
+          for (int64_t i = 0; i < p.m; ++i)
+            for (int64_t j = 0; j < p.n; ++j) {
+              int64_t at = x * p.stride_c() + i * p.ldc() + j;
+              double v = sums[at] + (e.add ? addend[at] : 0) + (e.bias ? plain[j] : 0);
+              // oneDNN's sums and the own kernel's differ in their order: k = 40 products below 1.
+              double slack = 4e-6 * (1 + std::abs(v));
+              if (e.aux)
+                worst_aux =
+                    std::max(worst_aux, std::abs(aux[at] - v) / (slack + unit * std::abs(v)));
+              if (e.gelu)
+                v = 0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v)));
+              worst = std::max(worst, std::abs(got[at] - v) / (2 * slack + unit * std::abs(v)));
+            }
+        CHECK(worst <= 1);
+        CHECK(worst_aux <= 1);
+        Values again;
+        CHECK(run_call(p, 1, &again, name, addend, plain) ==
+              run_call(p, 4, &again, name, addend, plain));
       }
 }
 

@@ -34,6 +34,15 @@ struct CompileOptions {
   bool tf32 = false;  // GPU: f32 GEMMs in tf32, a tenth of the precision for several times the speed
   // GPU: the same bits in every run, also where a faster form exists that does not promise them.
   bool deterministic = false;
+  // bf16: a GELU (tanh form) behind a matrix product may be a part of its GEMM, where that saves a
+  // pass over memory. The product is then rounded behind the GELU only. Off: a GPU's library may
+  // take tanh from the hardware, whose error (2^-11) shows where GELU is near zero and is more than
+  // the tolerance model allows. FUSEC_GELU_IN_GEMM=1 sets it.
+  bool gelu_in_gemm = false;
+  // GPU: runs the algorithms that cuBLASLt offers for each GEMM when the plan is loaded, takes the
+  // fastest and keeps the choice on disk, so that it is measured once a GPU. Until the cache is
+  // cleared, results have the same bits in every process. FUSEC_TUNE_GEMMS=1 sets it.
+  bool tune_gemms = false;
   // Parameters and states of the same name (and type) are shared with this executable instead of
   // being allocated: a training step, its evaluation and its generation graph see one model.
   const LoadedPlan* share = nullptr;

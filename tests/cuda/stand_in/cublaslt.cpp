@@ -1,12 +1,18 @@
 // A libcublasLt.so.13 of plain loops over column-major matrices, after the library's documentation.
 // It has no algorithm for addresses that are not multiples of 16, nor for leading dimensions that
-// are not of 4 elements, as the real one has none for some.
+// are not of 4 elements, as the real one has none for some. STAND_IN_ALGORITHMS="40 fail 10" makes
+// it offer several: what each takes by the events of the stand-in's driver, in ms, or that it fails
+// when it is run.
 #include <dlfcn.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
 
 #include "fusec/base/dtype.h"
 
@@ -17,6 +23,11 @@ namespace {
 struct Matmul {
   int compute = 0, scale = 0;
   int32_t transposed[2] = {0, 0};
+  uint32_t epilogue = 1;  // 4: bias, 32: GELU, 128: what goes into it is stored
+  const void* bias = nullptr;
+  void* aux = nullptr;
+  int64_t aux_ld = 0;
+  int32_t bias_type = -1;  // that of D
 };
 struct Layout {
   int type = 0;
@@ -43,7 +54,21 @@ int put(void* stream, const std::function<int()>& work) {
   return reinterpret_cast<Put*>(dlsym(driver, "fusec_stand_in_put"))(stream, work);
 }
 
-constexpr int kInvalid = 7, kNotSupported = 15;
+void pass(double milliseconds) {
+  void* driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+  reinterpret_cast<void (*)(double)>(dlsym(driver, "fusec_stand_in_pass"))(milliseconds);
+}
+
+// Numbered from 1.
+std::vector<std::string> algorithms() {
+  const char* text = std::getenv("STAND_IN_ALGORITHMS");
+  std::istringstream words(text ? text : "0");
+  std::vector<std::string> out;
+  for (std::string word; words >> word;) out.push_back(word);
+  return out;
+}
+
+constexpr int kInvalid = 7, kNotSupported = 15, kFailed = 13;
 
 DType dtype(int type) {
   return type == 1 ? DType::f64 : type == 2 ? DType::f16 : type == 14 ? DType::bf16 : DType::f32;
@@ -60,7 +85,11 @@ double scalar(const void* p, int type) {
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 int heuristics = 0;  // calls of the heuristic
+uint64_t last_algorithm = 0, multiplied = 0;
 EXPORT int fusec_stand_in_heuristics() { return heuristics; }
+// The algorithm of the latest product, and how many products were asked for.
+EXPORT int fusec_stand_in_last_algorithm() { return static_cast<int>(last_algorithm); }
+EXPORT int fusec_stand_in_products() { return static_cast<int>(multiplied); }
 EXPORT size_t cublasLtGetVersion() { return 139900; }
 EXPORT const char* cublasLtGetStatusString(int) { return "STAND_IN_STATUS"; }
 EXPORT int cublasLtCreate(void** handle) {
@@ -73,8 +102,17 @@ EXPORT int cublasLtMatmulDescCreate(Matmul** m, int compute, int scale) {
 }
 EXPORT int cublasLtMatmulDescDestroy(Matmul* m) { return delete m, 0; }
 EXPORT int cublasLtMatmulDescSetAttribute(Matmul* m, int which, const void* value, size_t bytes) {
-  if ((which != 3 && which != 4) || bytes != 4) return kInvalid;
-  return std::memcpy(&m->transposed[which - 3], value, 4), 0;
+  void* to = which == 3    ? static_cast<void*>(&m->transposed[0])
+             : which == 4  ? static_cast<void*>(&m->transposed[1])
+             : which == 7  ? static_cast<void*>(&m->epilogue)
+             : which == 8  ? static_cast<void*>(&m->bias)
+             : which == 11 ? static_cast<void*>(&m->aux)
+             : which == 12 ? static_cast<void*>(&m->aux_ld)
+             : which == 26 ? static_cast<void*>(&m->bias_type)
+                           : nullptr;
+  bool wide = which == 8 || which == 11 || which == 12;
+  if (!to || bytes != (wide ? 8u : 4u)) return kInvalid;
+  return std::memcpy(to, value, bytes), 0;
 }
 EXPORT int cublasLtMatrixLayoutCreate(Layout** l, int type, uint64_t rows, uint64_t cols,
                                       int64_t ld) {
@@ -111,22 +149,34 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(void*, Matmul* m, Layout* a, Layout* b
     if (alignment < 16 || alignment > 256) return kNotSupported;
   for (const Layout* l : {a, b, c})
     if (l->ld % 4 != 0) return kNotSupported;
-  results[0] = Heuristic{{1}, p->workspace, 0, 1, {}};
-  return *count = 1, 0;
+  uint32_t e = m->epilogue;
+  if (e != 1 && e != 4 && e != 32 && e != 36 && e != 160 && e != 164) return kInvalid;
+  if ((e & 4) && (!m->bias || (m->bias_type >= 0 && m->bias_type != c->type))) return kNotSupported;
+  if ((e & 128) && (!m->aux || m->aux_ld % 8 != 0 || m->aux_ld < static_cast<int64_t>(c->rows)))
+    return kInvalid;
+  for (uint64_t i = 1; i <= algorithms().size() && *count < wanted; ++i)
+    results[(*count)++] = Heuristic{{i}, p->workspace, 0, 1, {}};
+  return 0;
 }
 EXPORT int cublasLtMatmulAlgoCheck(void*, Matmul*, Layout*, Layout*, Layout*, Layout*,
                                    const uint64_t* algo, Heuristic* result) {
-  if (*algo != 1) return kNotSupported;
-  return *result = Heuristic{{1}, 0, 0, 1, {}}, 0;
+  if (*algo < 1 || *algo > algorithms().size()) return kNotSupported;
+  return *result = Heuristic{{*algo}, 0, 0, 1, {}}, 0;
 }
 EXPORT int cublasLtMatmul(void*, Matmul* m, const void* alpha, const void* a, Layout* la,
                           const void* b, Layout* lb, const void* beta, const void* c, Layout* lc,
                           void* d, Layout* ld, const uint64_t* algo, void*, size_t, void* stream) {
-  if (*algo != 1 || c != d || lc != ld) return kInvalid;
+  std::vector<std::string> known = algorithms();
+  if (*algo < 1 || *algo > known.size() || lc != ld) return kInvalid;
+  const std::string& takes = known[*algo - 1];
+  if (takes == "fail") return kFailed;
+  last_algorithm = *algo;
+  ++multiplied;
   double by = scalar(alpha, m->scale), plus = scalar(beta, m->scale);
   Matmul desc = *m;
   Layout xa = *la, xb = *lb, xc = *lc;
-  return put(stream, [=] {
+  return put(stream, [=, ms = std::stod(takes)] {
+    pass(ms);
     auto inner = static_cast<int64_t>(desc.transposed[0] ? xa.rows : xa.cols);
     for (int64_t item = 0; item < xc.batch; ++item)
       for (int64_t i = 0; i < static_cast<int64_t>(xc.rows); ++i)
@@ -136,8 +186,13 @@ EXPORT int cublasLtMatmul(void*, Matmul* m, const void* alpha, const void* a, La
             sum += (desc.transposed[0] ? at(a, xa, item, p, i) : at(a, xa, item, i, p)) *
                    (desc.transposed[1] ? at(b, xb, item, j, p) : at(b, xb, item, p, j));
           double old = plus == 0 ? 0 : plus * at(c, xc, item, i, j);
-          fusec::store_from_double(d, dtype(xc.type), item * xc.stride + j * xc.ld + i,
-                                   by * sum + old);
+          double x = by * sum + old;
+          if (desc.epilogue & 4) x += fusec::load_as_double(desc.bias, dtype(xc.type), i);
+          if (desc.epilogue & 128)
+            fusec::store_from_double(desc.aux, dtype(xc.type), j * desc.aux_ld + i, x);
+          if (desc.epilogue & 32)
+            x = 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+          fusec::store_from_double(d, dtype(xc.type), item * xc.stride + j * xc.ld + i, x);
         }
     return 0;
   });

@@ -219,10 +219,8 @@ int graph_launch(Graph* exec, Stream*) {
 }
 int graph_destroy(Graph* graph) { return delete graph, 0; }
 int event_create(double** event, unsigned) { return *event = new double(0), 0; }
-int event_record(double* event, Stream*) {
-  static double now = 0;
-  return *event = now += 0.25, 0;  // ms
-}
+double now = 0;  // ms: of events alone
+int event_record(double* event, Stream*) { return *event = now += 0.25, 0; }
 int event_elapsed(float* ms, double* a, double* b) { return *ms = static_cast<float>(*b - *a), 0; }
 int event_destroy(double* event) { return delete event, 0; }
 int library_load(Library** library, const void* code, int*, void**, unsigned, int*, void**,
@@ -343,6 +341,7 @@ EXPORT int cuGetProcAddress_v2(const char* name, void** function, int version, u
 
 EXPORT fusec::test::StandIn* fusec_stand_in() { return &control; }
 
+EXPORT void fusec_stand_in_pass(double milliseconds) { now += milliseconds; }
 // Called by the stand-in of cuBLASLt, whose work must obey recording too: a fill, and two kernels.
 EXPORT int fusec_stand_in_put(void* stream, const std::function<int()>& work) {
   auto* s = static_cast<Stream*>(stream);

@@ -20,6 +20,7 @@ struct PassContext {
   TargetInfo target;
   bool fuse = true;   // false: one kernel an op
   bool bf16 = false;  // precision policy of GEMM and attention operands
+  bool gelu_in_gemm = false;  // GELU may be an epilogue of a bf16 GEMM
   bool guarded = false;       // plan for steps that may be skipped, even without a guard
   int64_t memory_budget = 0;  // bytes that a step may hold; 0: as many as it likes
   std::function<int64_t(const Plan&)> workspace;  // what the device's libraries add to a plan
@@ -30,11 +31,12 @@ struct PassContext {
   // fields, so that a field that is added does not compile here before it has its place. With a
   // memory budget, the workspace decides, too: such plans are not kept.
   std::string settings() const {
-    const auto& [on, fuse_kernels, narrow, guard, budget, libraries, made, warned] = *this;
+    const auto& [on, fuse_kernels, narrow, gelu, guard, budget, libraries, made, warned] = *this;
     const auto& [name, cores, balance, cache, chunk, params, ops] = on;
     std::string out = name;
-    for (int64_t v : {int64_t{cores}, balance, cache, chunk, int64_t{params}, int64_t{ops}, int64_t{fuse_kernels},
-                      int64_t{narrow}, int64_t{guard}, budget})
+    for (int64_t v :
+         {int64_t{cores}, balance, cache, chunk, int64_t{params}, int64_t{ops},
+          int64_t{fuse_kernels}, int64_t{narrow}, int64_t{gelu}, int64_t{guard}, budget})
       out += " " + std::to_string(v);
     return out;
   }
@@ -56,6 +58,7 @@ void mixed_precision(ir::GraphOp graph, PassContext& context);
 void decompose(ir::GraphOp graph, PassContext& context);
 void fuse_gemms(ir::GraphOp graph, PassContext& context);
 void select_library(ir::GraphOp graph, PassContext& context);
+void fuse_epilogue(ir::GraphOp graph, PassContext& context);
 void form_kernels(ir::GraphOp graph, PassContext& context);
 void fuse_pointwise(ir::GraphOp graph, PassContext& context);
 void fuse_reduction(ir::GraphOp graph, PassContext& context);

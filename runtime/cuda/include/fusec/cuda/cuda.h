@@ -88,6 +88,9 @@ struct LoadOptions {
   int device = 0;
   bool tf32 = false;           // f32 GEMMs in tf32
   bool deterministic = false;  // the exact form where a faster one is not bit-exact
+  // The fastest of cuBLASLt's algorithms for each GEMM, measured once and kept on disk; without a
+  // disk cache not under `deterministic`, as the next process might measure otherwise.
+  bool tune_gemms = false;
   // Text -> cubin of library calls compiled beforehand (call_units()); the others are at load.
   std::map<std::string, std::string> call_code;
 };

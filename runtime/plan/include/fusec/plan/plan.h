@@ -60,10 +60,11 @@ struct Segment {
 // A call into a device library. Calls known to every device, all tensors dense row-major unless
 // said otherwise; `type` below is the element type attribute ("f32", "bf16"):
 //
-//  gemm               (a, b, c): for each batch item  C = alpha * op(A) op(B) + beta * C
+//  gemm               (a, b, c[, aux][, addend][, bias]): for each batch item
+//                     C = alpha * op(A) op(B) + beta * C, and what GemmEpilogue says behind it
 //                     attrs: m n k, batch, lda ldb ldc (elements), stride_a stride_b stride_c
 //                     (elements a batch item), trans_a trans_b (0/1: A is [m,k] or [k,m]), type_a
-//                     type_b type_c, alpha, beta (doubles)
+//                     type_b type_c, alpha, beta (doubles); epilogue (text; absent: "none")
 //  attention          (q, k, v, o, lse[, cu_seqlens][, prefix][, sinks][, captured...]): attrs
 //                     b t s h kv d, causal (0/1), scale, softcap, type, docs (number of documents;
 //                     0: no cu_seqlens). lse [B, H, T] f32: log of the sum of exp of the scaled,
@@ -109,6 +110,25 @@ struct LibraryCall {
   // The attribute if it is there and an integer.
   FUSEC_API int64_t integer_or(std::string_view key, int64_t otherwise) const;
 };
+
+// What a gemm does with its f32 sums before it rounds them to type_c and stores them, as words
+// joined by "_" in this order: "add", "bias", "gelu", "aux"; "none" is nothing. Not for f64, nor
+// (but for "none") with beta. addend and aux lie as C does and have its type, as the bias has.
+struct GemmEpilogue {
+  bool add = false;   // + addend, element by element
+  bool bias = false;  // + bias[n], to every row
+  bool gelu = false;  // the tanh form, last
+  bool aux = false;   // with gelu: what goes into it is rounded and stored, too
+  bool any() const { return add || bias || gelu; }
+  size_t arguments() const { return 3 + aux + add + bias; }
+  // Places among the arguments, where there is such a one.
+  size_t aux_at() const { return 3; }
+  size_t addend_at() const { return 3 + aux; }
+  size_t bias_at() const { return size_t{3} + aux + add; }
+  FUSEC_API std::string str() const;
+};
+// Of a call "gemm"; an internal Error if there is no such epilogue.
+FUSEC_API GemmEpilogue epilogue_of(const LibraryCall& call);
 
 // Why no device can run the call: an unknown name (with the nearest one), another number of
 // arguments, a missing or mistyped attribute. Empty if it is well formed.
@@ -175,9 +195,9 @@ void each_argument(const Plan& plan, Step& step, F f) {
 // internal Error that names the step and the rule.
 FUSEC_API void verify(const Plan& plan);
 
-// The version of the text form, on its first line: plan "name" version 2 { ... }. It grows with every
-// change of meaning, and no other version is read.
-inline constexpr int kPlanVersion = 2;
+// The version of the text form, on its first line: plan "name" version 3 { ... }. It grows with
+// every change of meaning, and no other version is read.
+inline constexpr int kPlanVersion = 3;
 
 // Text form and back; parse(print(p)) prints the same text. Throws a user Error with line number.
 FUSEC_API std::string print(const Plan& plan);

@@ -1,0 +1,182 @@
+// Makes what follows a matrix product part of its GEMM, where a kernel would otherwise do nothing
+// else: a bias, a GELU (tanh form), the sum with another matrix.
+//
+//   %c = library "gemm"(%a, %b) : f32
+//   %s = map add(%c, broadcast %bias) ; %o = cast %s : f32 to bf16      read by a GEMM, attention
+//   ->  %o = library "gemm"(%a, %b, %bias) {epilogue = "bias", type_c = "bf16"}
+//
+// A GELU whose argument the backward pass reads stores that, too ("gelu_aux"). Sums are f32 in both
+// forms and are rounded where the casts of the IR say so: a product that is rounded before its bias
+// stays as it is (the precision policy rounds those behind the bias that this pass takes).
+//
+// Refuses: sums that only kernels read, which add the bias as they load; batched products, products
+// whose result is permuted; GELU in f32 or where it was not asked for; sums that go into a
+// parameter, which their kernel writes in place.
+#include <llvm/ADT/SetVector.h>
+#include <mlir/IR/Builders.h>
+
+#include "epilogue.h"
+#include "kernels.h"
+
+using namespace mlir;
+
+namespace fusec::passes {
+namespace {
+
+using namespace ir;
+
+// The one op that reads a value, if it is a cast to `type`.
+CastOp only_cast(mlir::Value v, Type type) {
+  if (!v.hasOneUse()) return {};
+  auto cast = dyn_cast<CastOp>(*v.user_begin());
+  return cast && cast.getType().getElementType() == type ? cast : CastOp();
+}
+
+class Fuser {
+ public:
+  Fuser(LibraryOp gemm, PassContext& context)
+      : gemm_(gemm), context_(context), call_(call_of(gemm)), b_(gemm) {}
+
+  void run() {
+    if (call_.integer("batch") != 1 || call_.number("beta") != 0 || call_.attrs.count("epilogue"))
+      return;
+    mlir::Value product = gemm_.getOuts()[0];
+    if (call_.text("type_c") != "f32") return explain_rounded(product);
+    element_ = cast<RankedTensorType>(gemm_.getArgs()[0].getType()).getElementType();
+    narrow_ = element_.isBF16() || element_.isF16();
+    if (auto e = match_epilogue(product, call_.integer("n"), context_.gelu_in_gemm && narrow_))
+      return fuse(*e);
+    accumulate(product);
+  }
+
+ private:
+  void fuse(const Epilogue& e) {
+    Operation* last = e.gelu ? e.gelu : e.add;
+    // 16-bit operands: everything behind the sum is in their type, or nothing is.
+    CastOp out = narrow_ ? only_cast(e.result(), element_) : CastOp();
+    CastOp widened = e.bias ? e.bias.getDefiningOp<CastOp>() : CastOp();
+    bool narrow_bias =
+        !e.bias || (widened && widened.getArg().getType().getElementType() == element_);
+    CastOp aux;
+    if (e.aux())
+      for (Operation* user : e.sum.getUsers())
+        if (auto c = dyn_cast<CastOp>(user); c && c.getType().getElementType() == element_) aux = c;
+    bool two_readers = std::distance(e.sum.user_begin(), e.sum.user_end()) == 2;
+    if (e.gelu && (!out || !narrow_bias || (e.aux() && (!aux || !two_readers))))
+      return refuse(last, "a GELU in f32 is not exact enough inside a GEMM");
+    if (out && !narrow_bias) return refuse(last, "the bias is f32, the result of 16 bits");
+    mlir::Value stored = out ? out.getResult() : e.result();
+    if (!needed_in_memory(stored))
+      return refuse(last, "only kernels read the sum, and add the bias as they load");
+
+    GemmEpilogue epilogue;
+    epilogue.bias = static_cast<bool>(e.add);
+    epilogue.gelu = static_cast<bool>(e.gelu);
+    epilogue.aux = e.aux();
+    SmallVector<mlir::Value> args(gemm_.getArgs());
+    if (e.bias) args.push_back(out ? widened.getArg() : e.bias);
+    SmallVector<Type> types = {stored.getType()};
+    if (aux) types.push_back(aux.getType());
+    if (e.add)
+      b_.setInsertionPoint(e.add);
+    else
+      b_.setInsertionPointAfter(e.sum.getDefiningOp());
+    LibraryOp now = replace(args, types, epilogue, out ? element_ : b_.getF32Type());
+    stored.replaceAllUsesWith(now.getOuts()[0]);
+    if (aux) aux.getResult().replaceAllUsesWith(now.getOuts()[1]);
+    record(Decision::yes("in the GEMM: " + epilogue.str(), 2 * bytes_of(now.getOuts()[0])), last);
+    erase_dead(out ? out.getOperation() : last);
+    if (aux) erase_dead(aux);
+  }
+
+  // + x, element by element.
+  void accumulate(mlir::Value product) {
+    mlir::Value v = product;
+    while (v.hasOneUse()) {
+      auto view = dyn_cast<ViewOp>(*v.user_begin());
+      if (!view || view.getKind() != "reshape") break;
+      v = view.getResult();
+    }
+    if (!v.hasOneUse()) return;
+    auto add = dyn_cast<MapOp>(*v.user_begin());
+    if (!add || add.getFn() != "add" || add.getArgs()[0] == add.getArgs()[1]) return;
+    mlir::Value x = add.getArgs()[add.getArgs()[0] == v ? 1 : 0];
+    Operation* source = behind_reshapes(x).getDefiningOp();
+    if (!source || is_fusable(source)) return refuse(add, "a kernel makes the other addend");
+    for (Operation* user : add->getUsers()) {
+      if (isa<AssignOp>(user)) return refuse(add, "the sum is written in place by its own kernel");
+      if (is_fusable(user)) return refuse(add, "kernels read the sum, and add as they load");
+    }
+    GemmEpilogue epilogue;
+    epilogue.add = true;
+    SmallVector<mlir::Value> args(gemm_.getArgs());
+    args.push_back(x);
+    b_.setInsertionPoint(add);
+    SmallVector<Type> types = {add.getType()};
+    LibraryOp now = replace(args, types, epilogue, b_.getF32Type());
+    add.getResult().replaceAllUsesWith(now.getOuts()[0]);
+    record(Decision::yes("in the GEMM: add", 2 * bytes_of(now.getOuts()[0])), add);
+    erase_dead(add);
+  }
+
+  // Why a product that the precision policy rounds first has no epilogue.
+  void explain_rounded(mlir::Value product) {
+    if (!product.hasOneUse()) return;
+    auto widen = dyn_cast<CastOp>(*product.user_begin());
+    if (!widen) return;
+    auto e = match_epilogue(widen.getResult(), call_.integer("n"), true);
+    if (!e) return;
+    if (e->gelu && !context_.gelu_in_gemm)
+      return refuse(e->gelu, "a GELU inside a GEMM must be asked for (gelu_in_gemm)");
+    refuse(e->gelu ? e->gelu : e->add,
+           needed_in_memory(e->result())
+               ? "the product is rounded before its bias, and no cast is moved"
+               : "only kernels read the sum, and add the bias as they load");
+  }
+
+  LibraryOp replace(ValueRange args, TypeRange types, const GemmEpilogue& epilogue, Type type_c) {
+    NamedAttrList config(gemm_.getConfig());
+    config.set("type_c", b_.getStringAttr(std::string(name_of(dtype_of(type_c)))));
+    config.set("epilogue", b_.getStringAttr(epilogue.str()));
+    return LibraryOp::create(b_, gemm_.getLoc(), types, "gemm", args,
+                             config.getDictionary(b_.getContext()));
+  }
+
+  void refuse(Operation* consumer, const std::string& why) {
+    record(Decision::no(why, 2 * bytes_of(consumer->getResult(0))), consumer);
+  }
+  void record(Decision d, Operation* consumer) {
+    d.pass = "fuse_epilogue";
+    d.producer = describe(gemm_);
+    d.consumer = describe(consumer);
+    context_.decisions.push_back(std::move(d));
+  }
+
+  // An op that nothing reads any more, and what only it read.
+  static void erase_dead(Operation* op) {
+    if (!op->use_empty() || !isa<ViewOp, CastOp, MapOp, LibraryOp>(op)) return;
+    llvm::SmallSetVector<Operation*, 4> sources;
+    for (mlir::Value v : op->getOperands())
+      if (Operation* def = v.getDefiningOp()) sources.insert(def);
+    op->erase();
+    for (Operation* source : sources) erase_dead(source);
+  }
+
+  LibraryOp gemm_;
+  PassContext& context_;
+  LibraryCall call_;
+  OpBuilder b_;
+  Type element_;
+  bool narrow_ = false;
+};
+
+}  // namespace
+
+void fuse_epilogue(GraphOp graph, PassContext& context) {
+  SmallVector<LibraryOp> gemms;
+  for (Operation& op : graph.getBody().front())
+    if (auto l = dyn_cast<LibraryOp>(op); l && l.getName() == "gemm") gemms.push_back(l);
+  for (LibraryOp l : gemms) Fuser(l, context).run();
+}
+
+}  // namespace fusec::passes
