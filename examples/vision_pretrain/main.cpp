@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>
+#include <future>
 
 #include "command_line.h"
 #include "dataset.h"
@@ -19,6 +20,7 @@ namespace {
 constexpr int kInterrupted = 130;  // as a shell reports a program that Ctrl-C ended
 
 int run(RunOptions options) {
+  std::future<void> device = start_device(options.trainer.compile.device);  // while data are read
   Dataset data = load_dataset(options);
   const int64_t words = data.tokenizer.vocab_size();
   int64_t& vocab = options.trainer.model.vocab;

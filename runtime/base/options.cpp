@@ -15,7 +15,7 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_ATTENTION", "\"hopper\": attention on sm_90 by wgmma and tensor maps, fast and not yet proved"},
       {"FUSEC_SENTRY", "1: look for NaN and infinities in every tensor of every step (slow)"},
       {"FUSEC_MEMORY_LIMIT", "memory of the device, in bytes or as 512M, 8G (default: measured)"},
-      {"FUSEC_TIME", "1: print the wall time of every compile stage to stderr"},
+      {"FUSEC_TIME", "1: print to stderr where the time goes from the start to the end of step 1"},
       {"FUSEC_CACHE", "0: compile everything anew (default 1: keep compiled code on disk)"},
       {"FUSEC_CACHE_DIR",
        "folder of compiled code (default $XDG_CACHE_HOME/fusec or ~/.cache/fusec)"},

@@ -1,0 +1,18 @@
+// What the code of a library call may know of the GPU. Its text depends on nothing else beside the
+// call itself, so code made for one CallTarget is found again by whoever asks with an equal one.
+#pragma once
+
+#include <cstdint>
+
+namespace fusec::cuda {
+
+struct CallTarget {
+  int major = 9, minor = 0;
+  int sm_count = 132;
+  int64_t shared_per_block = 232448;
+  bool deterministic = false;
+  bool portable_attention = false;  // no form of one architecture alone (unless FUSEC_ATTENTION=hopper)
+  bool operator==(const CallTarget&) const = default;
+};
+
+}  // namespace fusec::cuda
