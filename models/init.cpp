@@ -46,7 +46,6 @@ Start start_of(const std::string& name, const Shape& shape, const VisionGptConfi
                 ": expected one of those listed in models/init.h");
 }
 
-
 // Numbers [first, first + count) of a parameter's value; `first` is a multiple of 4.
 void write_value(float* out, int64_t first, int64_t count, const Start& start, uint64_t stream,
                  uint64_t seed) {

@@ -36,8 +36,8 @@ class Backend {
   virtual std::string binary(const Plan& plan, size_t kernel) const = 0;
 
   // Makes the code of all kernels and keeps it for load() and image(): of the plan, of texts of
-  // stage `source`, of the codes of stage `binary`. Fills times.source, binary and the cache counts.
-  // `kept` (may be null): what the plan is kept on disk under; all its code may be, too.
+  // stage `source`, of the codes of stage `binary`. Fills times.source, binary and the cache
+  // counts. `kept` (may be null): what the plan is kept on disk under; all its code may be, too.
   virtual void compile(const Plan& plan, bool remember, const Digest* kept,
                        CompileTimes& times) = 0;
   virtual void compile_sources(const Plan& plan, const std::vector<std::string>& texts,

@@ -23,9 +23,7 @@ class CpuBackend final : public Backend {
   int64_t workspace_bytes(const Plan& plan) const override {
     return cpu::workspace_bytes(plan, threads_);
   }
-  std::string workspace_settings() const override {
-    return "threads " + std::to_string(threads_);
-  }
+  std::string workspace_settings() const override { return "threads " + std::to_string(threads_); }
   DeviceMemory memory() const override {
     cpu::MemoryLimit limit = cpu::memory_limit();
     return {limit.bytes, limit.what};

@@ -53,9 +53,7 @@ class CudaBackend final : public Backend {
     return t;
   }
   int64_t workspace_bytes(const Plan& plan) const override { return cuda::workspace_bytes(plan); }
-  std::string workspace_settings() const override {
-    return "attention " + env("FUSEC_ATTENTION");
-  }
+  std::string workspace_settings() const override { return "attention " + env("FUSEC_ATTENTION"); }
   DeviceMemory memory() const override {
     require_gpu();
     return {cuda::free_memory(load_.device).free, "free on " + device_.name};
@@ -161,8 +159,7 @@ class CudaBackend final : public Backend {
     load_.nvrtc = std::move(code.nvrtc);
     times.cache_hits = static_cast<int>(codes_.size() + load_.call_code.size());
     times.cache_misses = 0;
-    times.binary +=
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    times.binary += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return true;
   }
   void require_gpu() const {
@@ -205,7 +202,8 @@ std::string join_images(const std::vector<std::string>& images) {
   for (const std::string& bytes : images) {
     OpenedImage file = open_image(bytes);
     if (file.device != ImageDevice::nvidia)
-      fail_user("a saved plan for several architectures is one for GPUs; save that for the CPU alone");
+      fail_user(
+          "a saved plan for several architectures is one for GPUs; save that for the CPU alone");
     for (cuda::PlanForGpu& part : cuda::parse_gpu_image_body(file.body).parts) {
       for (const cuda::PlanForGpu& other : parts)
         if (other.code.arch == part.code.arch)

@@ -1,9 +1,10 @@
 // vision_pretrain: a folder of captioned pictures -> a vision-GPT that captions new ones.
 // Reading order: options (flags), dataset, models/trainer.h (the model), start (new or resumed),
 // training (the loop), report (what is left behind).
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
-#include <fmt/format.h>
 #include <future>
 
 #include "command_line.h"

@@ -86,8 +86,7 @@ void LoadedPlan::note_set(int buffer) {
 
 void LoadedPlan::write(std::string_view name, const void* data, size_t bytes) {
   int i = writable(name, bytes);
-  if (!data && bytes > 0)
-    fail_user(described(plan_->buffers[i]) + ": the data is a null pointer");
+  if (!data && bytes > 0) fail_user(described(plan_->buffers[i]) + ": the data is a null pointer");
   program_->write(i, data, bytes);
   note_set(i);
 }

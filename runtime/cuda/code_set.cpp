@@ -28,8 +28,8 @@ size_t CodeSet::want(const std::string& cubin, const std::string& name, const st
   Unit& unit = *units_[it->second];
   if (unit.started) wait();  // its wants are another thread's until then
   size_t i = 0;
-  while (i < unit.wants.size() && (unit.wants[i].entry != entry ||
-                                   unit.wants[i].dynamic_shared != dynamic_shared))
+  while (i < unit.wants.size() &&
+         (unit.wants[i].entry != entry || unit.wants[i].dynamic_shared != dynamic_shared))
     ++i;
   if (i == unit.wants.size()) unit.wants.push_back({entry, dynamic_shared, nullptr, nullptr});
   tickets_.emplace_back(it->second, i);

@@ -21,8 +21,8 @@ class CodeSet {
   ~CodeSet();
   CodeSet(const CodeSet&) = delete;
 
-  // Asks for a kernel of a cubin; equal cubins are one. `cubin` must live as long as this. `name` is
-  // for messages. Returns what kernel() takes.
+  // Asks for a kernel of a cubin; equal cubins are one. `cubin` must live as long as this. `name`
+  // is for messages. Returns what kernel() takes.
   size_t want(const std::string& cubin, const std::string& name, const std::string& entry,
               int64_t dynamic_shared);
   // Begins to load what has been asked for and is not loading yet. `made_by`: NVRTC's version.

@@ -52,8 +52,9 @@ CuKernel Code::kernel(const std::string& entry, int64_t dynamic_shared) const {
   CuFunction loaded = nullptr;
   CuResult result = driver().cuKernelGetFunction(&loaded, kernel);
   if (result != 0)
-    driver().fail(result, "cuKernelGetFunction",
-                  "loading \"" + entry + "\" of " + name_ + " on " + gpu_.info.name + age(gpu_, made_by_));
+    driver().fail(
+        result, "cuKernelGetFunction",
+        "loading \"" + entry + "\" of " + name_ + " on " + gpu_.info.name + age(gpu_, made_by_));
   if (dynamic_shared > gpu_.info.shared_per_block)
     fail_unsupported(name_ + " needs " + std::to_string(dynamic_shared) +
                      " bytes of shared memory a block; " + gpu_.info.name + " has " +

@@ -39,8 +39,7 @@ int plain_version(const std::string& arch) {
 
 int version_of(const std::string& arch) {
   int version = 0;
-  if (arch.starts_with("sm_"))
-    std::from_chars(arch.data() + 3, arch.data() + arch.size(), version);
+  if (arch.starts_with("sm_")) std::from_chars(arch.data() + 3, arch.data() + arch.size(), version);
   return version;
 }
 
@@ -57,8 +56,10 @@ std::string to_bytes(const PlanCode& code) {
   put_number(out, static_cast<uint64_t>(code.target.minor), 4);
   put_number(out, static_cast<uint64_t>(code.target.sm_count), 4);
   put_number(out, static_cast<uint64_t>(code.target.shared_per_block), 8);
-  put_number(out, (code.target.deterministic ? kDeterministic : 0) |
-                      (code.target.portable_attention ? kPortable : 0), 4);
+  put_number(out,
+             (code.target.deterministic ? kDeterministic : 0) |
+                 (code.target.portable_attention ? kPortable : 0),
+             4);
   put_number(out, code.tf32 ? 1 : 0, 4);
   put_number(out, cubins.list().size(), 4);
   for (const std::string* cubin : cubins.list()) put_text(out, *cubin);
@@ -158,9 +159,8 @@ GpuPlanImage parse_gpu_image_body(std::string_view body) {
     if (part.code.arch != arch)
       in.fail("its part for " + arch + " holds code for " + part.code.arch);
     if (part.code.kernels.size() != part.plan.kernels.size())
-      in.fail("it holds code of " + std::to_string(part.code.kernels.size()) +
-              " kernels for " + arch + ", its plan has " +
-              std::to_string(part.plan.kernels.size()));
+      in.fail("it holds code of " + std::to_string(part.code.kernels.size()) + " kernels for " +
+              arch + ", its plan has " + std::to_string(part.plan.kernels.size()));
     image.parts.push_back(std::move(part));
   }
   if (image.parts.empty()) in.fail("it holds code for no architecture");

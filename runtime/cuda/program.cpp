@@ -11,8 +11,8 @@
 #include "fusec/base/timing.h"
 #include "fusec/core/checked_run.h"
 #include "graph.h"
-#include "status.h"
 #include "staging.h"
+#include "status.h"
 #include "steps.h"
 #include "vendor/nvrtc.h"
 
@@ -148,8 +148,9 @@ class CudaProgram final : public Program {
     };
     std::optional<TimeSpan> span;
     if (!warm_) {
-      tell_time("writes before the first run (" + std::to_string(small_writes_) +
-                " of less than 8 MiB)", small_write_seconds_);
+      tell_time(
+          "writes before the first run (" + std::to_string(small_writes_) + " of less than 8 MiB)",
+          small_write_seconds_);
       span.emplace("first run");
     }
     if (warm_ && !graph_.recorded() && graph_.problem().empty()) {

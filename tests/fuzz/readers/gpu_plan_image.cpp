@@ -1,5 +1,5 @@
-// A saved plan for GPUs behind its checksum: whatever reads is plans that verify, with code for each
-// of their kernels, and is written as the same bytes again.
+// A saved plan for GPUs behind its checksum: whatever reads is plans that verify, with code for
+// each of their kernels, and is written as the same bytes again.
 #include "fusec/cuda/plan_code.h"
 #include "fusec/plan/plan_image.h"
 #include "plan_seeds.h"

@@ -29,8 +29,8 @@ struct LoadOptions {
 };
 
 // Reads a file of `fusec build` or Executable::save(), checks it and allocates its memory. A file
-// that is damaged, of another format version, or made for a processor or GPU that is not here throws
-// Error: what was found, what was expected, what to do.
+// that is damaged, of another format version, or made for a processor or GPU that is not here
+// throws Error: what was found, what was expected, what to do.
 FUSEC_API LoadedPlan load_plan(const std::string& path, const LoadOptions& options = {});
 
 // The same from bytes in memory; `name` is for messages. The bytes are copied.

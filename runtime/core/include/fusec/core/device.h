@@ -41,8 +41,8 @@ struct CheckedRun {
   std::optional<NonFinite> first;
 };
 
-// Puts bytes [begin, begin + bytes) of a tensor, row-major, to `out`. Called for pieces that begin at
-// multiples of kPieceBytes (pieces.h), several at once from different threads.
+// Puts bytes [begin, begin + bytes) of a tensor, row-major, to `out`. Called for pieces that begin
+// at multiples of kPieceBytes (pieces.h), several at once from different threads.
 using MakeBytes = std::function<void(int64_t begin, int64_t bytes, void* out)>;
 struct Filling {
   int buffer = 0;  // of the plan

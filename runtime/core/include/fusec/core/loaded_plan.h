@@ -62,10 +62,11 @@ class FUSEC_API LoadedPlan {
   void write(std::string_view name, const void* data, size_t bytes);
   void read(std::string_view name, void* data, size_t bytes) const;
 
-  // Values that are made instead of copied: make(begin, bytes, out) puts bytes [begin, begin + bytes)
-  // of the row-major values to `out`. It is called for pieces that begin at multiples of 1 MiB, from
-  // several threads at once, for one tensor and for several, so each value must depend on its place
-  // alone; it may not use this plan. Faster than write() for what is large, most of all on a GPU.
+  // Values that are made instead of copied: make(begin, bytes, out) puts bytes [begin, begin +
+  // bytes) of the row-major values to `out`. It is called for pieces that begin at multiples of 1
+  // MiB, from several threads at once, for one tensor and for several, so each value must depend on
+  // its place alone; it may not use this plan. Faster than write() for what is large, most of all
+  // on a GPU.
   struct Fill {
     std::string name;
     std::function<void(int64_t begin, int64_t bytes, void* out)> make;

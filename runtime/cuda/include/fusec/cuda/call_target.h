@@ -11,7 +11,8 @@ struct CallTarget {
   int sm_count = 132;
   int64_t shared_per_block = 232448;
   bool deterministic = false;
-  bool portable_attention = false;  // no form of one architecture alone (unless FUSEC_ATTENTION=hopper)
+  // No form of one architecture alone (FUSEC_ATTENTION).
+  bool portable_attention = false;
   bool operator==(const CallTarget&) const = default;
 };
 

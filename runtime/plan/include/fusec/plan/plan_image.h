@@ -61,8 +61,9 @@ struct PlanImage {
 FUSEC_API std::string plan_image_bytes(const Plan& plan, const Machine& machine,
                                        const std::vector<CodeImage>& kernels);
 
-// Reads plan_image_bytes() back; a file for another device is an Error, too. For any bytes at all it returns a plan that verify() accepts, or
-// throws Error: what was found, what was expected, what to do. Reads nothing but `bytes`.
+// Reads plan_image_bytes() back; a file for another device is an Error, too. For any bytes at all
+// it returns a plan that verify() accepts, or throws Error: what was found, what was expected, what
+// to do. Reads nothing but `bytes`.
 FUSEC_API PlanImage parse_image(std::string_view bytes);
 
 // The same behind the header, so that a fuzzer need not guess a checksum.
