@@ -237,14 +237,14 @@ Tensor concat(std::vector<Tensor> parts, int64_t axis, const std::source_locatio
   return parts[0].graph().append(OpKind::concat, ConcatAttr{axis}, std::move(values), loc);
 }
 
-Tensor sum(At x, std::vector<int64_t> axes, bool keep) {
-  return reduce(ReduceKind::sum, x, std::move(axes), keep);
+Tensor sum(At x, const Axes& axes, bool keep) {
+  return reduce(ReduceKind::sum, x, axes.list(), keep);
 }
-Tensor max(At x, std::vector<int64_t> axes, bool keep) {
-  return reduce(ReduceKind::max, x, std::move(axes), keep);
+Tensor max(At x, const Axes& axes, bool keep) {
+  return reduce(ReduceKind::max, x, axes.list(), keep);
 }
-Tensor min(At x, std::vector<int64_t> axes, bool keep) {
-  return reduce(ReduceKind::min, x, std::move(axes), keep);
+Tensor min(At x, const Axes& axes, bool keep) {
+  return reduce(ReduceKind::min, x, axes.list(), keep);
 }
 
 static std::vector<int64_t> all_axes(const At& x) {
@@ -258,11 +258,11 @@ Tensor max(At x) { return reduce(ReduceKind::max, x, all_axes(x), false); }
 Tensor min(At x) { return reduce(ReduceKind::min, x, all_axes(x), false); }
 Tensor mean(At x) { return mean(x, all_axes(x), false); }
 
-Tensor mean(At x, std::vector<int64_t> axes, bool keep) {
+Tensor mean(At x, const Axes& axes, bool keep) {
   if (!is_float(x.tensor.dtype()))
     fail_user("mean: expected float, found " + x.tensor.type().str() + "; cast() it first", x.loc);
   int64_t before = numel(x.tensor.shape());
-  Tensor s = reduce(ReduceKind::sum, x, std::move(axes), keep);
+  Tensor s = reduce(ReduceKind::sum, x, axes.list(), keep);
   int64_t after = numel(s.shape());
   if (before == 0)
     fail_user("mean: expected a non-empty range, found " + x.tensor.type().str(), x.loc);

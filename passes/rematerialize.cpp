@@ -126,17 +126,8 @@ KernelOp rebuilt(KernelOp kernel, ArrayRef<unsigned> kept, ArrayRef<mlir::Value>
   return now;
 }
 
-// Drops results that nobody reads, ops that nothing needs and operands that no op reads. Null if
-// nothing is left.
-KernelOp pruned(KernelOp kernel) {
-  SmallVector<unsigned> kept;
-  for (auto [i, r] : llvm::enumerate(kernel.getOuts()))
-    if (!r.use_empty()) kept.push_back(static_cast<unsigned>(i));
-  if (kept.empty()) {
-    kernel.erase();
-    return {};
-  }
-  if (kept.size() < kernel.getOuts().size()) kernel = rebuilt(kernel, kept, {});
+// Drops ops that nothing needs and operands that no op reads.
+void strip(KernelOp kernel) {
   Block& body = kernel.getBody().front();
   SmallVector<Operation*> ops;
   for (Operation& op : body.without_terminator()) ops.push_back(&op);
@@ -147,6 +138,19 @@ KernelOp pruned(KernelOp kernel) {
       body.eraseArgument(i);
       kernel.getArgsMutable().erase(i);
     }
+}
+
+// Drops results that nobody reads, and what only they needed. Null if nothing is left.
+KernelOp pruned(KernelOp kernel) {
+  SmallVector<unsigned> kept;
+  for (auto [i, r] : llvm::enumerate(kernel.getOuts()))
+    if (!r.use_empty()) kept.push_back(static_cast<unsigned>(i));
+  if (kept.empty()) {
+    kernel.erase();
+    return {};
+  }
+  if (kept.size() < kernel.getOuts().size()) kernel = rebuilt(kernel, kept, {});
+  strip(kernel);
   return kernel;
 }
 
@@ -192,8 +196,9 @@ class Rematerializer {
     if (!readers_of(value, {}, readers) || refused_.count(structure_key(kernel, i))) return false;
     std::optional<Slice> slice = slice_of(kernel, i);
     if (!slice || !pays(kernel, value, *slice, readers)) return false;
+    if (!is_kernel(kernel, i, *slice, true) || !is_kernel(kernel, i, *slice, false)) return false;
 
-    expose(kernel, slice->statistics);
+    expose(kernel, *slice);
     bool all = true;
     for (Reader& r : readers) {
       KernelOp before = r.kernel, now = compute_in(kernel, *slice, r, i);
@@ -223,11 +228,34 @@ class Rematerializer {
     return saved > n * slice.operations / context_.target.operations_a_byte;
   }
 
-  // Makes the statistics results of the kernel.
-  static void expose(KernelOp& kernel, ArrayRef<mlir::Value> statistics) {
+  // Statistics that are no results of the kernel yet.
+  static SmallVector<mlir::Value> hidden(KernelOp kernel, const Slice& slice) {
+    SmallVector<mlir::Value> out;
+    for (mlir::Value v : slice.statistics)
+      if (!result_number(kernel, v)) out.push_back(v);
+    return out;
+  }
+
+  // Whether the kernel can have the statistics as results, with or without result i: one that is
+  // neither of its rows nor of its elements, as log(bias) of a [1, n] bias, cannot be stored there.
+  bool is_kernel(KernelOp kernel, unsigned i, const Slice& slice, bool with_value) {
+    SmallVector<unsigned> kept;
+    for (unsigned r = 0; r < kernel.getOuts().size(); ++r)
+      if (r != i || with_value) kept.push_back(r);
+    IRMapping map;
+    auto probe = cast<KernelOp>(OpBuilder(kernel).clone(*kernel, map));
     SmallVector<mlir::Value> added;
-    for (mlir::Value v : statistics)
-      if (!result_number(kernel, v)) added.push_back(v);
+    for (mlir::Value v : hidden(kernel, slice)) added.push_back(map.lookup(v));
+    probe = rebuilt(probe, kept, added);
+    strip(probe);
+    bool fits = probe.getOuts().empty() || merger_.answer(probe).failure.empty();
+    probe.erase();
+    return fits;
+  }
+
+  // Makes the statistics results of the kernel.
+  static void expose(KernelOp& kernel, const Slice& slice) {
+    SmallVector<mlir::Value> added = hidden(kernel, slice);
     if (added.empty()) return;
     SmallVector<unsigned> all;
     for (unsigned i = 0; i < kernel.getOuts().size(); ++i) all.push_back(i);

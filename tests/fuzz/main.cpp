@@ -4,7 +4,8 @@
 //
 // Workers are processes, so a crash costs one graph: it is reported with its seed like any failure.
 // Every failure is shrunk, written as .mlir, and printed with the command that replays it from that
-// file alone. The closing line counts what was compared and what was not. Exit status 1 on failure.
+// file alone. The closing line counts what was compared and what was not, also after Ctrl-C. Exit
+// status 1 on failure.
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -44,6 +45,8 @@ struct Progress {
   int64_t graphs = 0, ops = 0, tensors = 0, elements = 0, excluded = 0, refused = 0, failures = 0;
   double check_seconds = 0;
 };
+
+volatile sig_atomic_t interrupted = 0;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -157,7 +160,7 @@ void shrink_crash(const Settings& s, uint64_t seed, int signal) {
 
 // Graphs worker, worker + jobs, ... of the run.
 void work(const Settings& s, int worker, double end, Progress& p) {
-  while (p.next < s.graphs && now() < end && p.failures < kMostFailures) {
+  while (p.next < s.graphs && now() < end && p.failures < kMostFailures && !interrupted) {
     uint64_t seed = s.seed + static_cast<uint64_t>(p.next);
     alarm(kSecondsAGraph);
     Mode mode = settled_mode(s, seed);
@@ -197,6 +200,9 @@ int run(const Settings& s) {
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail_device("graph_fuzz: no shared memory for the workers");
   Progress* progress = new (memory) Progress[s.jobs];
+  struct sigaction on_interrupt = {};  // no SA_RESTART: wait() below returns
+  on_interrupt.sa_handler = [](int) { interrupted = 1; };
+  sigaction(SIGINT, &on_interrupt, nullptr);
   std::map<pid_t, int> workers;
   auto launch = [&](int w) {
     std::fflush(stdout);
@@ -216,12 +222,16 @@ int run(const Settings& s) {
   while (!workers.empty()) {
     int status = 0;
     pid_t child = wait(&status);
+    if (child < 0) {  // workers end after the graph in work
+      for (auto [worker, w] : workers) kill(worker, SIGINT);
+      continue;
+    }
     int w = workers.at(child);
     workers.erase(child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
     Progress& p = progress[w];
     if (WIFEXITED(status) && WEXITSTATUS(status) == kDeviceLost) {
-      if (p.failures < kMostFailures) launch(w);
+      if (p.failures < kMostFailures && !interrupted) launch(w);
       continue;
     }
     ++p.failures;
@@ -229,7 +239,7 @@ int run(const Settings& s) {
     shrink_crash(s, s.seed + static_cast<uint64_t>(p.next),
                  WIFSIGNALED(status) ? WTERMSIG(status) : SIGABRT);
     p.next += s.jobs;
-    if (p.failures < kMostFailures) launch(w);
+    if (p.failures < kMostFailures && !interrupted) launch(w);
   }
   Progress sum;
   for (int w = 0; w < s.jobs; ++w) {

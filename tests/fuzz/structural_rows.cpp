@@ -164,7 +164,7 @@ Made do_mean(Builder& b) {
   if (numel(x.t.shape()) == 0) return {};
   return like(x, mean(b.fit(x, -8, 8), b.some_axes(x.t), b.dice.chance(2)));
 }
-template <Tensor (*reduce)(At, std::vector<int64_t>, bool)>
+template <Tensor (*reduce)(At, const Axes&, bool)>
 Made do_extreme(Builder& b) {
   Item x = b.dice.chance(5) ? b.any_integer() : b.any_float();
   std::vector<int64_t> axes = b.some_axes(x.t);

@@ -61,6 +61,20 @@ TEST_CASE("isnan, isfinite, logic, clamp, integer powers") {
         {9, 4, -27, 8, -1.0 / 3, 0.5, -3, 2});
 }
 
+TEST_CASE("axes: a number, a list, or a vector; never a flag") {
+  static_assert(!std::is_convertible_v<bool, Axes>);
+  Bench b;
+  Tensor x = b.leaf("x", {2, 3, 4});
+  std::vector<int64_t> both = {0, 2};
+  CHECK(sum(x, 1).shape() == Shape{2, 4});
+  CHECK(max(x, -1, true).shape() == Shape{2, 3, 1});
+  CHECK(mean(x, {0, -1}).shape() == Shape{3});
+  CHECK(min(x, both).shape() == Shape{3});
+  CHECK(logsumexp(x, 2).shape() == Shape{2, 3});
+  CHECK(sum(x, {}).shape() == x.shape());
+  close(value_of(b, sum(x, 1)), value_of(b, sum(x, {1})));
+}
+
 TEST_CASE("logsumexp, log_softmax, variance") {
   Bench b;
   Tensor x = b.leaf("x", {3, 4});

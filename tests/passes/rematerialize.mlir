@@ -3,6 +3,7 @@
 // RUN: %fusec explain --all %t/backward.mlir | FileCheck %t/backward.mlir --check-prefix=WHY
 // RUN: %fusec --print-after=rematerialize --stop-after=fused --no-locations %t/statistic.mlir | FileCheck %t/statistic.mlir
 // RUN: %fusec --print-after=rematerialize --stop-after=fused --no-locations %t/read.mlir | FileCheck %t/read.mlir
+// RUN: %fusec check %t/bias.mlir
 
 //--- backward.mlir
 // The first kernel no longer stores %h (4 bytes an element): the last computes it from %x, which it
@@ -55,3 +56,19 @@ fusec.graph "read" {
 // CHECK-LABEL: // after rematerialize
 // CHECK: fusec.kernel "square"
 // CHECK: fusec.kernel "mul"
+
+//--- bias.mlir
+// log(%b) is a number a column, which the kernel of the sum of %y by columns does not store; it is a
+// kernel all the same.
+fusec.graph "bias" {
+  %x = fusec.input "x" : tensor<75x110xbf16>
+  %b = fusec.input "b" : tensor<1x110xbf16>
+  %l = fusec.map log(%b) : (tensor<1x110xbf16>) -> tensor<1x110xbf16>
+  %lb = fusec.view broadcast(%l) {dims = array<i64: 0, 1>} : tensor<1x110xbf16> to tensor<75x110xbf16>
+  %s = fusec.map sub(%x, %lb) : (tensor<75x110xbf16>, tensor<75x110xbf16>) -> tensor<75x110xbf16>
+  %z = fusec.input "z" : tensor<75x110xbf16>
+  %y = fusec.map maximum(%s, %z) : (tensor<75x110xbf16>, tensor<75x110xbf16>) -> tensor<75x110xbf16>
+  %m = fusec.reduce max(%s) axes [0] : tensor<75x110xbf16> to tensor<110xbf16>
+  fusec.output "m" %m : tensor<110xbf16>
+  fusec.output "y" %y : tensor<75x110xbf16>
+}

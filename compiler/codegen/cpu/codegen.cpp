@@ -15,7 +15,6 @@
 #include "fusec/base/error.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
-#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
 #include "lower.h"
@@ -53,11 +52,13 @@ std::string heading(const KernelProgram& kernel, const std::string& mark) {
 
 // What one thread works with. The order of members is the order of their lives.
 struct Workshop {
-  explicit Workshop(const CpuTarget& t) : target(t), machine(make_machine(t)) {}
+  explicit Workshop(const CpuTarget& t)
+      : target(t), machine(make_machine(t)), objects(*machine) {}
   const CpuTarget target;
   std::unique_ptr<mlir::MLIRContext> mlir = make_context();
   llvm::LLVMContext llvm;
   std::unique_ptr<llvm::TargetMachine> machine;
+  ObjectWriter objects;
   int kernels = 0;  // made so far: contexts only grow, so a shop is not kept for ever
 
   mlir::OwningOpRef<mlir::ModuleOp> emit(const KernelProgram& kernel) {
@@ -76,9 +77,6 @@ struct Workshop {
     auto m = lower(module, llvm);
     set_target(*m, *machine, target);
     return m;
-  }
-  std::string object(llvm::Module& module) {
-    return generate_object(module, *machine)->getBuffer().str();
   }
 };
 
@@ -176,7 +174,7 @@ CompiledKernels compile_kernels(const std::vector<const KernelProgram*>& kernels
       const auto begun = Clock::now();
       std::unique_ptr<llvm::Module> module = shop->lowered(*shop->emit(*kernels[k]));
       source_seconds[t] += seconds_since(begun);
-      result.images[k] = flatten(shop->object(*module), symbol_of(kernels[k]->name));
+      result.images[k] = flatten(shop->objects.write(*module), symbol_of(kernels[k]->name));
     }
   });
   if (n > 0) {
@@ -216,7 +214,7 @@ CompiledKernels compile_llvm_ir(const std::vector<std::string>& texts,
     const std::string symbol = symbol_of(names[i]);
     auto module = parse_module(texts[i], symbol, shop->llvm);
     set_target(*module, *shop->machine, target);
-    result.images.push_back(flatten(shop->object(*module), symbol));
+    result.images.push_back(flatten(shop->objects.write(*module), symbol));
   }
   result.binary_seconds = seconds_since(start);
   return result;
@@ -226,7 +224,7 @@ std::vector<char> object_code(const KernelProgram& kernel, const CpuTarget& targ
   Loan shop(target);
   mlir::OwningOpRef<mlir::ModuleOp> module = shop->emit(kernel);
   verify_module(*module);
-  std::string object = shop->object(*shop->lowered(*module));
+  llvm::StringRef object = shop->objects.write(*shop->lowered(*module));
   return std::vector<char>(object.begin(), object.end());
 }
 

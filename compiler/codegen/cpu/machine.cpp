@@ -12,7 +12,6 @@
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
@@ -121,16 +120,25 @@ void set_target(llvm::Module& module, const llvm::TargetMachine& machine, const 
   }
 }
 
-std::unique_ptr<llvm::MemoryBuffer> generate_object(llvm::Module& module,
-                                                    llvm::TargetMachine& machine) {
+struct ObjectWriter::Passes {
   llvm::SmallVector<char, 0> bytes;
-  llvm::raw_svector_ostream stream(bytes);
-  llvm::legacy::PassManager passes;
-  if (machine.addPassesToEmitFile(passes, stream, nullptr, llvm::CodeGenFileType::ObjectFile)) {
+  llvm::raw_svector_ostream stream{bytes};
+  llvm::legacy::PassManager manager;
+};
+
+ObjectWriter::ObjectWriter(llvm::TargetMachine& machine) : passes_(std::make_unique<Passes>()) {
+  if (machine.addPassesToEmitFile(passes_->manager, passes_->stream, nullptr,
+                                  llvm::CodeGenFileType::ObjectFile)) {
     fail_internal("LLVM can not emit an object file for " + machine.getTargetTriple().str());
   }
-  passes.run(module);
-  return std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(bytes), false);
+}
+
+ObjectWriter::~ObjectWriter() = default;
+
+llvm::StringRef ObjectWriter::write(llvm::Module& module) {
+  passes_->bytes.clear();
+  passes_->manager.run(module);
+  return {passes_->bytes.data(), passes_->bytes.size()};
 }
 
 std::string print_module(const llvm::Module& module) {

@@ -9,7 +9,6 @@
 
 namespace llvm {
 class LLVMContext;
-class MemoryBuffer;
 class Module;
 class TargetMachine;
 }  // namespace llvm
@@ -22,9 +21,21 @@ std::unique_ptr<llvm::TargetMachine> make_machine(const CpuTarget& target);
 // Marks module and functions with triple, data layout, processor and features.
 void set_target(llvm::Module& module, const llvm::TargetMachine& machine, const CpuTarget& target);
 
-// Object file in memory. Throws an internal Error if the target can not emit one.
-std::unique_ptr<llvm::MemoryBuffer> generate_object(llvm::Module& module,
-                                                    llvm::TargetMachine& machine);
+// Modules to object files, one after the other. The passes are built once: for a small kernel that
+// costs as much as running them.
+class ObjectWriter {
+ public:
+  // Throws an internal Error if the target can not emit object files. `machine` must outlive it.
+  explicit ObjectWriter(llvm::TargetMachine& machine);
+  ~ObjectWriter();
+  ObjectWriter(const ObjectWriter&) = delete;
+  // The object file, valid until the next call.
+  llvm::StringRef write(llvm::Module& module);
+
+ private:
+  struct Passes;
+  std::unique_ptr<Passes> passes_;
+};
 
 std::string print_module(const llvm::Module& module);
 

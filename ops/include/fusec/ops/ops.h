@@ -4,6 +4,8 @@
 // cast(). Every function throws a user Error with the caller's file:line on bad shapes or types.
 #pragma once
 
+#include <concepts>
+#include <initializer_list>
 #include <optional>
 #include <vector>
 
@@ -82,12 +84,26 @@ FUSEC_API Tensor flip(At x, int64_t axis);
 FUSEC_API Tensor concat(std::vector<Tensor> parts, int64_t axis,
                         const std::source_location& loc = std::source_location::current());
 
+// Axes of a reduction: sum(x, 1), sum(x, {0, -1}), or a list made at run time.
+class Axes {
+ public:
+  template <std::integral Index>
+    requires(!std::same_as<Index, bool>)  // keep_dims comes third
+  Axes(Index axis) : list_{static_cast<int64_t>(axis)} {}
+  Axes(std::initializer_list<int64_t> axes) : list_(axes) {}
+  Axes(std::vector<int64_t> axes) : list_(std::move(axes)) {}
+  const std::vector<int64_t>& list() const { return list_; }
+
+ private:
+  std::vector<int64_t> list_;
+};
+
 // Reductions over `axes` (negative allowed). keep_dims leaves size-1 axes in place. The sum of an
 // empty range is 0; max and min of an empty range are a user error.
-FUSEC_API Tensor sum(At x, std::vector<int64_t> axes, bool keep_dims = false);
-FUSEC_API Tensor max(At x, std::vector<int64_t> axes, bool keep_dims = false);
-FUSEC_API Tensor min(At x, std::vector<int64_t> axes, bool keep_dims = false);
-FUSEC_API Tensor mean(At x, std::vector<int64_t> axes, bool keep_dims = false);
+FUSEC_API Tensor sum(At x, const Axes& axes, bool keep_dims = false);
+FUSEC_API Tensor max(At x, const Axes& axes, bool keep_dims = false);
+FUSEC_API Tensor min(At x, const Axes& axes, bool keep_dims = false);
+FUSEC_API Tensor mean(At x, const Axes& axes, bool keep_dims = false);
 // Over all axes, a scalar.
 FUSEC_API Tensor sum(At x);
 FUSEC_API Tensor max(At x);

@@ -35,13 +35,13 @@ inline Tensor clamp(At x, double lo, double hi) {
 }
 
 // Whether any (every) element of b8 operand x along `axes` is true; false (true) for none.
-inline Tensor any(At x, std::vector<int64_t> axes, bool keep_dims = false) {
+inline Tensor any(At x, const Axes& axes, bool keep_dims = false) {
   CallSite here(x);
-  return sum(cast(cast(x, DType::b8), DType::i32), std::move(axes), keep_dims) > 0.0;
+  return sum(cast(cast(x, DType::b8), DType::i32), axes, keep_dims) > 0.0;
 }
-inline Tensor all(At x, std::vector<int64_t> axes, bool keep_dims = false) {
+inline Tensor all(At x, const Axes& axes, bool keep_dims = false) {
   CallSite here(x);
-  return sum(cast(logical_not(cast(x, DType::b8)), DType::i32), std::move(axes), keep_dims) == 0.0;
+  return sum(cast(logical_not(cast(x, DType::b8)), DType::i32), axes, keep_dims) == 0.0;
 }
 
 // Index (i32) of the largest (smallest) element along `axis`, the first of several; NaN counts as
@@ -61,7 +61,7 @@ inline Tensor argmin(At x, int64_t axis = -1, bool keep_dims = false) {
 }
 
 // log(sum(exp(x))), shifted by the maximum for range; -inf where all of x is. Float.
-inline Tensor logsumexp(At x, std::vector<int64_t> axes, bool keep_dims = false) {
+inline Tensor logsumexp(At x, const Axes& axes, bool keep_dims = false) {
   CallSite here(x);
   Tensor top = stop_gradient(max(x, axes, true));
   top = select(isfinite(top), top, x.tensor.graph().constant(0, {}, x.tensor.dtype()));
@@ -70,7 +70,7 @@ inline Tensor logsumexp(At x, std::vector<int64_t> axes, bool keep_dims = false)
 }
 
 // mean((x - mean(x))^2) along `axes` (the population variance).
-inline Tensor variance(At x, std::vector<int64_t> axes, bool keep_dims = false) {
+inline Tensor variance(At x, const Axes& axes, bool keep_dims = false) {
   CallSite here(x);
   return mean(square(x.tensor - mean(x, axes, true)), axes, keep_dims);
 }
