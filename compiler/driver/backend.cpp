@@ -72,6 +72,7 @@ std::future<void> start_device(const std::string& device) {
   try {
     return std::async(std::launch::async, [device] {
       try {
+        if (device == "auto" && cuda::nvrtc_version().empty()) return;  // the CPU is taken
         int ordinal = device == "auto" ? 0 : driver::ordinal_of(device);
         if (ordinal < cuda::device_count()) cuda::open_ahead(ordinal);
       } catch (const Error&) {  // compile() tells it

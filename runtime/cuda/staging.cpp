@@ -28,9 +28,10 @@ struct Ring {
   std::vector<Slot> slots;
 };
 
+// Kept for good, with its pinned memory: at the end of a process the driver may be gone before us.
 Ring& ring_of(const Gpu& gpu) {
   static std::mutex mutex;
-  static std::map<int, Ring> rings;
+  static std::map<int, Ring>& rings = *new std::map<int, Ring>;
   std::lock_guard lock(mutex);
   return rings[gpu.info.ordinal];
 }
