@@ -279,7 +279,10 @@ std::vector<SourceUnit> call_units(const Plan& plan, const CallTarget& target, b
       for (CallLaunch& l :
            is_gemm(step) ? own_gemm(read_gemm(step.call)) : launches_of(step.call, target))
         if (seen.insert(l.text).second) units.push_back({step.call.name, std::move(l.text)});
-    } catch (const Error&) {  // load() tells it, with its step
+    } catch (Error& e) {
+      if (!own_gemms) continue;  // load() tells it
+      e.add_note("in call " + step.call.name + " of " + plan.graph);
+      throw;
     }
   }
   return units;

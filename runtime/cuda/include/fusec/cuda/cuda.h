@@ -110,8 +110,8 @@ FUSEC_API CallTarget call_target(const DeviceInfo& info, bool deterministic);
 FUSEC_API CallTarget call_target(const std::string& arch, bool deterministic);
 
 // The texts that load() needs for the plan's library calls, each once, to be compiled together with
-// the kernels. With `own_gemms` also those for products that cuBLASLt does not take or is not there
-// for.
+// the kernels. What no form exists for is left out, for load() to tell. With `own_gemms`, for a
+// load() elsewhere, it is an Error, and products have texts too, for where cuBLASLt takes them not.
 FUSEC_API std::vector<SourceUnit> call_units(const Plan& plan, const CallTarget& target,
                                              bool own_gemms);
 
