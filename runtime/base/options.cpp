@@ -12,8 +12,10 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_THREADS", "worker threads of the CPU device (default: all cores)"},
       {"FUSEC_ONEDNN", "path of oneDNN's shared library; \"off\": use the own GEMM kernel"},
       {"FUSEC_CUDA_PATH", "folder of the CUDA toolkit or of its libraries (default: searched for)"},
+      {"FUSEC_CUPTI", "\"off\": time profiles of a GPU by events, without CUPTI"},
       {"FUSEC_ATTENTION",
-       "\"hopper\": attention on sm_90 by wgmma and tensor maps, fast and not yet proved"},
+       "attention on sm_90: \"hopper\": wgmma and tensor maps, fast and not yet proved; "
+       "\"portable\" (default): mma.sync"},
       {"FUSEC_SENTRY", "1: look for NaN and infinities in every tensor of every step (slow)"},
       {"FUSEC_MEMORY_LIMIT", "memory of the device, in bytes or as 512M, 8G (default: measured)"},
       {"FUSEC_TIME", "1: print to stderr where the time goes from the start to the end of step 1"},

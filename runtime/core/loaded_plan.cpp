@@ -169,12 +169,14 @@ std::optional<NonFinite> LoadedPlan::diagnose() {
 
 int64_t LoadedPlan::measured_bytes() const { return program().measured_bytes(); }
 
-std::vector<StepProfile> LoadedPlan::profile() {
+std::vector<StepProfile> LoadedPlan::profile(ProfileClock* clock) {
   Program& p = program();
   check_ready();
   std::vector<StepProfile> out;
   double end = 0;  // of the step before
-  for (const StepTime& t : p.run_profiled()) {
+  ProfiledRun run = p.run_profiled();
+  if (clock) *clock = {std::move(run.clock), run.gap};
+  for (StepTime& t : run.steps) {
     const PlanStep& step = plan_->steps[t.step];
     StepProfile s;
     s.name = step.kernel >= 0 ? plan_->kernels[step.kernel].name : step.call.name;
@@ -186,6 +188,7 @@ std::vector<StepProfile> LoadedPlan::profile() {
     s.call = step.kernel < 0;
     s.shape = shape_of(step);
     s.group = group_of(*plan_, step);
+    s.library_kernels = std::move(t.library_kernels);
     end = s.start + s.seconds;
     out.push_back(std::move(s));
   }

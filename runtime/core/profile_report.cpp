@@ -58,7 +58,7 @@ std::vector<ProfileRow> ProfileReport::groups() const {
 }
 
 ProfileReport join_profiles(const std::vector<std::vector<StepProfile>>& runs,
-                            std::vector<double> step_seconds) {
+                            std::vector<double> step_seconds, std::vector<double> gaps) {
   if (runs.empty()) fail_internal("a profile needs at least one profiled run, found none");
   for (const auto& run : runs)
     if (run.size() != runs[0].size())
@@ -66,6 +66,7 @@ ProfileReport join_profiles(const std::vector<std::vector<StepProfile>>& runs,
                     std::to_string(run.size()) + " steps");
   ProfileReport report;
   report.step_seconds = median(std::move(step_seconds));
+  if (!gaps.empty()) report.traced_gap = median(std::move(gaps));
   report.steps = runs[0];
   for (size_t i = 0; i < report.steps.size(); ++i) {
     std::vector<double> times;
@@ -85,14 +86,24 @@ ProfileReport profile_report(LoadedPlan& plan, const ProfileOptions& options) {
   for (int i = 0; i < options.warm_up; ++i) plan.run();
   std::vector<double> whole;
   std::vector<std::vector<StepProfile>> runs;
+  std::vector<double> gaps;
+  std::string clock;
   // Alternating, so that a machine that slows down slows both.
   for (int i = 0; i < std::max(1, options.runs); ++i) {
     const Clock::time_point start = Clock::now();
     plan.run();
     whole.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-    runs.push_back(plan.profile());
+    ProfileClock how;
+    runs.push_back(plan.profile(&how));
+    if (clock != how.name) {  // only the first ones: then they are all of one kind
+      runs.erase(runs.begin(), runs.end() - 1);
+      gaps.clear();
+      clock = how.name;
+    }
+    if (how.gap >= 0) gaps.push_back(how.gap);
   }
-  ProfileReport report = join_profiles(runs, std::move(whole));
+  ProfileReport report = join_profiles(runs, std::move(whole), std::move(gaps));
+  report.clock = clock;
   report.title = options.title.empty() ? plan.plan().graph : options.title;
   report.device = plan.backend("kernels");
   report.ceilings = options.ceilings;

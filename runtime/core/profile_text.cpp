@@ -108,6 +108,9 @@ std::string ProfileReport::table(size_t most) const {
   append(out, "step %.3f ms; %zu launches take %.3f ms, %.3f ms (%.1f%%) in no kernel\n",
          1e3 * step_seconds, steps.size(), 1e3 * kernel, 1e3 * gap_seconds(),
          100 * share(gap_seconds()));
+  if (!clock.empty()) out += "launches timed by " + clock + "\n";
+  if (traced_gap >= 0)
+    append(out, "from the first launch to the end of the last %.3f ms\n", 1e3 * whole_seconds());
   if (ceilings.copy_rate > 0)
     append(out, "measured here: copy %.1f GB/s", 1e-9 * ceilings.copy_rate);
   if (ceilings.matmul_rate > 0)
@@ -147,15 +150,19 @@ std::string ProfileReport::json() const {
                                 {"shape", quoted(s.shape)},
                                 {"scope", quoted(s.scope)},
                                 {"group", quoted(name_of(s.group))},
+                                {"library_kernels", quoted(s.library_kernels)},
+                                {"start_ms", number(1e3 * timeline[step_rows.size()].start)},
                                 {"ms", number(1e3 * s.seconds)},
                                 {"bytes", integer(s.bytes)},
                                 {"flops", integer(s.flops)}}));
   return object({{"title", quoted(title)},
                  {"device", quoted(device)},
+                 {"clock", quoted(clock)},
                  {"copy_gb_s", number(1e-9 * ceilings.copy_rate)},
                  {"matmul_tflop_s", number(1e-12 * ceilings.matmul_rate)},
                  {"matmul_precision", quoted(ceilings.precision)},
                  {"step_ms", number(1e3 * step_seconds)},
+                 {"whole_ms", number(1e3 * whole_seconds())},
                  {"kernel_ms", number(1e3 * kernel_seconds())},
                  {"gap_ms", number(1e3 * gap_seconds())},
                  {"gap_share", number(share(gap_seconds()))},
@@ -196,6 +203,7 @@ std::string ProfileReport::trace() const {
                 {"dur", microseconds(length)},
                 {"args", object({{"step", integer(s.step)},
                                  {"scope", quoted(s.scope)},
+                                 {"library_kernels", quoted(s.library_kernels)},
                                  {"bytes", integer(s.bytes)},
                                  {"flops", integer(s.flops)}})}}));
   }

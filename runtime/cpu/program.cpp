@@ -115,7 +115,7 @@ class CpuProgram final : public Program {
     act(static_cast<size_t>(step));
   }
 
-  std::vector<StepTime> run_profiled() override {
+  ProfiledRun run_profiled() override {
     using Clock = std::chrono::steady_clock;
     std::vector<StepTime> times;
     finite_ = true;
@@ -126,7 +126,7 @@ class CpuProgram final : public Program {
       const std::chrono::duration<double> spent = Clock::now() - start, before = start - begin;
       times.push_back({static_cast<int>(i), spent.count(), before.count()});
     }
-    return times;
+    return {std::move(times), "the host's clock"};
   }
 
   std::shared_ptr<PersistentStore> store() const override { return store_; }

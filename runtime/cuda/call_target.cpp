@@ -12,8 +12,9 @@ namespace {
 
 bool portable_attention() {
   std::string attention = env("FUSEC_ATTENTION");
-  if (attention != "" && attention != "hopper")
-    fail_user("FUSEC_ATTENTION is \"" + attention + "\"; it must be empty or \"hopper\"");
+  if (attention != "" && attention != "hopper" && attention != "portable")
+    fail_user("FUSEC_ATTENTION is \"" + attention +
+              "\"; it must be empty, \"hopper\" or \"portable\"");
   return attention != "hopper";
 }
 

@@ -1,8 +1,36 @@
 #include "graph.h"
 
+#include <vector>
+
 #include "fusec/base/error.h"
 
 namespace fusec::cuda {
+namespace {
+
+// CU_GRAPH_NODE_TYPE_...
+constexpr int kKernelNode = 0, kMemcpyNode = 1, kMemsetNode = 2;
+
+}  // namespace
+
+NodeCounts recorded_nodes(const Stream& stream) {
+  int state = 0;
+  CuGraph graph = nullptr;
+  size_t count = 0;
+  // Not asked for the newest nodes: that fails where one may start before another has ended.
+  FUSEC_CU(cuStreamGetCaptureInfo(stream.get(), &state, nullptr, &graph, nullptr, nullptr),
+           "looking at what is recorded");
+  FUSEC_CU(cuGraphGetNodes(graph, nullptr, &count), "counting what is recorded");
+  std::vector<CuGraphNode> nodes(count);
+  FUSEC_CU(cuGraphGetNodes(graph, nodes.data(), &count), "looking at what is recorded");
+  NodeCounts out;
+  for (CuGraphNode node : nodes) {
+    int type = -1;
+    FUSEC_CU(cuGraphNodeGetType(node, &type), "looking at what is recorded");
+    out.kernels += type == kKernelNode;
+    out.transfers += type == kMemcpyNode || type == kMemsetNode;
+  }
+  return out;
+}
 
 Graph::~Graph() {
   if (exec_) release_on(gpu_, [this](const Driver& d) { d.cuGraphExecDestroy(exec_); });

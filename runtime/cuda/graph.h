@@ -1,12 +1,20 @@
 // A CUDA graph: what a stream was told once, replayed by one call.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <string>
 
 #include "memory.h"
 
 namespace fusec::cuda {
+
+// Nodes of a recording so far; transfers: copies and fills.
+struct NodeCounts {
+  size_t kernels = 0, transfers = 0;
+};
+// Of the recording that `stream` is in.
+NodeCounts recorded_nodes(const Stream& stream);
 
 class Graph {
  public:

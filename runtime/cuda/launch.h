@@ -33,7 +33,8 @@ class Code {
 
 struct Launch {
   CuKernel kernel = nullptr;
-  std::string name;  // for messages
+  std::string name;   // for messages
+  std::string entry;  // its name in the code
   std::array<unsigned, 3> grid = {1, 1, 1}, block = {1, 1, 1};
   unsigned dynamic_shared = 0;
   std::vector<CuTensorMap> maps;  // the first parameters

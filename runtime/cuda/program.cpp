@@ -11,6 +11,7 @@
 #include "fusec/base/timing.h"
 #include "fusec/core/checked_run.h"
 #include "graph.h"
+#include "profiled_run.h"
 #include "staging.h"
 #include "status.h"
 #include "steps.h"
@@ -42,30 +43,6 @@ class PinnedStatus {
   void* memory_ = nullptr;
 };
 
-// Events between the steps of a profiled run.
-class Events {
- public:
-  explicit Events(size_t count) : events_(count, nullptr) {
-    for (CuEvent& e : events_) FUSEC_CU(cuEventCreate(&e, 0), "making an event");
-  }
-  ~Events() {
-    for (CuEvent e : events_)
-      if (e) driver().cuEventDestroy(e);
-  }
-  Events(const Events&) = delete;
-  void record(size_t i, const Stream& stream) const {
-    FUSEC_CU(cuEventRecord(events_[i], stream.get()), "recording an event");
-  }
-  double seconds(size_t from, size_t to) const {
-    float milliseconds = 0;
-    FUSEC_CU(cuEventElapsedTime(&milliseconds, events_[from], events_[to]), "reading an event");
-    return static_cast<double>(milliseconds) * 1e-3;
-  }
-
- private:
-  std::vector<CuEvent> events_;
-};
-
 class CudaProgram final : public Program {
  public:
   // The GPU's context must be current.
@@ -78,7 +55,8 @@ class CudaProgram final : public Program {
         target_(options.target ? *options.target : call_target(gpu.info, options.deterministic)),
         stream_(gpu),
         status_(gpu),
-        graph_(gpu) {
+        graph_(gpu),
+        traced_(gpu) {
     if (kernels.size() != plan_->kernels.size())
       fail_internal("plan " + plan_->graph + " has " + std::to_string(plan_->kernels.size()) +
                     " kernels, but code for " + std::to_string(kernels.size()));
@@ -191,22 +169,24 @@ class CudaProgram final : public Program {
     finish("running " + step_name(*plan_, step));
   }
 
-  std::vector<StepTime> run_profiled() override {
+  ProfiledRun run_profiled() override {
     Current current(gpu_);
-    size_t count = bound_.steps.size();
-    Events events(count + 1);
-    begin();
-    events.record(0, stream_);
-    for (size_t i = 0; i < count; ++i) {
-      act(i);
-      events.record(i + 1, stream_);
+    RunParts parts{bound_.steps.size(), [this] { begin(); }, [this] { fetch_status(); },
+                   [this](size_t i) { act(i); }, [this](size_t i) { return kernels_of(i); }};
+    std::string why = untraced_;
+    if (!warm_)
+      why = "the plan had not run before";
+    else if (!graph_.problem().empty())
+      why = "no CUDA graph: " + graph_.problem();
+    std::optional<ProfiledRun> run;
+    if (why.empty()) {
+      run = traced_.run(stream_, parts, &why);
+      untraced_ = why;
     }
-    fetch_status();
+    if (!run)
+      run = {times_between_events(stream_, parts), "events between launches, not by CUPTI: " + why};
     finish("running " + plan_->graph);
-    std::vector<StepTime> times;
-    for (size_t i = 0; i < count; ++i)
-      times.push_back({static_cast<int>(i), events.seconds(i, i + 1)});
-    return times;
+    return std::move(*run);
   }
 
   std::shared_ptr<PersistentStore> store() const override { return store_; }
@@ -325,6 +305,13 @@ class CudaProgram final : public Program {
     });
   }
 
+  // By their names; none for a GEMM of the library.
+  std::vector<std::string> kernels_of(size_t step) const {
+    std::vector<std::string> names;
+    for (const Launch& l : bound_.steps[step].launches) names.push_back(l.entry);
+    return names;
+  }
+
   std::string gemm_line() const {
     std::string own = std::to_string(bound_.own_gemms) + " by an own kernel";
     if (bound_.lt_gemms == 0 && bound_.own_gemms > 0) return own + " (" + bound_.why_own + ")";
@@ -348,8 +335,10 @@ class CudaProgram final : public Program {
   Placement place_;
   BoundSteps bound_;
   Graph graph_;
-  bool warm_ = false;  // every kernel has been launched once
-  int small_writes_ = 0;
+  TracedReplay traced_;
+  std::string untraced_;  // why profiles are not of traced_; empty until that is known
+  bool warm_ = false;     // every kernel has been launched once
+  int small_writes_ = 0;  // before the first run
   double small_write_seconds_ = 0;
 };
 

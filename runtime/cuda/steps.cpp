@@ -143,6 +143,7 @@ class Binder {
                        " blocks of threads; one launch holds " + std::to_string(kMostBlocks));
     Launch l;
     l.name = kernel.name;
+    l.entry = compiled.entry;
     l.grid[0] = static_cast<unsigned>(blocks);
     l.block[0] = static_cast<unsigned>(kernel.schedule.block);
     l.dynamic_shared = static_cast<unsigned>(compiled.dynamic_shared);
@@ -217,6 +218,7 @@ class Binder {
       scope.step = p.step;
       Launch l;
       l.name = p.launch.entry + " of " + step.call.name;
+      l.entry = p.launch.entry;
       l.grid = p.launch.grid;
       l.block = p.launch.block;
       l.dynamic_shared = static_cast<unsigned>(p.launch.dynamic_shared);

@@ -86,38 +86,61 @@ struct AgreeOptions {
   CompileOptions compile = {};
 };
 
-// Returns the fused plan for further checks.
-inline Plan agree(Graph& graph, const std::vector<Tensor>& wanted, AgreeOptions o = {}) {
-  Feeds feeds = complete(graph, o.feeds, o.lo, o.hi);
+// Inputs, and what the oracle makes of them.
+struct Reference {
+  Feeds feeds;
+  std::vector<BoundedData> expected;  // of each wanted tensor
+};
+
+inline Reference reference_of(const Graph& graph, const std::vector<Tensor>& wanted,
+                              const AgreeOptions& o) {
+  Reference r{complete(graph, o.feeds, o.lo, o.hi), {}};
   BoundedFeeds exact;
-  for (const auto& [name, values] : feeds) exact[name] = exactly(values);
-  std::vector<BoundedData> expected = evaluate_bounded(graph, exact, wanted);
+  for (const auto& [name, values] : r.feeds) exact[name] = exactly(values);
+  r.expected = evaluate_bounded(graph, exact, wanted);
+  return r;
+}
+
+struct Ran {
+  Plan plan;
+  std::vector<std::vector<double>> results;
+};
+
+// Compiles, runs and compares once. Returns plan and results for further checks.
+inline Ran agree_with(const Reference& r, Graph& graph, const std::vector<Tensor>& wanted,
+                       const CompileOptions& options) {
   std::vector<Output> outputs;
   for (size_t i = 0; i < wanted.size(); ++i)
     outputs.emplace_back("result" + std::to_string(i), wanted[i]);
+  Executable exe = compile(graph, outputs, options);
+  for (const PlanBuffer& b : exe.plan().buffers)
+    if (r.feeds.count(b.name) && b.cls != BufferClass::temporary && b.cls != BufferClass::constant)
+      write(exe, b.name, r.feeds.at(b.name));
+  exe.run();
+  Ran ran{exe.plan(), {}};
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const std::vector<double>& got = ran.results.emplace_back(read(exe, outputs[i].name));
+    Agreement a = compare(got, r.expected[i]);
+    for (size_t k = 0; k < got.size(); ++k) {  // the bounds say nothing of NaN and infinity
+      double v = r.expected[i].value[k];
+      if (std::isnan(v) ? !std::isnan(got[k]) : std::isinf(v) && got[k] != v)
+        a = {0, 0, 1, static_cast<int64_t>(k), got[k], v, 0};
+    }
+    INFO((options.fuse ? "fused " : "unfused ")
+         << outputs[i].name << "[" << a.first << "]: kernel " << a.got << ", oracle " << a.expected
+         << " within " << a.allowed);
+    CHECK(a.wrong == 0);
+  }
+  return ran;
+}
+
+// Unfused and fused. Returns the fused plan.
+inline Plan agree(Graph& graph, const std::vector<Tensor>& wanted, AgreeOptions o = {}) {
+  Reference r = reference_of(graph, wanted, o);
   Plan plan;
   for (bool fuse : {false, true}) {
-    CompileOptions options = o.compile;
-    options.fuse = fuse;
-    Executable exe = compile(graph, outputs, options);
-    for (const PlanBuffer& b : exe.plan().buffers)
-      if (feeds.count(b.name) && b.cls != BufferClass::temporary && b.cls != BufferClass::constant)
-        write(exe, b.name, feeds.at(b.name));
-    exe.run();
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      std::vector<double> got = read(exe, outputs[i].name);
-      Agreement a = compare(got, expected[i]);
-      for (size_t k = 0; k < got.size(); ++k) {  // the bounds say nothing of NaN and infinity
-        double v = expected[i].value[k];
-        if (std::isnan(v) ? !std::isnan(got[k]) : std::isinf(v) && got[k] != v)
-          a = {0, 0, 1, static_cast<int64_t>(k), got[k], v, 0};
-      }
-      INFO((fuse ? "fused " : "unfused ")
-           << outputs[i].name << "[" << a.first << "]: kernel " << a.got << ", oracle "
-           << a.expected << " within " << a.allowed);
-      CHECK(a.wrong == 0);
-    }
-    plan = exe.plan();
+    o.compile.fuse = fuse;
+    plan = agree_with(r, graph, wanted, o.compile).plan;
   }
   return plan;
 }

@@ -21,7 +21,7 @@ struct Problem {
 };
 
 // AdamW on one flat vector of parameters, the first 12 of them decayed (w), the others not (b).
-struct Reference {
+struct AdamReference {
   std::vector<double> p, m = std::vector<double>(16), v = m;
   int t = 0;
   double step(std::vector<double> g, const AdamWSettings& s) {
@@ -56,7 +56,7 @@ TEST_CASE("adamw is the published algorithm, recorded and compiled") {
       oracle.set(name, feeds.at(name));
       write(exe, name, feeds.at(name));
     }
-    Reference reference;
+    AdamReference reference;
     reference.p = feeds.at("w");
     reference.p.insert(reference.p.end(), feeds.at("b").begin(), feeds.at("b").end());
     for (int i = 0; i < 4; ++i) {

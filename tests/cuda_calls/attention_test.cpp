@@ -120,8 +120,7 @@ Values scaled(Values x, double f) {
   return x;
 }
 
-void check(const Case& c, cuda::CallTarget target = {}) {
-  target.portable_attention = true;  // wgmma and tensor maps are not emulated
+void check_one(const Case& c, const cuda::CallTarget& target) {
   const AttentionShape& x = c.shape;
   INFO("b " << x.b << " t " << x.t << " s " << x.s << " h " << x.h << " kv " << x.kv << " d " << x.d
             << " causal " << x.causal << " type " << std::string(name_of(x.type)) << " softcap "
@@ -150,11 +149,23 @@ void check(const Case& c, cuda::CallTarget target = {}) {
   check_within(grads[8], e.dv.value, e.dv.bound, "dv");
 }
 
-// A GPU so small that whole tiles of queries are chosen for few heads, too.
-cuda::CallTarget one_sm() {
+cuda::CallTarget portable(int sm_count = 132) {
   cuda::CallTarget t;
-  t.sm_count = 1;
+  t.portable_attention = true, t.sm_count = sm_count;
   return t;
+}
+
+struct Targeted {
+  Case c;
+  cuda::CallTarget target = portable();
+};
+
+void check(const std::vector<Targeted>& cases) {
+  Checks checks;
+  for (const Targeted& t : cases)
+    checks.add({{t.c.shape.forward(), t.target}, {t.c.shape.grad(), t.target}},
+               [t] { check_one(t.c, t.target); });
+  checks.run();
 }
 
 std::string form_of(const LibraryCall& call) {
@@ -226,23 +237,26 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
 }
 
 TEST_CASE("any form: types, head sizes, masks") {
-  check({{2, 20, 20, 4, 2, 8, true, f32}});
-  check({{1, 70, 33, 2, 1, 40, true, f32}});  // rows that see nothing
-  check({{1, 33, 130, 2, 2, 72, true, bf16, 15}});
-  check({{1, 17, 90, 3, 1, 5, false, f16, 3}});
-  check({{1, 1, 1, 1, 1, 1, true, f32}});
-  check({{1, 90, 90, 2, 1, 24, true, f32, 0, 5}, {0, 0, 7, 50, 51, 80}});
-  check({{1, 90, 90, 2, 1, 24, false, bf16, 0, 3}, {0, 40, 40, 90}});
+  check({{{{2, 20, 20, 4, 2, 8, true, f32}}},
+         {{{1, 70, 33, 2, 1, 40, true, f32}}},  // rows that see nothing
+         {{{1, 33, 130, 2, 2, 72, true, bf16, 15}}},
+         {{{1, 17, 90, 3, 1, 5, false, f16, 3}}},
+         {{{1, 1, 1, 1, 1, 1, true, f32}}},
+         {{{1, 90, 90, 2, 1, 24, true, f32, 0, 5}, {0, 0, 7, 50, 51, 80}}},
+         {{{1, 90, 90, 2, 1, 24, false, bf16, 0, 3}, {0, 40, 40, 90}}}});
 }
 
 // Each case at one size of GPU, in turn; at both with FUSEC_TEST_ALL=1 (a thread of the GPU takes
 // about as long here as a whole one there).
 void check_in_turn(const std::vector<Case>& cases) {
-  const cuda::CallTarget targets[] = {{}, one_sm()};
+  // On a GPU of one multiprocessor whole tiles of queries are chosen for few heads, too.
+  const cuda::CallTarget targets[] = {portable(), portable(1)};
+  std::vector<Targeted> all;
   for (size_t i = 0; i < cases.size(); ++i) {
-    check(cases[i], targets[i % 2]);
-    if (std::getenv("FUSEC_TEST_ALL")) check(cases[i], targets[(i + 1) % 2]);
+    all.push_back({cases[i], targets[i % 2]});
+    if (std::getenv("FUSEC_TEST_ALL")) all.push_back({cases[i], targets[(i + 1) % 2]});
   }
+  check(std::move(all));
 }
 
 TEST_CASE("tensor cores: tiles, tails, masks") {
@@ -262,11 +276,31 @@ TEST_CASE("tensor cores: documents") {
                  {{1, 260, 260, 2, 1, 128, true, f16, 15, 2}, {0, 129, 200}}});
 }
 
+TEST_CASE("sm_90a: tiles, tails, masks, one block for several tiles") {
+  std::vector<Targeted> all;
+  for (bool deterministic : {false, true}) {
+    cuda::CallTarget t;
+    t.deterministic = deterministic;
+    for (const AttentionShape& x : std::vector<AttentionShape>{
+             {1, 128, 128, 1, 1, 128, true, bf16},
+             {2, 300, 300, 4, 2, 128, true, bf16},
+             {1, 300, 300, 3, 1, 64, true, f16},
+             {1, 129, 129, 2, 2, 64, true, bf16},
+             {1, 200, 512, 2, 1, 64, false, bf16},
+             {1, 130, 384, 2, 2, 128, false, f16},
+             {1, 200, 250, 1, 1, 128, false, bf16}}) {  // keys that fill no tile
+      t.sm_count = 1 + static_cast<int>(all.size()) % 3;
+      all.push_back({{x}, t});
+    }
+  }
+  check(all);
+}
+
 TEST_CASE("an empty side") {
-  check({{1, 5, 0, 2, 1, 64, false, bf16}});
-  check({{1, 0, 5, 2, 1, 64, false, bf16}});
-  check({{1, 5, 0, 2, 1, 8, false, f32}});
-  check({{1, 0, 5, 2, 1, 8, false, f32}});
+  check({{{{1, 5, 0, 2, 1, 64, false, bf16}}},
+         {{{1, 0, 5, 2, 1, 64, false, bf16}}},
+         {{{1, 5, 0, 2, 1, 8, false, f32}}},
+         {{{1, 0, 5, 2, 1, 8, false, f32}}}});
   CHECK(cuda::launches_of(AttentionShape{0, 5, 5, 2, 1, 64}.forward(), {}).empty());
 }
 

@@ -3,14 +3,20 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <map>
+#include <set>
 #include <stdexcept>
+#include <thread>
 
 #include "calls/prelude.h"
+#include "fusec/base/sha256.h"
 
 namespace fusec::test {
 namespace {
@@ -18,6 +24,13 @@ namespace {
 constexpr int64_t kZone = 4096;
 
 using Launch = void (*)(void (*)(...), const int64_t*, unsigned, unsigned, int64_t, uint64_t);
+
+namespace fs = std::filesystem;
+
+std::string read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
 
 // Takes `part` out of the text; true if it was there.
 bool cut(std::string& text, std::string_view part) {
@@ -27,41 +40,106 @@ bool cut(std::string& text, std::string_view part) {
   return true;
 }
 
-// The text as C++ of the host: shim.h has what was assembly.
-std::string host_text(std::string text) {
+// A text as C++ of the host: shim.h has what was assembly.
+struct HostText {
+  std::string text;
+  bool bf16;
+};
+HostText host_text(std::string text) {
   bool is_bf16 = cut(text, cuda::kBf16Instructions);
   is_bf16 |= cut(text, cuda::kBf16Mma);
   cut(text, cuda::kF16Instructions);
   cut(text, cuda::kF16Mma);
   cut(text, cuda::kTensorInstructions);
+  const bool hopper = cut(text, cuda::kHopperInstructions);
+  for (size_t at; (at = text.find("wgmma.mma_async")) != std::string::npos;) {
+    const size_t begin = text.rfind("DEV void multiply", at), end = text.find("\n}\n", at) + 3;
+    text.erase(begin, end - begin);
+  }
   if (text.find("asm") != std::string::npos)
     throw std::runtime_error("assembly outside of the prelude");
-  // extern __shared__ __align__(n) T name[];
-  for (size_t at; (at = text.find("extern __shared__")) != std::string::npos;) {
-    size_t type = text.find(") ", at) + 2, end = text.find("[];", at);
+  // extern __shared__ [__align__(n)] T name[];
+  constexpr std::string_view kShared = "extern __shared__ ", kAlign = "__align__(";
+  for (size_t at; (at = text.find(kShared)) != std::string::npos;) {
+    size_t type = at + kShared.size(), end = text.find("[];", at);
+    if (text.compare(type, kAlign.size(), kAlign) == 0) type = text.find(") ", type) + 2;
     size_t name = text.rfind(' ', end) + 1;
     std::string t = text.substr(type, name - 1 - type), n = text.substr(name, end - name);
     text.replace(at, end + 3 - at, t + "* " + n + " = (" + t + "*)shim::shared_base;");
   }
-  return std::string(is_bf16 ? "#define SHIM_BF16\n" : "") + "#include \"shim.h\"\n" + text;
+  static const std::string kInstructions = read_file(FUSEC_TEST_SHIM "/shim_hopper.h");
+  return {hopper ? kInstructions + text : std::move(text), is_bf16};
+}
+
+// What a text is compiled with, and the folder of what came of it: libraries under the hash of all
+// that they were made from, kept from run to run in the build folder.
+const std::string kOptions = " -std=c++20 -O1 -w -fPIC -fno-strict-aliasing ";
+
+// `make` writes a file under the name that it is given, which then appears whole or not at all.
+template <class F>
+void make_once(const fs::path& path, F make) {
+  if (fs::exists(path)) return;
+  const fs::path own = path.string() + "." + std::to_string(getpid());
+  make(own.string());
+  fs::rename(own, path);
+}
+
+void compile(const std::string& arguments) {
+  const std::string command = std::string(FUSEC_TEST_CXX) + kOptions + arguments;
+  if (std::system(command.c_str()) != 0) throw std::runtime_error("does not compile: " + command);
+}
+
+struct Shim {
+  fs::path folder;  // of this shim, compiler and options
+  // shim.h for either type, parsed beforehand.
+  std::string header(bool is_bf16) const {
+    return (folder / (is_bf16 ? "bf16.h" : "f16.h")).string();
+  }
+};
+
+const Shim& shim() {
+  static const Shim made = [] {
+    const std::string source = read_file(FUSEC_TEST_SHIM "/shim.h");
+    Shim s{fs::path(FUSEC_TEST_EMULATED) /
+           hex(sha256_of_list({FUSEC_TEST_CXX, FUSEC_TEST_CXX_VERSION, kOptions, source}))};
+    fs::create_directories(s.folder);
+    std::vector<std::future<void>> both;
+    for (const bool is_bf16 : {false, true})
+      both.push_back(std::async(std::launch::async, [&, is_bf16] {
+        const std::string header = s.header(is_bf16);
+        make_once(header, [&](const std::string& path) {
+          std::ofstream(path) << (is_bf16 ? "#define SHIM_BF16\n" : "") << source;
+        });
+        make_once(header + ".gch", [&](const std::string& path) {
+          compile("-x c++-header " + header + " -o " + path);
+        });
+      }));
+    for (std::future<void>& f : both) f.get();
+    return s;
+  }();
+  return made;
+}
+
+// The library of a text. Thread-safe.
+std::string library_of(const std::string& text) {
+  const HostText host = host_text(text);
+  const fs::path stem = shim().folder / hex(sha256_of_list({host.bf16 ? "1" : "0", host.text}));
+  const std::string library = stem.string() + ".so";
+  make_once(library, [&](const std::string& path) {
+    const std::string source = path + ".cpp";
+    std::ofstream(source) << host.text;
+    compile("-include " + shim().header(host.bf16) + " -shared " + source + " -o " + path);
+    fs::remove(source);
+  });
+  return library;
 }
 
 void* compiled(const std::string& text) {
   static std::map<std::string, void*> known;
   auto [it, fresh] = known.emplace(text, nullptr);
   if (!fresh) return it->second;
-  std::filesystem::path folder =
-      std::filesystem::temp_directory_path() / ("fusec_emulate_" + std::to_string(getpid()));
-  std::filesystem::create_directories(folder);
-  std::string stem = (folder / ("text" + std::to_string(known.size()))).string();
-  std::ofstream(stem + ".cpp") << host_text(text);
-  std::string command = std::string(FUSEC_TEST_CXX) +
-                        " -std=c++20 -O1 -w -fPIC -shared -fno-strict-aliasing -I " +
-                        FUSEC_TEST_SHIM + " " + stem + ".cpp -o " + stem + ".so";
-  if (std::system(command.c_str()) != 0) throw std::runtime_error("does not compile: " + command);
-  it->second = dlopen((stem + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
+  it->second = dlopen(library_of(text).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!it->second) throw std::runtime_error(dlerror());
-  std::filesystem::remove_all(folder);
   return it->second;
 }
 
@@ -84,6 +162,20 @@ bool Watched::intact() const {
   return true;
 }
 
+void compile_ahead(const std::vector<TargetedCall>& calls) {
+  std::set<std::string> texts;
+  for (const TargetedCall& c : calls)
+    for (const cuda::CallLaunch& l : cuda::launches_of(c.call, c.target)) texts.insert(l.text);
+  std::vector<std::string> all(texts.begin(), texts.end());
+  std::atomic<size_t> next = 0;
+  std::vector<std::future<void>> workers;
+  for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i)
+    workers.push_back(std::async(std::launch::async, [&] {
+      for (size_t at; (at = next++) < all.size();) library_of(all[at]);
+    }));
+  for (std::future<void>& w : workers) w.get();
+}
+
 Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
                  std::vector<Watched>& arguments, bool skip) {
   Emulated result;
@@ -93,7 +185,16 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
   for (const cuda::CallLaunch& l : cuda::launches_of(call, target)) {
     void* library = compiled(l.text);
     int64_t words[20] = {};
-    if (l.args.size() > 20) throw std::runtime_error("more than 20 arguments");
+    const size_t maps = l.maps.size();
+    if (maps + l.args.size() > 20) throw std::runtime_error("more than 20 arguments");
+    std::vector<std::array<int64_t, 7>> boxes;  // TensorMap of shim_hopper.h
+    for (const cuda::TensorMap& m : l.maps) {
+      const std::byte* base = arguments.at(m.argument).data() + call.args.at(m.argument).byte_offset;
+      boxes.push_back({static_cast<int64_t>(reinterpret_cast<intptr_t>(base)), m.items, m.rows,
+                       m.heads, m.columns, m.box_rows, m.box_panels});
+    }
+    for (size_t i = 0; i < maps; ++i)
+      words[i] = static_cast<int64_t>(reinterpret_cast<intptr_t>(boxes[i].data()));
     for (size_t i = 0; i < l.args.size(); ++i) {
       using Kind = cuda::LaunchArg::Kind;
       auto address = [](const void* p) {
@@ -102,14 +203,14 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
       const cuda::LaunchArg& a = l.args[i];
       switch (a.kind) {
         case Kind::argument:
-          words[i] = address(arguments.at(a.value).data()) + call.args.at(a.value).byte_offset;
+          words[maps + i] = address(arguments.at(a.value).data()) + call.args.at(a.value).byte_offset;
           break;
-        case Kind::workspace: words[i] = address(workspace.data()) + a.value; break;
-        case Kind::status: words[i] = address(&result.status); break;
-        case Kind::skip: words[i] = address(&result.status.skip); break;
-        case Kind::step: words[i] = 7; break;
+        case Kind::workspace: words[maps + i] = address(workspace.data()) + a.value; break;
+        case Kind::status: words[maps + i] = address(&result.status); break;
+        case Kind::skip: words[maps + i] = address(&result.status.skip); break;
+        case Kind::step: words[maps + i] = 7; break;
         case Kind::i64:
-        case Kind::i32: words[i] = a.value; break;
+        case Kind::i32: words[maps + i] = a.value; break;
         case Kind::f32: throw std::runtime_error("f32 arguments are not emulated");
       }
     }

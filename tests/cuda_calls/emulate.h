@@ -1,5 +1,6 @@
 // Runs the launches of a library call on the host: each text is compiled by the C++ compiler that
-// built the tests, against shim.h, and its blocks run one by one.
+// built the tests, against shim.h, and its blocks run one by one. What was compiled once is kept in
+// the build folder, under the hash of text, shim and compiler.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,14 @@ struct Emulated {
   cuda::Status status;
   bool intact = true;  // no argument was written out of its bounds
 };
+
+struct TargetedCall {
+  LibraryCall call;
+  cuda::CallTarget target = {};
+};
+
+// Compiles what calls need that will be emulated, on all cores; emulate() would one by one.
+void compile_ahead(const std::vector<TargetedCall>& calls);
 
 // `arguments` in the order of the call; they are read and written in place. skip: the guard's flag
 // at the start, seen by the call (a commit step).

@@ -36,17 +36,21 @@ Values indices(int64_t n, uint64_t key, int64_t rows) {
 }  // namespace
 
 TEST_CASE("gather") {
+  Checks checks;
   for (DType type : kAll)  // of a type, only the bytes of a row matter
     for (int64_t width :
          type == f32 ? std::vector<int64_t>{1, 3, 8, 33} : std::vector<int64_t>{3}) {
-      INFO(std::string(name_of(type)) << " width " << width);
       DType index = width % 2 ? i32 : i64;
       LibraryCall call = gather_call(20, 50, width, type, index);
-      std::vector<Operand> in = {{any_values(20 * width, 1, type), type},
-                                 {indices(50, 2, 20), index},
-                                 {Values(50 * width, 1), type}};
-      check_equal(run_text(call, in)[2], run_cpu(call, in)[2], "out");
+      checks.add({{call}}, [=] {
+        INFO(std::string(name_of(type)) << " width " << width);
+        std::vector<Operand> in = {{any_values(20 * width, 1, type), type},
+                                   {indices(50, 2, 20), index},
+                                   {Values(50 * width, 1), type}};
+        check_equal(run_text(call, in)[2], run_cpu(call, in)[2], "out");
+      });
     }
+  checks.run();
   CHECK(cuda::launches_of(gather_call(20, 0, 3, f32, i32), {}).empty());
 }
 
@@ -79,17 +83,21 @@ TEST_CASE("scatter adds in index order, as the CPU does") {
   struct Shape {
     int64_t rows, count, width;
   };
+  Checks checks;
   for (auto [rows, count, width] : {Shape{20, 50, 1}, {7, 300, 5}, {50, 3000, 8}, {70000, 5000, 3}})
     for (DType type : {f32, f64, i32, i64, u8}) {
       if (type != f32 && width % 5 != 0 && width != 3) continue;
-      INFO(std::string(name_of(type)) << " rows " << rows << " count " << count);
       DType index = width % 2 ? i32 : i64;
       LibraryCall call = scatter_call(rows, count, width, type, index, "add");
-      std::vector<Operand> in = {{any_values(rows * width, 1, type), type},
-                                 {indices(count, 2, rows), index},
-                                 {any_values(count * width, 3, type), type}};
-      check_equal(run_text(call, in)[0], run_cpu(call, in)[0], "out");
+      checks.add({{call}}, [=, rows = rows, count = count, width = width] {
+        INFO(std::string(name_of(type)) << " rows " << rows << " count " << count);
+        std::vector<Operand> in = {{any_values(rows * width, 1, type), type},
+                                   {indices(count, 2, rows), index},
+                                   {any_values(count * width, 3, type), type}};
+        check_equal(run_text(call, in)[0], run_cpu(call, in)[0], "out");
+      });
     }
+  checks.run();
 }
 
 TEST_CASE("scatter of bf16 and f16 sums in f32 and rounds once") {
@@ -131,16 +139,21 @@ TEST_CASE("cumsum") {
   struct Shape {
     int64_t outer, n, inner;
   };
+  Checks checks;
   for (auto [outer, n, inner] :
        {Shape{3, 5000, 1}, {2, 70, 3}, {1, 1000, 40}, {2, 1, 33}, {1, 300, 8}, {4, 8, 1}})
     for (bool reverse : {false, true}) {
-      INFO("outer " << outer << " n " << n << " inner " << inner << " reverse " << reverse);
       int64_t size = outer * n * inner;
+      std::string name = "outer " + std::to_string(outer) + " n " + std::to_string(n) + " inner " +
+                         std::to_string(inner) + (reverse ? " reverse" : "");
       for (DType type : {i32, i64}) {  // integers wrap: any order has the same bits
         if (inner != 3) continue;
         LibraryCall call = cumsum_call(outer, n, inner, reverse, type);
-        std::vector<Operand> in = {{any_values(size, 5, type), type}, {Values(size), type}};
-        check_equal(run_text(call, in)[1], run_cpu(call, in)[1], "out");
+        checks.add({{call}}, [=] {
+          INFO(name);
+          std::vector<Operand> in = {{any_values(size, 5, type), type}, {Values(size), type}};
+          check_equal(run_text(call, in)[1], run_cpu(call, in)[1], "out");
+        });
       }
       for (DType type : {f32, f64, bf16, f16}) {
         if (type != f32 && inner != 3) continue;
@@ -157,24 +170,26 @@ TEST_CASE("cumsum") {
           }
         }
         LibraryCall call = cumsum_call(outer, n, inner, reverse, type);
-        check_within(run_text(call, {{x, type}, {Values(size), type}})[1], exact, bound, "out");
+        checks.add({{call}}, [=] {
+          INFO(name);
+          check_within(run_text(call, {{x, type}, {Values(size), type}})[1], exact, bound, "out");
+        });
       }
     }
+  checks.run();
 }
 
 TEST_CASE("top_k: NaN first, ties by index") {
   struct Shape {
     int64_t rows, n, k;
+    int sm_count = 132;
   };
-  for (auto [rows, n, k] : {Shape{5, 8, 2},
-                            {3, 1000, 32},
-                            {1, 1, 1},
-                            {2, 1000, 33},
-                            {3, 1500, 7},
-                            {2, 1500, 1500},
-                            {200, 40, 40}})
+  Checks checks;
+  const Shape shapes[] = {{5, 8, 2},    {3, 1000, 32},   {1, 1, 1}, {2, 1000, 33},
+                          {3, 1500, 7}, {2, 1500, 1500},
+                          {5, 40, 40, 2}};  // more rows than blocks
+  for (auto [rows, n, k, sm_count] : shapes)
     for (DType type : {f32, f64, bf16, f16, i64, i32}) {
-      INFO("rows " << rows << " n " << n << " k " << k << " " << std::string(name_of(type)));
       // Few distinct values, so that ties abound.
       Values x = small_integers(rows * n, 7, 50);
       for (size_t i = 0; i < x.size(); ++i) x[i] = i % 3 ? x[i] - 25 : x[i] * 3 - 70;
@@ -185,11 +200,19 @@ TEST_CASE("top_k: NaN first, ties by index") {
           if (i % 113 == 7) x[i] = (i % 2 ? 1 : -1) * std::numeric_limits<double>::infinity();
         }
       LibraryCall call = top_k_call(rows, n, k, type);
-      std::vector<Operand> in = {{x, type}, {Values(rows * k), type}, {Values(rows * k, -1), i32}};
-      std::vector<Values> got = run_text(call, in), expected = run_cpu(call, in);
-      check_equal(got[1], expected[1], "values");
-      check_equal(got[2], expected[2], "indices");
+      cuda::CallTarget target;
+      target.sm_count = sm_count;
+      checks.add({{call, target}}, [=, rows = rows, n = n, k = k] {
+        INFO("rows " << rows << " n " << n << " k " << k << " " << std::string(name_of(type)));
+        std::vector<Operand> in = {
+            {x, type}, {Values(rows * k), type}, {Values(rows * k, -1), i32}};
+        std::vector<Values> got = run_text(call, in, nullptr, false, target);
+        std::vector<Values> expected = run_cpu(call, in);
+        check_equal(got[1], expected[1], "values");
+        check_equal(got[2], expected[2], "indices");
+      });
     }
+  checks.run();
 }
 
 TEST_CASE("copy and fill, at any offset; guard") {

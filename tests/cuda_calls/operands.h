@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
+
 #include "../runtime/cpu_call.h"
 #include "call_table.h"
 #include "emulate.h"
@@ -87,5 +89,23 @@ inline void check_within(const Values& got, const Values& expected, const Values
     }
   }
 }
+
+// Checks of calls, run in turn when all texts that they need have been compiled side by side.
+class Checks {
+ public:
+  template <class F>
+  void add(std::vector<TargetedCall> calls, F check) {
+    calls_.insert(calls_.end(), calls.begin(), calls.end());
+    checks_.push_back(std::move(check));
+  }
+  void run() const {
+    compile_ahead(calls_);
+    for (const std::function<void()>& check : checks_) check();
+  }
+
+ private:
+  std::vector<TargetedCall> calls_;
+  std::vector<std::function<void()>> checks_;
+};
 
 }  // namespace fusec::test

@@ -25,13 +25,19 @@
 #define __shared__ static
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 
 struct uint2 {
   unsigned x, y;
 };
 struct uint4 {
   unsigned x, y, z, w;
+};
+struct float2 {
+  float x, y;
+};
+struct float4 {
+  float x, y, z, w;
 };
 
 namespace shim {
@@ -81,6 +87,14 @@ static unsigned char* shared_base = nullptr;
 static const int64_t* arguments = nullptr;
 static void (*kernel)(...) = nullptr;
 
+// Shared memory lies at a multiple of 1024 bytes, as a tensor map's boxes must.
+constexpr int64_t kSharedSlack = 1024;
+
+// Set by what adds instructions to these (shim_hopper.h): at the start of a block, at the end of a
+// thread; and one copy under way lands, false if there is none.
+static void (*on_block)() = nullptr, (*on_end)() = nullptr;
+static bool (*deliver)(uint64_t random) = nullptr;
+
 [[noreturn]] inline void die(const char* what) {
   std::fprintf(stderr, "emulated kernel, thread %d: %s\n", current, what);
   std::abort();
@@ -125,6 +139,7 @@ inline void run_thread() {
       a[15], a[16], a[17], a[18], a[19]);
   Fiber& f = fibers[current];
   if (!f.open.empty() || !f.groups.empty()) die("ends with copies under way");
+  if (on_end) on_end();
   f.done = true;
   _longjmp(scheduler, 1);
 }
@@ -136,8 +151,9 @@ static shim::Index threadIdx, blockIdx, blockDim, gridDim;
 namespace shim {
 
 inline void run_block(unsigned threads, int64_t dynamic_shared, uint64_t& random) {
-  memory.assign(dynamic_shared + 256, 0xff);
-  shared_base = memory.data() + (-reinterpret_cast<uintptr_t>(memory.data()) & 127);
+  memory.assign(dynamic_shared + kSharedSlack, 0xff);
+  shared_base =
+      memory.data() + (-reinterpret_cast<uintptr_t>(memory.data()) & (kSharedSlack - 1));
   std::memset(shared_base, 0xff, dynamic_shared);
   ready.clear();
   for (unsigned i = 0; i < threads; ++i) {
@@ -147,10 +163,13 @@ inline void run_block(unsigned threads, int64_t dynamic_shared, uint64_t& random
   block = {static_cast<int>(threads), 0};
   for (Meeting& w : warps) w = {32, 0};
   vote = last_vote = 0;
+  if (on_block) on_block();
   unsigned left = threads;
   while (left > 0) {
-    if (ready.empty()) die("all threads wait");
     random = random * 6364136223846793005u + 1442695040888963407u;
+    if (deliver && random >> 53 == 0) deliver(random >> 20);  // else when nobody can go on
+    while (ready.empty())
+      if (!deliver || !deliver(random >> 20)) die("all threads wait");
     std::swap(ready[(random >> 33) % ready.size()], ready.back());
     current = ready.back();
     ready.pop_back();
@@ -222,6 +241,10 @@ template <class T>
 T __shfl_up_sync(unsigned, T x, int d) {
   return shim_shuffle(x, shim::lane() < d ? shim::lane() : shim::lane() - d);
 }
+template <class T>
+T __shfl_sync(unsigned, T x, int from) {
+  return shim_shuffle(x, from);
+}
 inline unsigned __match_any_sync(unsigned, int x) {
   return static_cast<unsigned>(
       *shim::together([&](uint64_t* in) { in[0] = static_cast<uint64_t>(x); },
@@ -242,6 +265,7 @@ inline unsigned __ballot_sync(unsigned, int x) {
                                                  for (int l = 0; l < 32; ++l) out[l][0] = votes;
                                                }));
 }
+inline bool __any_sync(unsigned lanes, int x) { return __ballot_sync(lanes, x) != 0; }
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
@@ -252,6 +276,11 @@ inline unsigned atomicCAS(unsigned* p, unsigned expected, unsigned value) {
 }
 inline int atomicAdd(int* p, int x) {
   int old = *p;
+  *p += x;
+  return old;
+}
+inline unsigned atomicAdd(unsigned* p, unsigned x) {
+  unsigned old = *p;
   *p += x;
   return old;
 }

@@ -1,6 +1,9 @@
 // Library calls through compile() on a GPU, against the oracle and its error bounds: attention and
-// its gradient in every form, gather, scatter, cumsum, top_k. Skipped where there is no GPU.
+// its gradient in every form, gather, scatter, cumsum, top_k. Skipped where there is no GPU. Each
+// check is named before it runs.
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
 
 #include "../compiler/agree.h"
 
@@ -29,34 +32,118 @@ AgreeOptions on_gpu(double size = 2) {
   return o;
 }
 
+// What is about to run, so that one that never ends is known by name.
+void say(const std::string& what) {
+  std::printf("  %s\n", what.c_str());
+  std::fflush(stdout);
+}
+
+// FUSEC_ATTENTION while it lives.
+class AttentionForm {
+ public:
+  explicit AttentionForm(const char* form) {
+    if (const char* before = std::getenv(kName)) before_ = before;
+    setenv(kName, form, 1);
+  }
+  ~AttentionForm() { before_ ? setenv(kName, before_->c_str(), 1) : unsetenv(kName); }
+  AttentionForm(const AttentionForm&) = delete;
+
+ private:
+  static constexpr const char* kName = "FUSEC_ATTENTION";
+  std::optional<std::string> before_;
+};
+
+struct Form {
+  const char* attention;  // of FUSEC_ATTENTION
+  bool deterministic;
+};
+const std::vector<Form> kPortable = {{"portable", false}};
+// What sm_90a has; on other GPUs all of them are the portable one.
+const std::vector<Form> kHopper = {{"portable", false}, {"hopper", false}, {"hopper", true}};
+
 struct Case {
   int64_t b, t, s, h, kv, d;
   bool causal = true;
   DType type = bf16;
   double softcap = 0;
   std::vector<double> cu = {};
+  // The GPU runs so many copies of the b items, one after the other: more tiles than
+  // multiprocessors, at the oracle's price of b items.
+  int64_t copies = 1;
+
+  std::string str() const {
+    std::string out = "b " + std::to_string(b);
+    if (copies > 1) out += " x " + std::to_string(copies);
+    out += " t " + std::to_string(t) + " s " + std::to_string(s) + " h " + std::to_string(h) +
+           " kv " + std::to_string(kv) + " d " + std::to_string(d) + (causal ? " causal " : " ") +
+           std::string(name_of(type));
+    if (softcap != 0) out += " softcap " + std::to_string(softcap);
+    if (!cu.empty()) out += " documents " + std::to_string(cu.size());
+    return out;
+  }
 };
 
-void check(const Case& c) {
-  INFO("b " << c.b << " t " << c.t << " s " << c.s << " h " << c.h << " kv " << c.kv << " d " << c.d
-            << " causal " << c.causal << " type " << std::string(name_of(c.type)) << " softcap "
-            << c.softcap << " documents " << c.cu.size());
-  Graph g;
-  Tensor q = g.parameter("q", {c.b, c.t, c.h, c.d}, c.type);
-  Tensor k = g.parameter("k", {c.b, c.s, c.kv, c.d}, c.type);
-  Tensor v = g.parameter("v", {c.b, c.s, c.kv, c.d}, c.type);
-  Tensor w = g.input("w", {c.b, c.t, c.h, c.d}, f32);
+// Attention and its gradients over `items` items: o, dq, dk, dv.
+std::vector<Tensor> record(Graph& g, const Case& c, int64_t items) {
+  Tensor q = g.parameter("q", {items, c.t, c.h, c.d}, c.type);
+  Tensor k = g.parameter("k", {items, c.s, c.kv, c.d}, c.type);
+  Tensor v = g.parameter("v", {items, c.s, c.kv, c.d}, c.type);
+  Tensor w = g.input("w", {items, c.t, c.h, c.d}, f32);
   AttentionOptions options;
   options.causal = c.causal, options.softcap = c.softcap;
-  AgreeOptions agreed = on_gpu();
-  if (!c.cu.empty()) {
+  if (!c.cu.empty())
     options.cu_seqlens = g.input("cu", {static_cast<int64_t>(c.cu.size())}, i32);
-    agreed.feeds["cu"] = c.cu;
-  }
   Tensor o = attention(q, k, v, options);
   std::vector<Tensor> wanted = {o};
   for (const Tensor& x : grad(sum(cast(o, f32) * w, {0, 1, 2, 3}), {q, k, v})) wanted.push_back(x);
-  agree(g, wanted, agreed);
+  return wanted;
+}
+
+void repeat(std::vector<double>& values, int64_t times) {
+  const size_t n = values.size();
+  values.reserve(n * times);
+  for (int64_t i = 1; i < times; ++i)
+    for (size_t j = 0; j < n; ++j) values.push_back(values[j]);
+}
+
+// Whether all copies have the bits of the first.
+bool repeats(const std::vector<double>& values, int64_t copies) {
+  const size_t n = values.size() / copies;
+  for (size_t i = n; i < values.size(); ++i)
+    if (values[i] != values[i % n]) return false;
+  return true;
+}
+
+// One result, and the form whose sums of it depend on the order of blocks.
+constexpr size_t kQueryGradient = 1;
+bool exact(const Form& form) {
+  return form.deterministic || std::string(form.attention) == "portable";
+}
+
+void check(const Case& c, const std::vector<Form>& forms) {
+  INFO(c.str());
+  say(c.str() + ": oracle");
+  AgreeOptions o = on_gpu();
+  if (!c.cu.empty()) o.feeds["cu"] = c.cu;
+  Graph few;
+  Reference r = reference_of(few, record(few, c, c.b), o);
+  if (c.copies > 1) {
+    for (auto& [name, values] : r.feeds) repeat(values, c.copies);
+    for (BoundedData& x : r.expected) repeat(x.value, c.copies), repeat(x.error, c.copies);
+  }
+  Graph g;
+  std::vector<Tensor> wanted = record(g, c, c.b * c.copies);
+  for (const Form& form : forms) {
+    AttentionForm set(form.attention);
+    CompileOptions compile = o.compile;
+    compile.deterministic = form.deterministic;
+    INFO(form.attention << (form.deterministic ? ", deterministic" : ""));
+    say("    " + std::string(form.attention) + (form.deterministic ? ", deterministic" : ""));
+    Ran ran = agree_with(r, g, wanted, compile);
+    // Copies are computed alike, wherever and whenever a block claims them.
+    for (size_t i = 0; i < ran.results.size(); ++i)
+      if (i != kQueryGradient || exact(form)) CHECK(repeats(ran.results[i], c.copies));
+  }
 }
 
 }  // namespace
@@ -66,49 +153,72 @@ TEST_CASE("attention on a GPU: tensor cores") {
   for (DType type : {bf16, f16})
     for (int64_t d : {64, 128})
       for (bool causal : {true, false}) {
-        check({2, 96, 96, 4, 2, d, causal, type});
-        check({1, 200, 200, 2, 1, d, causal, type, 15});
-        check({1, 70, 190, 2, 2, d, causal, type});
-        check({1, 190, 70, 2, 1, d, causal, type});
-        check({1, 180, 180, 2, 1, d, causal, type, 0, {0, 0, 5, 100, 101, 160}});
+        check({2, 96, 96, 4, 2, d, causal, type}, kPortable);
+        check({1, 200, 200, 2, 1, d, causal, type, 15}, kPortable);
+        check({1, 70, 190, 2, 2, d, causal, type}, kPortable);
+        check({1, 190, 70, 2, 1, d, causal, type}, kPortable);
+        check({1, 180, 180, 2, 1, d, causal, type, 0, {0, 0, 5, 100, 101, 160}}, kPortable);
       }
-  for (int64_t d : {16, 48, 80, 96, 112}) check({2, 50, 90, 2, 1, d});
-  check({1, 1, 1, 1, 1, 64});
-  check({1, 129, 129, 132, 66, 64});  // many blocks: whole tiles of queries
+  for (int64_t d : {16, 48, 80, 96, 112}) check({2, 50, 90, 2, 1, d}, kPortable);
+  check({1, 1, 1, 1, 1, 64}, kPortable);
+  // Many blocks: whole tiles of queries.
+  check({1, 129, 129, 2, 1, 64, true, bf16, 0, {}, 66}, kPortable);
 }
 
+// Tiles are of 128 queries by 128 keys, in the gradient of 64 or 128 queries by 128 keys, or of 128
+// queries by 64 keys. Sizes of equal heads, type and mask share their code.
 TEST_CASE("attention on a GPU: whole tiles and tails of the form for sm_90a") {
   if (no_gpu()) return;
   for (DType type : {bf16, f16})
-    for (int64_t d : {64, 128}) {
+    for (int64_t d : {64, 128})
       for (bool causal : {true, false}) {
-        check({1, 128, 128, 1, 1, d, causal, type});
-        check({2, 384, 384, 4, 2, d, causal, type});
-        check({1, 333, 333, 3, 1, d, causal, type});
+        check({2, 129, 129, 2, 1, d, causal, type}, kHopper);  // one row of the second tile
+        check({1, 449, 449, 2, 1, d, causal, type}, kHopper);  // a tail of half a tile and a row
+        if (type != bf16) continue;
+        check({1, 128, 128, 2, 1, d, causal, type}, kHopper);  // one tile
+        check({1, 640, 640, 2, 1, d, causal, type}, kHopper);  // all stages twice, and once more
       }
-      check({2, 200, 256, 2, 1, d, false, type});
-      check({1, 300, 177, 2, 2, d, false, type});
+  for (int64_t d : {64, 128}) {
+    check({2, 200, 256, 2, 1, d, false, bf16}, kHopper);  // t and s differ
+    check({1, 300, 177, 2, 1, d, false, bf16}, kHopper);
+    check({1, 130, 640, 2, 1, d, false, bf16}, kHopper);
+    check({1, 700, 128, 2, 1, d, false, bf16}, kHopper);
+    for (bool causal : {true, false}) {
+      check({1, 200, 200, 3, 3, d, causal, bf16}, kHopper);  // no groups, and one of 3 and 8 heads
+      check({2, 200, 200, 3, 1, d, causal, bf16}, kHopper);
+      check({1, 200, 200, 8, 1, d, causal, bf16}, kHopper);
     }
-  check({3, 512, 512, 20, 10, 64});  // more tiles than multiprocessors: some claim several
-  check({3, 512, 512, 20, 10, 128});
-  check({3, 384, 384, 20, 20, 128, false});
+  }
+}
+
+TEST_CASE("attention on a GPU: more tiles than multiprocessors in the form for sm_90a") {
+  if (no_gpu()) return;
+  for (int64_t d : {64, 128})
+    for (bool causal : {true, false}) {
+      // Three tiles of queries a head: each block of 132 claims several, long and short ones; the
+      // last section of 16 (of 8) heads is not full.
+      check({3, 300, 300, 2, 1, d, causal, bf16, 0, {}, 31}, kHopper);
+      check({3, 128, 128, 4, 2, d, causal, bf16, 0, {}, 45}, kHopper);  // each tile one step
+    }
+  check({1, 133, 384, 2, 1, 128, false, bf16, 0, {}, 100}, kHopper);
 }
 
 TEST_CASE("attention on a GPU: any form") {
   if (no_gpu()) return;
   for (DType type : {f32, bf16, f16}) {
-    check({2, 40, 40, 4, 2, 24, true, type});
-    check({1, 33, 90, 3, 1, 5, false, type, 10});
-    check({1, 90, 33, 2, 1, 72, true, type});
-    check({1, 70, 70, 2, 1, 40, true, type, 0, {0, 30, 30, 64}});
+    check({2, 40, 40, 4, 2, 24, true, type}, kPortable);
+    check({1, 33, 90, 3, 1, 5, false, type, 10}, kPortable);
+    check({1, 90, 33, 2, 1, 72, true, type}, kPortable);
+    check({1, 70, 70, 2, 1, 40, true, type, 0, {0, 30, 30, 64}}, kPortable);
   }
-  check({1, 20, 20, 1, 1, 300, true, f32});
+  check({1, 20, 20, 1, 1, 300, true, f32}, kPortable);
 }
 
 TEST_CASE("gather and scatter on a GPU") {
   if (no_gpu()) return;
   for (DType type : {f32, bf16, f16})
     for (int64_t count : {30, 5000}) {
+      say("gather and scatter, " + std::string(name_of(type)) + ", " + std::to_string(count));
       Graph g;
       Tensor table = g.parameter("table", {300, 24}, type);
       Tensor index = g.input("index", {count}, i32);
@@ -127,6 +237,7 @@ TEST_CASE("gather and scatter on a GPU") {
 TEST_CASE("cumsum and top_k on a GPU") {
   if (no_gpu()) return;
   for (DType type : {f32, bf16, f16, i32}) {
+    say("cumsum and top_k, " + std::string(name_of(type)));
     Graph g;
     Tensor x = g.input("x", {3, 700, 5}, type), wide = g.input("wide", {4, 3000}, type);
     std::vector<Tensor> wanted = {cumsum(x, 1), cumsum(x, 0, true), cumsum(x, 2)};

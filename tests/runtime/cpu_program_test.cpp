@@ -135,7 +135,7 @@ TEST_CASE("program: constants, byte offsets, profile and backends") {
   step.segments.push_back({{{constant, 8}, {out, 4}}, 2});
   b.plan.steps.push_back(step);
   auto program = b.load();
-  std::vector<StepTime> times = program->run_profiled();
+  std::vector<StepTime> times = program->run_profiled().steps;
   REQUIRE(times.size() == 1);
   CHECK(times[0].seconds > 0);
   CHECK(read(*program, out, 4) == std::vector<float>{0, 7, 9, 0});

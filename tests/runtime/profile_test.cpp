@@ -66,6 +66,18 @@ TEST_CASE("medians: of each step, of the whole step, and one whole run as timeli
   CHECK_THROWS(join_profiles(runs, {1}));
 }
 
+TEST_CASE("gaps that the clock saw: their median, and shares of kernels and gap together") {
+  const ProfileReport r = join_profiles(three_runs(), {1e-3}, {5e-4, 1e-3, 2e-3});
+  CHECK(r.gap_seconds() == 1e-3);
+  CHECK(r.whole_seconds() == doctest::Approx(8e-3));
+  CHECK(r.share(r.gap_seconds()) == doctest::Approx(0.125));
+  CHECK(r.table().find("from the first launch to the end of the last 8.000 ms") !=
+        std::string::npos);
+  // By events, steps that run faster in a row than one by one: below 0, and said so.
+  CHECK(join_profiles(three_runs(), {6e-3}).gap_seconds() == doctest::Approx(-1e-3));
+  CHECK(made_up().table().find("from the first launch") == std::string::npos);
+}
+
 TEST_CASE("rows of kernels and of groups each hold every step once") {
   const ProfileReport r = made_up();
   for (const auto& rows : {r.kernels(), r.groups()}) {

@@ -5,8 +5,7 @@
 //   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 128, 16-byte rows:
 //                   mma.sync (sm_80 and later)
 //   hopper          bf16 and f16, heads of 64 and 128, no softcap, no documents: wgmma and copies
-//   by
-//                   tensor maps (sm_90a)
+//                   by tensor maps (sm_90a)
 #pragma once
 
 #include "calls.h"

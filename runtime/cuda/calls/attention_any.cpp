@@ -134,6 +134,7 @@ DEV void online_softmax(Tiles& s) {
     total += p;
   }
   for (int d = 1; d < 8; d *= 2) total += __shfl_xor_sync(~0u, total, d);
+  __syncwarp();  // the row's 8 lanes have read s.top: a shuffle orders registers, not memory
   if (lane == 0) {
     float factor = expf(old - base);
     s.factor[r] = factor;

@@ -324,7 +324,8 @@ bool fits_hopper(const Attention& a, const CallTarget& target) {
 
 std::string hopper_text(const Attention& a) {
   return std::string(kPrelude) + std::string(kTensorInstructions) +
-         std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kHopperInstructions);
+         std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kHopperInstructions) +
+         std::string(kHopperTiles);
 }
 
 TensorMap attention_map(const Attention& a, size_t argument, bool keys, int64_t box_rows,

@@ -139,17 +139,8 @@ DEV void store_transposed(unsigned to, const unsigned (&ds)[kQueries / 4]) {
   for (int j = 0; j < kQueries / 8; j += 2) {
     int query = 8 * (j + (lane >> 4)) + (lane & 7);
     unsigned address = to + query * 128 + ((piece ^ (query & 7)) << 4);
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};"
-                 :: "r"(address), "r"(ds[2 * j]), "r"(ds[2 * j + 1]), "r"(ds[2 * j + 2]),
-                    "r"(ds[2 * j + 3])
-                 : "memory");
+    store_matrix_trans(address, ds[2 * j], ds[2 * j + 1], ds[2 * j + 2], ds[2 * j + 3]);
   }
-}
-
-DEV void add4(float* to, const float* x) {
-  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};"
-               :: "l"(to), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3])
-               : "memory");
 }
 
 DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_map, float* sums,

@@ -1,6 +1,7 @@
 // Instructions of sm_90a alone, as the PTX ISA has them: mbarriers, copies of boxes by tensor maps
 // (cp.async.bulk.tensor), and wgmma, whose operands in shared memory are panels of 64 columns of
-// 128 bytes a row, 16-byte pieces swapped by the row: what TensorMap (call.h) makes.
+// 128 bytes a row, 16-byte pieces swapped by the row: what TensorMap (call.h) makes. Tests run the
+// texts with other definitions of the instructions, so kernels have no assembly of their own.
 #include "prelude.h"
 
 namespace fusec::cuda {
@@ -93,6 +94,28 @@ DEV void touched(float (&c)[N]) {
   for (int i = 0; i < N; ++i) asm volatile("" : "+f"(c[i])::"memory");
 }
 
+// Four 8 x 8 matrices of 16-bit elements, the opposite of ldmatrix: lane l gives the address of row
+// l % 8 of matrix l / 8 and the elements 2 * (l % 4), + 1 of row l / 4 of each; trans: of its columns.
+DEV void store_matrix(unsigned address, unsigned r0, unsigned r1, unsigned r2, unsigned r3) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
+               :: "r"(address), "r"(r0), "r"(r1), "r"(r2), "r"(r3)
+               : "memory");
+}
+DEV void store_matrix_trans(unsigned address, unsigned r0, unsigned r1, unsigned r2, unsigned r3) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};"
+               :: "r"(address), "r"(r0), "r"(r1), "r"(r2), "r"(r3)
+               : "memory");
+}
+
+// to[0, 4) += x[0, 4), each in one piece, in any order with others.
+DEV void add4(float* to, const float* x) {
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};"
+               :: "l"(to), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3])
+               : "memory");
+}
+)cuda";
+
+const std::string_view kHopperTiles = R"cuda(
 // A tile in shared memory, 1024-byte aligned, as an operand of wgmma. `panel`: bytes of a panel, of
 // use where the columns are not those summed over (by_rows below); then 16 summed rows further is
 // + kRowsStep. k_step<ROWS>(k): 16 summed columns k further in a tile of ROWS rows.
@@ -116,12 +139,10 @@ DEV void store_accumulators(unsigned to, int panel, const float (&c)[N], float l
   for (int j = 0; j < N / 8; ++j) {
     int piece = (j % 4) * 2 + (lane >> 4);
     unsigned address = to + (j / 4) * panel + row * 128 + ((piece ^ (row & 7)) << 4);
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
-                 :: "r"(address), "r"(pack(c[8 * j] * low, c[8 * j + 1] * low)),
-                    "r"(pack(c[8 * j + 2] * high, c[8 * j + 3] * high)),
-                    "r"(pack(c[8 * j + 4] * low, c[8 * j + 5] * low)),
-                    "r"(pack(c[8 * j + 6] * high, c[8 * j + 7] * high))
-                 : "memory");
+    store_matrix(address, pack(c[8 * j] * low, c[8 * j + 1] * low),
+                 pack(c[8 * j + 2] * high, c[8 * j + 3] * high),
+                 pack(c[8 * j + 4] * low, c[8 * j + 5] * low),
+                 pack(c[8 * j + 6] * high, c[8 * j + 7] * high));
   }
 }
 )cuda";

@@ -37,9 +37,11 @@ extern const std::string_view kF16Mma;
 // Lanes, load_tile, product, and so on. Needs kD.
 extern const std::string_view kTensorTiles;
 
-// Instructions of sm_90a: TensorMap, barriers, copies of boxes, wgmma's fences and operands,
-// store_accumulators. Needs kPrelude, kTensorInstructions and pack().
+// Instructions of sm_90a: TensorMap, barriers, copies of boxes, wgmma's fences, stores of matrices.
+// Needs kPrelude and kTensorInstructions.
 extern const std::string_view kHopperInstructions;
+// Operands of wgmma and store_accumulators, built on the above and on pack().
+extern const std::string_view kHopperTiles;
 
 // One instruction of wgmma as a function: c (64 rows by n columns, n / 2 numbers a thread) = a * b,
 // added to c if `add`, over 16 summed columns.

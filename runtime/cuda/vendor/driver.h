@@ -20,6 +20,7 @@ using CuStream = struct CuStreamTag*;
 using CuEvent = struct CuEventTag*;
 using CuGraph = struct CuGraphTag*;
 using CuGraphExec = struct CuGraphExecTag*;
+using CuGraphNode = struct CuGraphNodeTag*;
 using CuLibrary = struct CuLibraryTag*;
 using CuKernel = struct CuKernelTag*;  // a launch takes it where it takes a function
 using CuFunction = struct CuFunctionTag*;
@@ -56,6 +57,11 @@ struct alignas(64) CuTensorMap {
   X(cuStreamSynchronize, 2000, CuResult(CuStream stream))                                          \
   X(cuStreamBeginCapture, 10010, CuResult(CuStream stream, int mode))                              \
   X(cuStreamEndCapture, 10000, CuResult(CuStream stream, CuGraph* graph))                          \
+  X(cuStreamGetCaptureInfo, 11030,                                                                 \
+    CuResult(CuStream stream, int* state, uint64_t* id, CuGraph* graph,                            \
+             const CuGraphNode** newest, size_t* newest_count))                                    \
+  X(cuGraphGetNodes, 10000, CuResult(CuGraph graph, CuGraphNode * nodes, size_t * count))          \
+  X(cuGraphNodeGetType, 10000, CuResult(CuGraphNode node, int* type))                              \
   X(cuGraphInstantiateWithFlags, 11040,                                                            \
     CuResult(CuGraphExec* exec, CuGraph graph, unsigned long long flags))                          \
   X(cuGraphLaunch, 10000, CuResult(CuGraphExec exec, CuStream stream))                             \

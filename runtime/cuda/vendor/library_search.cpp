@@ -13,7 +13,8 @@ constexpr const char* kToolkit = "/usr/local/cuda";
 
 // The folders of a toolkit (or of its libraries alone) under `root`.
 std::vector<std::string> folders_of(const std::string& root) {
-  return {root, root + "/lib64", root + "/lib", root + "/targets/x86_64-linux/lib"};
+  return {root, root + "/lib64", root + "/lib", root + "/targets/x86_64-linux/lib",
+          root + "/extras/CUPTI/lib64"};
 }
 
 void add_paths(std::vector<std::string>& out, const std::vector<std::string>& folders,

@@ -20,12 +20,19 @@ namespace {
 
 using Work = std::function<int()>;
 
-struct Stream {
-  bool recording = false, broken = false;
-  std::vector<Work> recorded;
+// Of CU_GRAPH_NODE_TYPE_...
+constexpr int kKernelNode = 0, kMemcpyNode = 1, kMemsetNode = 2;
+struct Node {
+  int type;
+  std::string name;
+  Work work;
 };
 struct Graph {
-  std::vector<Work> work;
+  std::vector<std::shared_ptr<Node>> nodes;
+};
+struct Stream {
+  bool recording = false, broken = false;
+  Graph recorded;
 };
 struct Library;
 struct Kernel {
@@ -81,9 +88,16 @@ bool inside(uintptr_t address, size_t bytes) {
   return address + bytes <= it->first + it->second;
 }
 
-int put(Stream* s, Work work) {
-  if (!s->recording) return work();
-  s->recorded.push_back(std::move(work));
+int execute(const Node& node) {
+  if (int code = node.work()) return code;
+  if (!control.traced.empty()) control.ran.push_back({node.type, node.name});
+  return 0;
+}
+
+int put(Stream* s, int type, std::string name, Work work) {
+  auto node = std::make_shared<Node>(Node{type, std::move(name), std::move(work)});
+  if (!s->recording) return execute(*node);
+  s->recorded.nodes.push_back(std::move(node));
   return 0;
 }
 
@@ -144,17 +158,20 @@ int host_free(void* address) { return std::free(address), 0; }
 int copy_in(unsigned long long to, const void* from, size_t bytes, Stream* s) {
   ENTER(cuMemcpyHtoDAsync);
   if (!inside(to, bytes)) return kInvalid;
-  return put(s, [=] { return std::memcpy(reinterpret_cast<void*>(to), from, bytes), 0; });
+  return put(s, kMemcpyNode, "",
+             [=] { return std::memcpy(reinterpret_cast<void*>(to), from, bytes), 0; });
 }
 int copy_out(void* to, unsigned long long from, size_t bytes, Stream* s) {
   ENTER(cuMemcpyDtoHAsync);
   if (!inside(from, bytes)) return kInvalid;
-  return put(s, [=] { return std::memcpy(to, reinterpret_cast<void*>(from), bytes), 0; });
+  return put(s, kMemcpyNode, "",
+             [=] { return std::memcpy(to, reinterpret_cast<void*>(from), bytes), 0; });
 }
 int set_bytes(unsigned long long to, unsigned char value, size_t bytes, Stream* s) {
   ENTER(cuMemsetD8Async);
   if (!inside(to, bytes)) return kInvalid;
-  return put(s, [=] { return std::memset(reinterpret_cast<void*>(to), value, bytes), 0; });
+  return put(s, kMemsetNode, "",
+             [=] { return std::memset(reinterpret_cast<void*>(to), value, bytes), 0; });
 }
 int stream_create(Stream** s, unsigned) {
   ENTER(cuStreamCreate);
@@ -175,17 +192,33 @@ int end_capture(Stream* s, Graph** graph) {
   if (!s->recording) return kInvalid;
   s->recording = false;
   *graph = new Graph{std::move(s->recorded)};
-  s->recorded.clear();
+  s->recorded.nodes.clear();
   return s->broken ? 901 : 0;
 }
+int capture_info(Stream* s, int* state, uint64_t* id, Graph** graph, Node*** newest,
+                 size_t* newest_count) {
+  ENTER(cuStreamGetCaptureInfo);
+  if (id || newest || newest_count) return kInvalid;
+  *state = s->recording ? 1 : 0;
+  return *graph = s->recording ? &s->recorded : nullptr, 0;
+}
+int graph_nodes(Graph* graph, Node** nodes, size_t* count) {
+  ENTER(cuGraphGetNodes);
+  if (!graph) return kInvalid;
+  if (nodes && *count < graph->nodes.size()) return kInvalid;
+  *count = graph->nodes.size();
+  for (size_t i = 0; nodes && i < *count; ++i) nodes[i] = graph->nodes[i].get();
+  return 0;
+}
+int node_type(Node* node, int* type) { return *type = node->type, 0; }
 int instantiate(Graph** exec, Graph* graph, unsigned long long) {
   ENTER(cuGraphInstantiateWithFlags);
   return *exec = new Graph(*graph), 0;
 }
 int graph_launch(Graph* exec, Stream*) {
   ENTER(cuGraphLaunch);
-  for (const Work& work : exec->work)
-    if (int code = work()) return code;
+  for (const auto& node : exec->nodes)
+    if (int code = execute(*node)) return code;
   return 0;
 }
 int graph_destroy(Graph* graph) { return delete graph, 0; }
@@ -246,7 +279,7 @@ int launch(Kernel* k, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsign
   if (static_cast<int>(shared) > k->most_shared) return kInvalid;
   std::vector<uint64_t> copied(k->function->args);  // a launch keeps no pointer to its arguments
   for (size_t i = 0; i < copied.size(); ++i) std::memcpy(&copied[i], args[i], sizeof(uint64_t));
-  return put(s, [=] {
+  return put(s, kKernelNode, k->entry, [=] {
     if (int code = asked_failure(("run " + k->entry).c_str())) return sticky = code;
     std::vector<uint64_t> own = copied;
     std::vector<void*> pointers;
@@ -284,6 +317,9 @@ const std::map<std::string, void*>& table() {
       ROW(cuStreamSynchronize, stream_wait),
       ROW(cuStreamBeginCapture, begin_capture),
       ROW(cuStreamEndCapture, end_capture),
+      ROW(cuStreamGetCaptureInfo, capture_info),
+      ROW(cuGraphGetNodes, graph_nodes),
+      ROW(cuGraphNodeGetType, node_type),
       ROW(cuGraphInstantiateWithFlags, instantiate),
       ROW(cuGraphLaunch, graph_launch),
       ROW(cuGraphExecDestroy, graph_destroy),
@@ -321,7 +357,14 @@ EXPORT int cuGetProcAddress_v2(const char* name, void** function, int version, u
 
 EXPORT fusec::test::StandIn* fusec_stand_in() { return &control; }
 
-// Called by the stand-in of cuBLASLt, whose work must obey recording too.
+// Called by the stand-in of cuBLASLt, whose work must obey recording too: a fill, and two kernels.
 EXPORT int fusec_stand_in_put(void* stream, const std::function<int()>& work) {
-  return put(static_cast<Stream*>(stream), work);
+  auto* s = static_cast<Stream*>(stream);
+  auto nothing = [] { return 0; };
+  if (int code = put(s, kMemsetNode, "", nothing)) return code;
+  if (int code = put(s, kKernelNode, "stand_in_gemm", work)) return code;
+  return put(s, kKernelNode, "stand_in_reduce", nothing);
 }
+
+// Called by the stand-in of CUPTI: counts the call; the failure that a test asked for.
+EXPORT int fusec_stand_in_failure(const char* name) { return asked_failure(name); }

@@ -34,6 +34,15 @@ struct StepTime {
   int step = 0;
   double seconds = 0;
   double start = -1;
+  std::string library_kernels = {};  // names of those that a vendor's library ran, where known
+};
+
+struct ProfiledRun {
+  std::vector<StepTime> steps;
+  std::string clock;  // what timed them, and why no better one did
+  // Of the time from the start of the first step to the end of the last, what passed in no step,
+  // where the steps ran as in run(); below 0: they did not.
+  double gap = -1;
 };
 
 struct CheckedRun {
@@ -70,8 +79,8 @@ class Program {
   // Executes one step of the plan alone and waits for it; run() is all of them in order. What a
   // caller reads between two steps is what the next step will find.
   virtual void run_step(int step) = 0;
-  // As run(), timing each step.
-  virtual std::vector<StepTime> run_profiled() = 0;
+  // As run(), timing each step. Where that turns out to fail on the way it may run a second time.
+  virtual ProfiledRun run_profiled() = 0;
   virtual std::shared_ptr<PersistentStore> store() const = 0;
   // Bytes that the program holds now: persistent (shared or not), arena and library scratch. After
   // a run(), what the plan's peak promised.

@@ -34,6 +34,15 @@ struct StepProfile {
   bool call = false;   // a library call
   std::string shape;   // of a library call: "16384x3456x1280 bf16"
   WorkGroup group = WorkGroup::other;
+  std::string library_kernels;  // of a call: what a vendor's library ran for it, where known
+};
+
+// How a profiled run was timed.
+struct ProfileClock {
+  std::string name;  // "CUPTI of CUDA 13.0 (libcupti.so.13), one replay of the CUDA graph"
+  // Seconds from the start of the first step to the end of the last in which no step ran; below 0:
+  // the steps did not run as in run().
+  double gap = -1;
 };
 
 // How closely a run looks for numbers that are not finite.
@@ -115,8 +124,9 @@ class FUSEC_API LoadedPlan {
   // that was finite.
   std::optional<NonFinite> diagnose();
 
-  // Runs the plan once, timing each step on its own (so a little slower than run()).
-  std::vector<StepProfile> profile();
+  // Runs the plan once, timing each step on its own (so a little slower than run()); `clock` may be
+  // null. The first time on a GPU may run it twice, where what CUPTI reports cannot be used.
+  std::vector<StepProfile> profile(ProfileClock* clock = nullptr);
 
   const Plan& plan() const;
   // Bytes held now: parameters and states (shared or not), arena and library scratch.

@@ -44,15 +44,25 @@ class FUSEC_API ProfileReport {
  public:
   std::string title, device;  // device: what serves the kernels
   DeviceCeilings ceilings;
+  std::string clock;  // what timed the steps
   std::vector<StepProfile> steps;  // in order, `seconds` the median over the runs
   std::vector<StepProfile> timeline;  // of one run: that whose kernels took the median time
-  double step_seconds = 0;            // a whole run(), median of those that were not taken apart
+  double step_seconds = 0;  // a whole run() by the host's clock, median of those not taken apart
+  double traced_gap = -1;   // ProfileClock::gap, median over the runs
 
   double kernel_seconds() const;
-  // The step less its kernels: launches, waiting, the host. It may be below 0 where a device runs
-  // steps faster in a row than one by one.
-  double gap_seconds() const { return step_seconds - kernel_seconds(); }
-  double share(double seconds) const { return step_seconds > 0 ? seconds / step_seconds : 0; }
+  // Where the clock saw the steps as they run: what passes between them. Else the whole run less
+  // the steps (launches, waiting, the host), which may be below 0 where a device runs them faster
+  // in a row than one by one.
+  double gap_seconds() const {
+    return traced_gap >= 0 ? traced_gap : step_seconds - kernel_seconds();
+  }
+  // Kernels and gap: what shares are of.
+  double whole_seconds() const { return kernel_seconds() + gap_seconds(); }
+  double share(double seconds) const {
+    const double whole = whole_seconds();
+    return whole > 0 ? seconds / whole : 0;
+  }
 
   // Each step is in exactly one row of either; the largest time first.
   std::vector<ProfileRow> kernels() const;
@@ -71,9 +81,11 @@ class FUSEC_API ProfileReport {
 // meanwhile.
 FUSEC_API ProfileReport profile_report(LoadedPlan& plan, const ProfileOptions& options = {});
 
-// Joins profiled runs of one plan (each what LoadedPlan::profile() gave; at least one) and the
-// times of whole runs into a report without title and device.
+// Joins profiled runs of one plan (each what LoadedPlan::profile() gave; at least one), their
+// clocks' gaps (none: not known) and the times of whole runs into a report without title, device
+// and clock.
 FUSEC_API ProfileReport join_profiles(const std::vector<std::vector<StepProfile>>& runs,
-                                      std::vector<double> step_seconds);
+                                      std::vector<double> step_seconds,
+                                      std::vector<double> gaps = {});
 
 }  // namespace fusec
