@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "command_line.h"
+#include "fusec/base/timing.h"
 #include "fusec/profile.h"
 #include "model.h"
 #include "profile_files.h"
@@ -99,6 +100,7 @@ int run(const Options& o) {
   if (!o.train.empty()) model.train = o.train;
   const models::AdamWOptions adam;
   const double started = process_age();
+  std::future<void> device = start_device(o.compile.device);
   models::RecordedGraph recorded =
       models::record_training_step(model.config, model.rows, model.train, adam);
   const double record_end = process_age();

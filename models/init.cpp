@@ -2,11 +2,7 @@
 #include "fusec/models/init.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <future>
-#include <memory>
-#include <thread>
 
 #include "fusec/base/hash.h"
 #include "normal_fill.h"
@@ -50,28 +46,13 @@ Start start_of(const std::string& name, const Shape& shape, const VisionGptConfi
                 ": expected one of those listed in models/init.h");
 }
 
-
-constexpr int64_t kPiece = int64_t{1} << 16;  // numbers a thread takes at a time
-
-// The value of one parameter into out[0, numel), on up to `threads` threads.
-void write_value(float* out, const std::string& name, const Shape& shape,
-                 const VisionGptConfig& config, uint64_t seed, int threads) {
-  const Start start = start_of(name, shape, config);
-  const int64_t count = numel(shape), pieces = (count + kPiece - 1) / kPiece;
-  const uint64_t stream = hash_text(name);
-  std::atomic<int64_t> next{0};
-  auto work = [&] {
-    for (int64_t i = next++; i < pieces; i = next++) {
-      const int64_t begin = i * kPiece, size = std::min(kPiece, count - begin);
-      if (start.deviation == 0)
-        std::fill_n(out + begin, size, static_cast<float>(start.fill));
-      else
-        fill_normal(out + begin, begin, size, static_cast<float>(start.deviation), seed, stream);
-    }
-  };
-  std::vector<std::jthread> helpers;
-  for (int64_t i = 1; i < std::min<int64_t>(threads, pieces); ++i) helpers.emplace_back(work);
-  work();
+// Numbers [first, first + count) of a parameter's value; `first` is a multiple of 4.
+void write_value(float* out, int64_t first, int64_t count, const Start& start, uint64_t stream,
+                 uint64_t seed) {
+  if (start.deviation == 0)
+    std::fill_n(out, count, static_cast<float>(start.fill));
+  else
+    fill_normal(out, first, count, static_cast<float>(start.deviation), seed, stream);
 }
 
 }  // namespace
@@ -79,37 +60,28 @@ void write_value(float* out, const std::string& name, const Shape& shape,
 std::vector<float> initial_value(const std::string& name, const Shape& shape,
                                  const VisionGptConfig& config, uint64_t seed) {
   std::vector<float> values(static_cast<size_t>(numel(shape)));
-  write_value(values.data(), name, shape, config, seed, 1);
+  write_value(values.data(), 0, numel(shape), start_of(name, shape, config), hash_text(name), seed);
   return values;
 }
 
-// While one parameter is copied to the device, the next is drawn.
+// Each number depends on its place alone, so that they are drawn where they are copied from, by
+// many threads.
 void init_parameters(Executable& exe, const VisionGptConfig& config, uint64_t seed) {
-  std::vector<const PlanBuffer*> parameters;
-  int64_t largest = 0;
+  std::vector<LoadedPlan::Fill> fills;
   for (const PlanBuffer& buffer : exe.plan().buffers) {
     if (buffer.cls != BufferClass::parameter) continue;
-    parameters.push_back(&buffer);
-    largest = std::max(largest, numel(buffer.type.shape));
+    if (buffer.type.dtype != DType::f32)
+      fail_user("parameter " + buffer.name + " is " + buffer.type.str() +
+                "; first values are drawn for f32 alone");
+    const Start start = start_of(buffer.name, buffer.type.shape, config);
+    const uint64_t stream = hash_text(buffer.name);
+    fills.push_back({buffer.name, [=](int64_t begin, int64_t bytes, void* out) {
+                       constexpr int64_t kSize = sizeof(float);
+                       write_value(static_cast<float*>(out), begin / kSize, bytes / kSize, start,
+                                   stream, seed);
+                     }});
   }
-  const int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  std::unique_ptr<float[]> drawn[2];
-  for (auto& values : drawn)
-    values = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(largest));
-  auto draw = [&](size_t i) {
-    return std::async(std::launch::async, [&, i] {
-      const PlanBuffer& p = *parameters[i];
-      write_value(drawn[i % 2].get(), p.name, p.type.shape, config, seed, threads);
-    });
-  };
-  std::future<void> ready;
-  if (!parameters.empty()) ready = draw(0);
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    ready.get();
-    if (i + 1 < parameters.size()) ready = draw(i + 1);
-    const size_t count = static_cast<size_t>(numel(parameters[i]->type.shape));
-    exe.set(parameters[i]->name, std::span<const float>(drawn[i % 2].get(), count));
-  }
+  exe.fill(fills);
 }
 
 }  // namespace fusec::models

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <system_error>
 
 #include "fusec/cuda/cuda.h"
 
@@ -63,3 +64,23 @@ std::unique_ptr<Backend> make_backend(const CompileOptions& options) {
 }
 
 }  // namespace fusec::driver
+
+namespace fusec {
+
+std::future<void> start_device(const std::string& device) {
+  if (device != "auto" && device != "cuda" && !device.starts_with("cuda:")) return {};
+  try {
+    return std::async(std::launch::async, [device] {
+      try {
+        if (device == "auto" && cuda::nvrtc_version().empty()) return;  // the CPU is taken
+        int ordinal = device == "auto" ? 0 : driver::ordinal_of(device);
+        if (ordinal < cuda::device_count()) cuda::open_ahead(ordinal);
+      } catch (const Error&) {  // compile() tells it
+      }
+    });
+  } catch (const std::system_error&) {  // no thread to be had: started by compile()
+    return {};
+  }
+}
+
+}  // namespace fusec

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fusec/base/sha256.h"
 #include "fusec/compile.h"
 #include "fusec/core/device.h"
 #include "fusec/plan/target.h"
@@ -25,6 +26,8 @@ class Backend {
   virtual TargetInfo target() const = 0;
   // Scratch of the plan's library calls beside its own memory, in bytes.
   virtual int64_t workspace_bytes(const Plan& plan) const = 0;
+  // What decides about it besides the plan, as text.
+  virtual std::string workspace_settings() const = 0;
   // A device Error if the device is only a target to look at.
   virtual DeviceMemory memory() const = 0;
 
@@ -33,8 +36,10 @@ class Backend {
   virtual std::string binary(const Plan& plan, size_t kernel) const = 0;
 
   // Makes the code of all kernels and keeps it for load() and image(): of the plan, of texts of
-  // stage `source`, of the codes of stage `binary`. Fills times.source, binary and the cache counts.
-  virtual void compile(const Plan& plan, bool remember, CompileTimes& times) = 0;
+  // stage `source`, of the codes of stage `binary`. Fills times.source, binary and the cache
+  // counts. `kept` (may be null): what the plan is kept on disk under; all its code may be, too.
+  virtual void compile(const Plan& plan, bool remember, const Digest* kept,
+                       CompileTimes& times) = 0;
   virtual void compile_sources(const Plan& plan, const std::vector<std::string>& texts,
                                CompileTimes& times) = 0;
   virtual void link(const Plan& plan, const std::vector<std::string>& codes,

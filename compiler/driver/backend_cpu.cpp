@@ -23,6 +23,7 @@ class CpuBackend final : public Backend {
   int64_t workspace_bytes(const Plan& plan) const override {
     return cpu::workspace_bytes(plan, threads_);
   }
+  std::string workspace_settings() const override { return "threads " + std::to_string(threads_); }
   DeviceMemory memory() const override {
     cpu::MemoryLimit limit = cpu::memory_limit();
     return {limit.bytes, limit.what};
@@ -36,7 +37,7 @@ class CpuBackend final : public Backend {
     return {object.begin(), object.end()};
   }
 
-  void compile(const Plan& plan, bool remember, CompileTimes& times) override {
+  void compile(const Plan& plan, bool remember, const Digest*, CompileTimes& times) override {
     CompileCache cache;
     take(cache.kernels(plan, threads_, target_, remember, &times.cache_hits, &times.cache_misses),
          times);

@@ -7,11 +7,13 @@
 
 #include "fusec/base/nearest.h"
 #include "fusec/base/options.h"
+#include "fusec/base/timing.h"
 #include "fusec/ir/export.h"
 #include "fusec/ir/import.h"
 #include "fusec/passes/pass.h"
 #include "fusec/passes/plan_memory.h"
 #include "fusec/passes/schedule_blocks.h"
+#include "graph_digest.h"
 #include "stage_text.h"
 
 namespace fusec {
@@ -55,7 +57,11 @@ class Timer {
 }  // namespace
 
 struct Compilation::Ir {
-  std::unique_ptr<mlir::MLIRContext> context = ir::make_context();
+  // What import() makes the module of; a plan on disk may stand for all of it.
+  const Graph* graph = nullptr;
+  std::vector<ir::NamedValue> outputs;
+  std::string name;
+  std::unique_ptr<mlir::MLIRContext> context;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   passes::PassContext passes;
 };
@@ -82,7 +88,6 @@ Compilation::~Compilation() = default;
 
 void Compilation::from_graph(Graph& graph, const std::vector<Output>& outputs,
                              const std::string& name) {
-  Timer timer(result_.times.import);
   std::vector<ir::NamedValue> values;
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Output& o = outputs[i];
@@ -98,13 +103,24 @@ void Compilation::from_graph(Graph& graph, const std::vector<Output>& outputs,
     values.push_back({label, o.tensor.value()});
   }
   ir_ = std::make_unique<Ir>();
-  ir_->module = ir::import_graph(*ir_->context, graph, values, name, options_.compile.assigns);
+  ir_->graph = &graph;
+  ir_->outputs = std::move(values);
+  ir_->name = name;
+}
+
+void Compilation::import() {
+  Timer timer(result_.times.import);
+  TimeSpan span("import of the graph");
+  ir_->context = ir::make_context();
+  ir_->module = ir::import_graph(*ir_->context, *ir_->graph, ir_->outputs, ir_->name,
+                                 options_.compile.assigns);
 }
 
 void Compilation::from_text(std::string_view text, const std::string& name) {
   start_ = stage_of_text(text);
   if (start_ < Stage::plan) {
     ir_ = std::make_unique<Ir>();
+    ir_->context = ir::make_context();
     ir_->module = ir::parse(*ir_->context, text, name);
   } else {
     StageText parts = split_stage_text(text, name);
@@ -142,21 +158,28 @@ void Compilation::run() {
   if (ir_) {
     ir_->passes.target = backend_->target();
     ir_->passes.fuse = options_.compile.fuse;
-    ir_->passes.guarded = options_.compile.sentry == Sentry::check || ir::has_guard(*ir_->module);
+    ir_->passes.guarded = options_.compile.sentry == Sentry::check;
     ir_->passes.memory_budget = options_.compile.memory_budget;
     ir_->passes.workspace = [this](const Plan& p) { return backend_->workspace_bytes(p); };
     ir_->passes.bf16 = options_.compile.precision == Precision::bf16;
     ir_->passes.gelu_in_gemm = options_.compile.gelu_in_gemm || env("FUSEC_GELU_IN_GEMM") == "1";
-    if (options_.compile.verify_each) ir::verify(*ir_->module, "import");
   }
-  emit(start_);
-  at_ = start_;
-  if (std::optional<Digest> key = kept_plan_key()) {
-    if (!take_kept_plan(*key)) {
-      run_until(Stage::plan);
-      cache_.keep_plan(*key, result_.plan);
-    }
+  plan_key_ = kept_plan_key();
+  if (plan_key_ && take_kept_plan(*plan_key_)) {
     at_ = Stage::plan;
+  } else {
+    if (ir_) {
+      if (!ir_->module) import();
+      ir_->passes.guarded = ir_->passes.guarded || ir::has_guard(*ir_->module);
+      if (options_.compile.verify_each) ir::verify(*ir_->module, "import");
+    }
+    emit(start_);
+    at_ = start_;
+    if (plan_key_) {
+      run_until(Stage::plan);
+      TimeSpan span("keeping the plan");
+      cache_.keep_plan(*plan_key_, {result_.plan, result_.warnings});
+    }
   }
   run_until(options_.until);
   if (options_.image) {
@@ -176,24 +199,32 @@ void Compilation::run_until(Stage stage) {
   if (ir_) result_.warnings = ir_->passes.warnings;
 }
 
-// Nothing but the plan is wanted of the passes: no text, no dump, no decision. A memory budget is
-// answered with decisions and warnings, too.
+// Nothing but the plan and its warnings is wanted of the passes: no text, no dump, no decision.
 std::optional<Digest> Compilation::kept_plan_key() {
   Timer timer(result_.times.plan);
   bool watched =
       !options_.texts.empty() || options_.after_pass || !options_.compile.dump_dir.empty();
-  if (!keep_plans_ || !cache_.on() || watched || !ir_ || options_.until < Stage::plan ||
-      options_.compile.memory_budget != 0 || options_.compile.validate ||
+  if (!keep_plans_ || !cache_.on() || watched || !ir_ || !ir_->graph ||
+      options_.until < Stage::plan || options_.compile.validate ||
       !options_.compile.plan_text.empty())
     return std::nullopt;
-  return CompileCache::plan_key(ir::print(*ir_->module, true), ir_->passes.settings());
+  TimeSpan span("digest of the graph");
+  std::string settings = ir_->passes.settings();
+  if (options_.compile.memory_budget != 0) settings += " " + backend_->workspace_settings();
+  return CompileCache::plan_key(
+      graph_digest(*ir_->graph, ir_->outputs, ir_->name, options_.compile.assigns), settings);
 }
 
 bool Compilation::take_kept_plan(const Digest& key) {
   Timer timer(result_.times.plan);
-  std::optional<Plan> plan = cache_.plan(key);
-  if (!plan) return false;
-  result_.plan = std::move(*plan);
+  TimeSpan span("plan from the cache");
+  std::optional<KeptPlan> kept = cache_.plan(key);
+  if (!kept) {
+    span.note("it has none");
+    return false;
+  }
+  result_.plan = std::move(kept->plan);
+  ir_->passes.warnings = std::move(kept->warnings);
   result_.memory = memory_report(result_.plan, backend_->workspace_bytes(result_.plan));
   result_.times.plan_cached = true;
   return true;
@@ -208,12 +239,14 @@ void Compilation::reach(Stage stage) {
     case Stage::scheduled: return run_passes("scheduled", t.scheduled);
     case Stage::plan: {
       Timer timer(t.plan);
+      TimeSpan span("export and memory plan");
       return make_plan();
     }
     case Stage::source: return;  // made together with binary unless its text is wanted
     case Stage::binary:
       if (source_.empty())
-        return backend_->compile(result_.plan, options_.compile.reuse_kernels, t);
+        return backend_->compile(result_.plan, options_.compile.reuse_kernels,
+                                 plan_key_ ? &*plan_key_ : nullptr, t);
       return backend_->compile_sources(result_.plan, source_, t);
   }
 }
@@ -238,6 +271,7 @@ void Compilation::run_passes(std::string_view stage, double& seconds) {
     double spent = 0;
     {
       Timer timer(spent);
+      TimeSpan span("pass " + std::string(pass.name));
       pass.run(graph, ir_->passes);
       if (options_.compile.verify_each) ir::verify(*ir_->module, pass.name);
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,7 +22,7 @@ class Compilation {
   // From here on a plan on disk may stand for the passes. Call before run().
   void take_kept_plans() { keep_plans_ = true; }
 
-  // Starts at `graph`.
+  // Starts at `graph`, which must live until run() is over.
   void from_graph(Graph& graph, const std::vector<Output>& outputs, const std::string& name);
   // Starts at the stage whose text it is.
   void from_text(std::string_view text, const std::string& name);
@@ -39,6 +40,7 @@ class Compilation {
 
  private:
   struct Ir;
+  void import();
   void reach(Stage stage);
   void link_binary();
   std::optional<Digest> kept_plan_key();
@@ -54,6 +56,7 @@ class Compilation {
   std::unique_ptr<Backend> backend_;
   CompileCache cache_;
   bool keep_plans_ = false;
+  std::optional<Digest> plan_key_;  // what the plan and its code may be kept under
   std::unique_ptr<Ir> ir_;
   Stage start_ = Stage::graph, at_ = Stage::graph;
   std::vector<std::string> source_;  // a section a kernel, when read from stage source or binary

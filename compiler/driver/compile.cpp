@@ -5,6 +5,7 @@
 
 #include "compilation.h"
 #include "fusec/base/options.h"
+#include "fusec/base/timing.h"
 #include "fusec/inspect.h"
 #include "fusec/io/file.h"
 #include "memory_check.h"
@@ -71,6 +72,7 @@ int64_t shared_bytes(const Plan& plan, const LoadedPlan* share) {
 }  // namespace
 
 Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions options) {
+  TimeSpan span("compile");
   InspectOptions inspect_options;
   inspect_options.compile = options;
   inspect_options.until = Stage::plan;
@@ -86,8 +88,13 @@ Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions opt
     least.compile.dump_dir.clear();
     return inspect(graph, outputs, "graph", least).memory.peak();
   };
+  // A plan that was kept has fitted before, and its code is at hand: it is read while the device
+  // starts, for which the question of its memory waits.
+  if (c.result().times.plan_cached) c.run_until(Stage::binary);
+  TimeSpan asking("waiting for the device, its free memory");
   driver::check_fits(c.result().memory, shared_bytes(c.result().plan, options.share), options,
                      *c.backend(), smallest);
+  asking.end();
   c.run_until(Stage::binary);
 
   Executable out;
@@ -102,6 +109,7 @@ Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions opt
   e.validates = options.validate;
   for (const std::string& w : e.warnings) std::fprintf(stderr, "fusec: warning: %s\n", w.c_str());
   try {
+    TimeSpan loading("load");
     std::unique_ptr<Program> program =
         e.backend->load(plan, options.share ? options.share->store() : nullptr);
     e.program = program.get();
@@ -110,7 +118,7 @@ Executable compile(Graph& graph, std::vector<Output> outputs, CompileOptions opt
     fail_device(error.message() + ": " +
                 driver::memory_paragraph(e.memory, "which the machine refused", smallest));
   }
-  if (env("FUSEC_TIME") == "1") {
+  if (timing()) {
     const CompileTimes& t = e.times;
     std::fprintf(stderr,
                  "compile: import %.3f canonical %.3f fused %.3f scheduled %.3f plan %.3f source "

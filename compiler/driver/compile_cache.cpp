@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "fusec/base/error.h"
+#include "fusec/plan/byte_reader.h"
 #include "source_digest.h"
 
 namespace fusec::driver {
@@ -13,8 +14,12 @@ Digest CompileCache::kernel_key(const KernelProgram& kernel, const codegen_cpu::
       {"cpu kernel", kSourceDigest, codegen_cpu::describe(target), structural_text(kernel)});
 }
 
-Digest CompileCache::plan_key(std::string_view graph, std::string_view settings) {
-  return sha256_of_list({"plan", kSourceDigest, settings, graph});
+Digest CompileCache::plan_key(const Digest& graph, std::string_view settings) {
+  return sha256_of_list({"plan 2", kSourceDigest, settings, hex(graph)});
+}
+
+Digest CompileCache::code_key(const Digest& plan, std::string_view facts) {
+  return sha256_of_list({"code of a plan", kSourceDigest, facts, hex(plan)});
 }
 
 namespace {
@@ -73,16 +78,25 @@ codegen_cpu::CompiledKernels CompileCache::kernels(const Plan& plan, int threads
   return out;
 }
 
-std::optional<Plan> CompileCache::plan(const Digest& key) {
-  auto text = disk_ ? disk_->get(key) : std::nullopt;
-  if (!text) return std::nullopt;
-  Plan plan = parse_plan(*text);
-  verify(plan);
-  return plan;
+std::optional<KeptPlan> CompileCache::plan(const Digest& key) {
+  auto bytes = disk_ ? disk_->get(key) : std::nullopt;
+  if (!bytes) return std::nullopt;
+  ByteReader in(*bytes, "kept plan");
+  KeptPlan kept;
+  for (uint64_t n = in.number(4, "the number of warnings"); n > 0; --n)
+    kept.warnings.emplace_back(in.text("a warning"));
+  kept.plan = parse_plan(in.text("the plan"));
+  verify(kept.plan);
+  return kept;
 }
 
-void CompileCache::keep_plan(const Digest& key, const Plan& plan) {
-  if (disk_) disk_->put(key, print(plan));
+void CompileCache::keep_plan(const Digest& key, const KeptPlan& kept) {
+  if (!disk_) return;
+  std::string bytes;
+  put_number(bytes, kept.warnings.size(), 4);
+  for (const std::string& w : kept.warnings) put_text(bytes, w);
+  put_text(bytes, print(kept.plan));
+  disk_->put(key, bytes);
 }
 
 }  // namespace fusec::driver

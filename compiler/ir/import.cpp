@@ -8,20 +8,6 @@ using namespace mlir;
 namespace fusec::ir {
 namespace {
 
-std::vector<bool> needed_nodes(const Graph& graph, const std::vector<NamedValue>& outputs,
-                               bool assigns) {
-  const std::vector<Node>& nodes = graph.nodes();
-  std::vector<bool> needed(nodes.size(), false);
-  for (const NamedValue& o : outputs) needed[o.value.node] = true;
-  for (size_t i = nodes.size(); i-- > 0;) {
-    bool effect = nodes[i].kind == OpKind::assign || nodes[i].kind == OpKind::guard;
-    if (effect && assigns) needed[i] = true;
-    if (!needed[i]) continue;
-    for (fusec::Value v : nodes[i].inputs) needed[v.node] = true;
-  }
-  return needed;
-}
-
 class Importer {
  public:
   Importer(const Graph& graph, OpBuilder& b)
@@ -136,6 +122,20 @@ class Importer {
 };
 
 }  // namespace
+
+std::vector<bool> needed_nodes(const Graph& graph, const std::vector<NamedValue>& outputs,
+                               bool assigns) {
+  const std::vector<Node>& nodes = graph.nodes();
+  std::vector<bool> needed(nodes.size(), false);
+  for (const NamedValue& o : outputs) needed[o.value.node] = true;
+  for (size_t i = nodes.size(); i-- > 0;) {
+    bool effect = nodes[i].kind == OpKind::assign || nodes[i].kind == OpKind::guard;
+    if (effect && assigns) needed[i] = true;
+    if (!needed[i]) continue;
+    for (fusec::Value v : nodes[i].inputs) needed[v.node] = true;
+  }
+  return needed;
+}
 
 OwningOpRef<ModuleOp> import_graph(MLIRContext& context, const Graph& graph,
                                    const std::vector<NamedValue>& outputs,

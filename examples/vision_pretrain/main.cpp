@@ -1,9 +1,11 @@
 // vision_pretrain: a folder of captioned pictures -> a vision-GPT that captions new ones.
 // Reading order: options (flags), dataset, models/trainer.h (the model), start (new or resumed),
 // training (the loop), report (what is left behind).
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
-#include <fmt/format.h>
+#include <future>
 
 #include "command_line.h"
 #include "dataset.h"
@@ -19,6 +21,7 @@ namespace {
 constexpr int kInterrupted = 130;  // as a shell reports a program that Ctrl-C ended
 
 int run(RunOptions options) {
+  std::future<void> device = start_device(options.trainer.compile.device);  // while data are read
   Dataset data = load_dataset(options);
   const int64_t words = data.tokenizer.vocab_size();
   int64_t& vocab = options.trainer.model.vocab;

@@ -20,7 +20,7 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_GELU_IN_GEMM", "1: GELU behind a bf16 GEMM is a part of it"},
       {"FUSEC_SENTRY", "1: look for NaN and infinities in every tensor of every step (slow)"},
       {"FUSEC_MEMORY_LIMIT", "memory of the device, in bytes or as 512M, 8G (default: measured)"},
-      {"FUSEC_TIME", "1: print the wall time of every compile stage to stderr"},
+      {"FUSEC_TIME", "1: print to stderr where the time goes from the start to the end of step 1"},
       {"FUSEC_CACHE", "0: compile everything anew (default 1: keep compiled code on disk)"},
       {"FUSEC_CACHE_DIR",
        "folder of compiled code (default $XDG_CACHE_HOME/fusec or ~/.cache/fusec)"},

@@ -57,16 +57,17 @@ class Sha256 {
     }
     uint32_t s[8];
     std::memcpy(s, state_, sizeof s);
-    for (int i = 0; i < 64; ++i) {
-      uint32_t e = s[4], a = s[0];
-      uint32_t t1 = s[7] + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) +
-                    ((e & s[5]) ^ (~e & s[6])) + kRound[i] + w[i];
-      uint32_t t2 = (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) +
-                    ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
-      for (int j = 7; j > 0; --j) s[j] = s[j - 1];
-      s[4] += t1;
-      s[0] = t1 + t2;
-    }
+    // Eight rounds turn the roles of the words once around, so that no word has to move.
+    for (int i = 0; i < 64; i += 8)
+      for (int j = 0; j < 8; ++j) {
+        auto word = [&](int role) -> uint32_t& { return s[(role - j + 8) % 8]; };
+        uint32_t a = word(0), b = word(1), c = word(2), e = word(4), f = word(5), g = word(6);
+        uint32_t t1 = word(7) + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) +
+                      ((e & f) ^ (~e & g)) + kRound[i + j] + w[i + j];
+        word(3) += t1;
+        word(7) = t1 + (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) +
+                  ((a & b) ^ (a & c) ^ (b & c));
+      }
     for (int i = 0; i < 8; ++i) state_[i] += s[i];
   }
 

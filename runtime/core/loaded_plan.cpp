@@ -1,6 +1,8 @@
 #include "fusec/core/loaded_plan.h"
 
+#include "fusec/base/bytes.h"
 #include "fusec/base/nearest.h"
+#include "fusec/base/timing.h"
 #include "fusec/core/device.h"
 
 namespace fusec {
@@ -68,15 +70,39 @@ void LoadedPlan::check_host_type(std::string_view name, size_t size, bool floati
             kind(floating, size) + "; convert them first");
 }
 
-void LoadedPlan::write(std::string_view name, const void* data, size_t bytes) {
+int LoadedPlan::writable(std::string_view name, size_t bytes) const {
   int i = sized(name, bytes);
   const PlanBuffer& b = plan_->buffers[i];
   if (b.cls == BufferClass::output)
     fail_user(described(b) + ": an output, which only a run writes");
-  if (!data && bytes > 0) fail_user(described(b) + ": the data is a null pointer");
-  program_->write(i, data, bytes);
-  set_[i] = true;
+  return i;
+}
+
+void LoadedPlan::note_set(int buffer) {
+  const PlanBuffer& b = plan_->buffers[buffer];
+  set_[buffer] = true;
   if (b.cls == BufferClass::parameter) program_->store()->mark_set(b.name);
+}
+
+void LoadedPlan::write(std::string_view name, const void* data, size_t bytes) {
+  int i = writable(name, bytes);
+  if (!data && bytes > 0) fail_user(described(plan_->buffers[i]) + ": the data is a null pointer");
+  program_->write(i, data, bytes);
+  note_set(i);
+}
+
+void LoadedPlan::fill(const std::vector<Fill>& fills) {
+  TimeSpan span("filling tensors");
+  std::vector<Filling> fillings;
+  int64_t bytes = 0;
+  for (const Fill& f : fills) {
+    const int64_t own = type(f.name).bytes();
+    fillings.push_back({writable(f.name, static_cast<size_t>(own)), f.make});
+    bytes += own;
+  }
+  span.note(std::to_string(fills.size()) + ", " + size_text(bytes));
+  program().fill(fillings);
+  for (const Filling& f : fillings) note_set(f.buffer);
 }
 
 void LoadedPlan::read(std::string_view name, void* data, size_t bytes) const {

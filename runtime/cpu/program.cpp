@@ -7,6 +7,7 @@
 #include <map>
 
 #include "fusec/core/checked_run.h"
+#include "fusec/core/pieces.h"
 #include "library.h"
 #include "memory.h"
 #include "simd.h"
@@ -74,6 +75,15 @@ class CpuProgram final : public Program {
   void write(int buffer, const void* data, size_t bytes) override {
     std::byte* to = checked(buffer, bytes);
     if (bytes > 0) std::memcpy(to, data, bytes);  // an empty tensor's data may be null
+  }
+  void fill(const std::vector<Filling>& fillings) override {
+    std::vector<int64_t> sizes;
+    for (const Filling& f : fillings)
+      sizes.push_back(plan_->buffers.at(static_cast<size_t>(f.buffer)).type.bytes());
+    for_each_piece(pieces_of(sizes), pool_.size(), [&](int, const Piece& piece) {
+      const Filling& f = fillings[piece.item];
+      f.make(piece.begin, piece.bytes, addresses_[f.buffer] + piece.begin);
+    });
   }
   void read(int buffer, void* data, size_t bytes) const override {
     const std::byte* from = checked(buffer, bytes);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fusec/cuda/call_target.h"
 #include "fusec/plan/plan.h"
 
 namespace fusec::cuda {
@@ -58,15 +59,6 @@ struct CallLaunch {
   int64_t dynamic_shared = 0;
   std::vector<LaunchArg> args;
   std::vector<TensorMap> maps = {};  // the kernel's first parameters, before args
-};
-
-// What a call may know of the GPU.
-struct CallTarget {
-  int major = 9, minor = 0;
-  int sm_count = 132;
-  int64_t shared_per_block = 232448;
-  bool deterministic = false;
-  bool portable_attention = false;  // no form of one architecture alone (unless FUSEC_ATTENTION=hopper)
 };
 
 // The launches of a well-formed call, in order; none for empty tensors. An Error of kind

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <thread>
 
+#include "fusec/base/timing.h"
 #include "fusec/core/disk_cache.h"
 #include "vendor/nvrtc.h"
 
@@ -29,6 +30,7 @@ void compile_all(const std::vector<SourceUnit>& units, const std::vector<size_t>
   auto work = [&] {
     for (size_t i = next++; i < wanted.size(); i = next++) {
       const SourceUnit& unit = units[order[i]];
+      TimeSpan span("NVRTC, a thread of several: " + unit.name);
       try {
         out[order[i]] = compile_source(unit.text, unit.name, arch).bytes;
       } catch (...) {

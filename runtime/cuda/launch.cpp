@@ -1,6 +1,7 @@
 #include "launch.h"
 
 #include <bit>
+#include <charconv>
 #include <cstddef>
 
 #include "fusec/base/error.h"
@@ -15,25 +16,27 @@ constexpr int kTypeF16 = 6, kTypeBf16 = 9, kNoInterleave = 0, kSwizzle128 = 3, k
 constexpr int64_t kPanelColumns = 64;  // of 16 bits: the 128 bytes of the swizzle
 
 // Why a cubin does not load where the driver is older than what made it.
-std::string age(const Gpu& gpu) {
-  const Nvrtc& n = nvrtc();
-  int known = gpu.info.driver / 1000;
-  if (!n.problem.empty() || n.major <= known) return "";
-  return "; it was made by NVRTC " + n.version() + ", and the driver knows CUDA " +
-         std::to_string(known) + " only: install a driver for CUDA " + std::to_string(n.major) +
-         ", or an NVRTC of CUDA " + std::to_string(known) + " (FUSEC_CUDA_PATH)";
+std::string age(const Gpu& gpu, std::string made_by) {
+  if (made_by.empty() && nvrtc().problem.empty()) made_by = nvrtc().version();
+  int made = 0, known = gpu.info.driver / 1000;
+  std::from_chars(made_by.data(), made_by.data() + made_by.size(), made);
+  if (made <= known) return "";
+  return "; it was made by NVRTC " + made_by + ", and the driver knows CUDA " +
+         std::to_string(known) + " only: install a driver for CUDA " + std::to_string(made) +
+         ", or compile with an NVRTC of CUDA " + std::to_string(known) + " (FUSEC_CUDA_PATH)";
 }
 
 }  // namespace
 
-Code::Code(const Gpu& gpu, const std::string& cubin, const std::string& name)
-    : gpu_(gpu), name_(name) {
+Code::Code(const Gpu& gpu, const std::string& cubin, const std::string& name,
+           const std::string& made_by)
+    : gpu_(gpu), name_(name), made_by_(made_by) {
   CuResult result =
       driver().cuLibraryLoadData(&library_, cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0);
-  if (result != 0)  // age() opens NVRTC
+  if (result != 0)
     driver().fail(result, "cuLibraryLoadData",
                   "loading the code of " + name + " (" + std::to_string(cubin.size()) +
-                      " bytes) on " + gpu.info.name + ", " + gpu.info.arch() + age(gpu));
+                      " bytes) on " + gpu.info.name + ", " + gpu.info.arch() + age(gpu, made_by));
 }
 
 Code::~Code() {
@@ -49,8 +52,9 @@ CuKernel Code::kernel(const std::string& entry, int64_t dynamic_shared) const {
   CuFunction loaded = nullptr;
   CuResult result = driver().cuKernelGetFunction(&loaded, kernel);
   if (result != 0)
-    driver().fail(result, "cuKernelGetFunction",
-                  "loading \"" + entry + "\" of " + name_ + " on " + gpu_.info.name + age(gpu_));
+    driver().fail(
+        result, "cuKernelGetFunction",
+        "loading \"" + entry + "\" of " + name_ + " on " + gpu_.info.name + age(gpu_, made_by_));
   if (dynamic_shared > gpu_.info.shared_per_block)
     fail_unsupported(name_ + " needs " + std::to_string(dynamic_shared) +
                      " bytes of shared memory a block; " + gpu_.info.name + " has " +

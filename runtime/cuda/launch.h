@@ -15,9 +15,11 @@ namespace fusec::cuda {
 // A loaded cubin. The GPU's context must be current to make one.
 class Code {
  public:
-  // `name` is for messages. A cubin that this driver or GPU cannot run is a device Error that says
-  // which of the two.
-  Code(const Gpu& gpu, const std::string& cubin, const std::string& name);
+  // `name` and `made_by`, the version of NVRTC that compiled it (empty: the one there is), are for
+  // messages. A cubin that this
+  // driver or GPU cannot run is a device Error that says which of the two.
+  Code(const Gpu& gpu, const std::string& cubin, const std::string& name,
+       const std::string& made_by);
   ~Code();
   Code(const Code&) = delete;
   // Its kernel of that name, allowed `dynamic_shared` bytes a block.
@@ -26,7 +28,7 @@ class Code {
  private:
   const Gpu& gpu_;
   CuLibrary library_ = nullptr;
-  std::string name_;
+  std::string name_, made_by_;
 };
 
 struct Launch {

@@ -1,14 +1,19 @@
 // A plan on one GPU: memory at the planned offsets, everything resolved at load. The first run()
 // launches step by step; what it launched is recorded at the second and from then on replayed as
 // one CUDA graph. A run ends with one copy of the status block to the host.
+#include <chrono>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "events.h"
+#include "fusec/base/bytes.h"
 #include "fusec/base/error.h"
+#include "fusec/base/timing.h"
 #include "fusec/core/checked_run.h"
 #include "graph.h"
 #include "profiled_run.h"
+#include "staging.h"
 #include "status.h"
 #include "steps.h"
 #include "vendor/nvrtc.h"
@@ -16,6 +21,8 @@
 namespace fusec::cuda {
 namespace {
 
+// From here on a copy pays for its threads.
+constexpr size_t kStagedBytes = size_t{8} << 20;
 constexpr int64_t kStatusBytes = 256;  // a multiple of kArenaAlign: what follows is aligned
 static_assert(sizeof(Status) <= kStatusBytes && kStatusBytes % kArenaAlign == 0);
 
@@ -46,6 +53,7 @@ class CudaProgram final : public Program {
       : plan_(std::move(plan)),
         gpu_(gpu),
         options_(options),
+        target_(options.target ? *options.target : call_target(gpu.info, options.deterministic)),
         stream_(gpu),
         status_(gpu),
         graph_(gpu),
@@ -54,17 +62,22 @@ class CudaProgram final : public Program {
       fail_internal("plan " + plan_->graph + " has " + std::to_string(plan_->kernels.size()) +
                     " kernels, but code for " + std::to_string(kernels.size()));
     adopt(share);
-    place_buffers();
+    {
+      TimeSpan span("memory");
+      place_buffers();
+      span.note(size_text(measured_bytes()));
+    }
     place_.status = fixed_.address();
     place_.tables = fixed_.address() + kStatusBytes;
     place_.workspace = workspace_.address();
     place_.workspace_bytes = workspace_.bytes();
     if (options_.tune_gemms) stream_.wait("placing " + plan_->graph);  // it runs products
-    bound_ = bind_steps(*plan_, kernels, gpu_, place_, options_);
+    bound_ = bind_steps(*plan_, kernels, gpu_, place_, target_, options_);
     if (bound_.tuned)
       FUSEC_CU(
           cuMemsetD8Async(arena_.address(), 0, static_cast<size_t>(arena_.bytes()), stream_.get()),
           "clearing the arena");
+    TimeSpan span("waiting for cleared memory and tables");
     copy_to_device(place_.tables, bound_.tables.data(),
                    static_cast<int64_t>(bound_.tables.size() * sizeof(uint64_t)), stream_,
                    "writing the launch tables");
@@ -72,10 +85,35 @@ class CudaProgram final : public Program {
   }
 
   void write(int buffer, const void* data, size_t bytes) override {
+    checked(buffer, bytes);
+    if (bytes >= kStagedBytes) {
+      fill({{buffer, [data](int64_t begin, int64_t size, void* out) {
+               std::memcpy(out, static_cast<const std::byte*>(data) + begin,
+                           static_cast<size_t>(size));
+             }}});
+      return;
+    }
+    const auto start = std::chrono::steady_clock::now();
     Current current(gpu_);
     CuAddress to = checked(buffer, bytes);
     copy_to_device(to, data, static_cast<int64_t>(bytes), stream_, "writing " + name(buffer));
     stream_.wait("writing " + name(buffer));
+    if (warm_) return;
+    ++small_writes_;
+    small_write_seconds_ +=
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  void fill(const std::vector<Filling>& fillings) override {
+    Current current(gpu_);
+    std::vector<DeviceFilling> wanted;
+    for (const Filling& f : fillings) {
+      int64_t bytes = plan_->buffers.at(static_cast<size_t>(f.buffer)).type.bytes();
+      wanted.push_back({checked(f.buffer, static_cast<size_t>(bytes)), bytes, &f.make});
+    }
+    fill_device(gpu_, stream_, wanted,
+                fillings.size() == 1 ? "writing " + name(fillings[0].buffer)
+                                     : "writing " + std::to_string(fillings.size()) + " tensors");
   }
 
   void read(int buffer, void* data, size_t bytes) const override {
@@ -92,7 +130,17 @@ class CudaProgram final : public Program {
       for (size_t i = 0; i < bound_.steps.size(); ++i) act(i);
       fetch_status();
     };
-    if (warm_ && !graph_.recorded() && graph_.problem().empty()) graph_.record(stream_, everything);
+    std::optional<TimeSpan> span;
+    if (!warm_) {
+      tell_time(
+          "writes before the first run (" + std::to_string(small_writes_) + " of less than 8 MiB)",
+          small_write_seconds_);
+      span.emplace("first run");
+    }
+    if (warm_ && !graph_.recorded() && graph_.problem().empty()) {
+      TimeSpan recording("recording the CUDA graph");
+      graph_.record(stream_, everything);
+    }
     if (graph_.recorded())
       graph_.launch(stream_);
     else
@@ -158,7 +206,8 @@ class CudaProgram final : public Program {
 
   std::string backend(std::string_view work) const override {
     std::string compiled = "compiled for " + gpu_.info.arch();
-    if (std::string version = nvrtc_version(); !version.empty())
+    if (std::string version = options_.nvrtc.empty() ? nvrtc_version() : options_.nvrtc;
+        !version.empty())
       compiled = "compiled by NVRTC " + version + " for " + gpu_.info.arch();
     if (work == "gemm") return gemm_line();
     if (work == "attention") return "own CUDA kernels, " + compiled;
@@ -214,8 +263,7 @@ class CudaProgram final : public Program {
       }
     }
     fixed_ = DeviceBlock(gpu_, stream_, kStatusBytes + table_bytes(*plan_), "launch tables");
-    CallTarget target = call_target(gpu_.info, options_.deterministic);
-    workspace_ = DeviceBlock(gpu_, stream_, call_workspace_bytes(*plan_, target),
+    workspace_ = DeviceBlock(gpu_, stream_, call_workspace_bytes(*plan_, target_),
                              "the workspace of library calls");
   }
 
@@ -284,6 +332,7 @@ class CudaProgram final : public Program {
   std::shared_ptr<const Plan> plan_;
   const Gpu& gpu_;
   const LoadOptions options_;
+  const CallTarget target_;
   Stream stream_;
   PinnedStatus status_;
   std::shared_ptr<Store> store_;
@@ -296,6 +345,8 @@ class CudaProgram final : public Program {
   TracedReplay traced_;
   std::string untraced_;  // why profiles are not of traced_; empty until that is known
   bool warm_ = false;     // every kernel has been launched once
+  int small_writes_ = 0;  // before the first run
+  double small_write_seconds_ = 0;
 };
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "fusec/base/error.h"
-#include "fusec/base/options.h"
+#include "fusec/base/timing.h"
 #include "fusec/core/disk_cache.h"
 
 namespace fusec::cuda {
@@ -20,30 +20,49 @@ bool is_gemm(const PlanStep& step) { return step.kernel < 0 && step.call.name ==
 class Binder {
  public:
   Binder(const Plan& plan, const std::vector<KernelCode>& kernels, const Gpu& gpu,
-         const Placement& placement, const LoadOptions& options)
-      : plan_(plan), kernels_(kernels), gpu_(gpu), placement_(placement), options_(options) {
+         const Placement& placement, const CallTarget& target, const LoadOptions& options)
+      : plan_(plan),
+        kernels_(kernels),
+        gpu_(gpu),
+        placement_(placement),
+        target_(target),
+        options_(options),
+        code_(gpu) {
     for (const PlanStep& step : plan.steps)
       guarded_ = guarded_ || (step.kernel < 0 && step.call.name == "guard");
   }
 
   BoundSteps bind() {
     out_.steps.resize(plan_.steps.size());
-    for (size_t i = 0; i < plan_.steps.size(); ++i) {
-      int step = static_cast<int>(i);
-      try {
-        if (plan_.steps[i].kernel >= 0)
-          bind_kernel(step);
-        else if (is_gemm(plan_.steps[i]))
+    // All kernels first: their code is loaded while the GEMMs choose their algorithms.
+    each_step([this](int step) {
+      if (plan_.steps[step].kernel >= 0) bind_kernel(step);
+    });
+    code_.start(options_.nvrtc);
+    {
+      TimeSpan span("library calls");
+      each_step([this](int step) {
+        if (plan_.steps[step].kernel >= 0) return;
+        if (is_gemm(plan_.steps[step]))
           bind_gemm(step);
         else
-          add_call(step, launches_of(plan_.steps[i].call,
-                                     call_target(gpu_.info, options_.deterministic)));
+          add_call(step, launches_of(plan_.steps[step].call, target_));
+      });
+      span.note(std::to_string(out_.lt_gemms) + " GEMMs by cuBLASLt, " +
+                std::to_string(units_.size()) + " texts");
+    }
+    compile_calls();
+    TimeSpan span("waiting for code");
+    code_.start(options_.nvrtc);
+    for (const Missing& m : missing_) {
+      try {
+        out_.steps[m.step].launches[m.launch].kernel = code_.kernel(m.ticket);
       } catch (Error& e) {
-        e.add_note("in " + step_name(plan_, step));
+        e.add_note("in " + step_name(plan_, m.step));
         throw;
       }
     }
-    compile_calls();
+    out_.code = code_.take();
     return std::move(out_);
   }
 
@@ -54,6 +73,30 @@ class Binder {
     size_t unit;  // in units_
     CallLaunch launch;
   };
+  // A launch whose kernel is being loaded.
+  struct Missing {
+    int step;
+    size_t launch, ticket;
+  };
+
+  template <class F>
+  void each_step(F f) {
+    for (size_t i = 0; i < plan_.steps.size(); ++i) {
+      int step = static_cast<int>(i);
+      try {
+        f(step);
+      } catch (Error& e) {
+        e.add_note("in " + step_name(plan_, step));
+        throw;
+      }
+    }
+  }
+
+  void add_launch(int step, Launch launch, size_t ticket) {
+    std::vector<Launch>& launches = out_.steps[step].launches;
+    missing_.push_back({step, launches.size(), ticket});
+    launches.push_back(std::move(launch));
+  }
 
   CuAddress address(const BufferRef& ref) const {
     bool known = ref.buffer >= 0 && ref.buffer < static_cast<int>(placement_.buffers.size());
@@ -70,15 +113,6 @@ class Binder {
 
   CuAddress skip(const PlanStep& step) const {
     return step.commit ? placement_.status + offsetof(Status, skip) : 0;
-  }
-
-  const Code& code(const std::string& cubin, const std::string& name) {
-    auto [it, fresh] = loaded_.emplace(cubin, nullptr);
-    if (fresh) {
-      out_.code.push_back(std::make_unique<Code>(gpu_, cubin, name));
-      it->second = out_.code.back().get();
-    }
-    return *it->second;
   }
 
   void bind_kernel(int index) {
@@ -114,7 +148,6 @@ class Binder {
       fail_unsupported("kernel " + kernel.name + " needs " + std::to_string(blocks) +
                        " blocks of threads; one launch holds " + std::to_string(kMostBlocks));
     Launch l;
-    l.kernel = code(compiled.cubin, kernel.name).kernel(compiled.entry, compiled.dynamic_shared);
     l.name = kernel.name;
     l.entry = compiled.entry;
     l.grid[0] = static_cast<unsigned>(blocks);
@@ -129,7 +162,8 @@ class Binder {
       l.args.push_back(static_cast<uint64_t>(n));
     }
     l.args.push_back(skip(step));
-    out_.steps[index].launches.push_back(std::move(l));
+    add_launch(index, std::move(l),
+               code_.want(compiled.cubin, kernel.name, compiled.entry, compiled.dynamic_shared));
   }
 
   void bind_gemm(int index) {
@@ -169,18 +203,25 @@ class Binder {
   }
 
   void compile_calls() {
-    std::vector<std::string> cubins(units_.size());
+    call_cubins_.resize(units_.size());
     std::vector<SourceUnit> missing;
     std::vector<size_t> where;
     for (size_t i = 0; i < units_.size(); ++i) {
-      auto known = options_.call_code.find(units_[i].text);
+      auto known = options_.call_code.find(sha256(units_[i].text));
       if (known != options_.call_code.end())
-        cubins[i] = known->second;
+        call_cubins_[i] = known->second;
       else
         missing.push_back(units_[i]), where.push_back(i);
     }
-    std::vector<std::string> compiled = compile_units(missing, gpu_.info.arch(), 0);
-    for (size_t i = 0; i < where.size(); ++i) cubins[where[i]] = std::move(compiled[i]);
+    if (!missing.empty() && !options_.compiles)
+      fail_user("the saved plan has no code for its call of " + missing.front().name +
+                " that this release of Fusec makes: make the file anew with its `fusec build`");
+    if (!missing.empty()) {
+      TimeSpan span("code of library calls that nobody compiled ahead");
+      span.note(std::to_string(missing.size()) + " texts");
+      std::vector<std::string> compiled = compile_units(missing, gpu_.info.arch(), 0);
+      for (size_t i = 0; i < where.size(); ++i) call_cubins_[where[i]] = std::move(compiled[i]);
+    }
     for (Pending& p : pending_) {
       const PlanStep& step = plan_.steps[p.step];
       LaunchScope scope;
@@ -190,8 +231,6 @@ class Binder {
       scope.commit = step.commit;
       scope.step = p.step;
       Launch l;
-      l.kernel =
-          code(cubins[p.unit], step.call.name).kernel(p.launch.entry, p.launch.dynamic_shared);
       l.name = p.launch.entry + " of " + step.call.name;
       l.entry = p.launch.entry;
       l.grid = p.launch.grid;
@@ -200,7 +239,9 @@ class Binder {
       for (const TensorMap& map : p.launch.maps) l.maps.push_back(resolve(map, scope));
       for (const LaunchArg& arg : p.launch.args) l.args.push_back(resolve(arg, scope));
       uint64_t blocks = uint64_t{l.grid[0]} * l.grid[1] * l.grid[2];
-      if (blocks > 0) out_.steps[p.step].launches.push_back(std::move(l));
+      size_t ticket =
+          code_.want(call_cubins_[p.unit], step.call.name, p.launch.entry, p.launch.dynamic_shared);
+      if (blocks > 0) add_launch(p.step, std::move(l), ticket);
     }
   }
 
@@ -208,12 +249,15 @@ class Binder {
   const std::vector<KernelCode>& kernels_;
   const Gpu& gpu_;
   const Placement& placement_;
+  const CallTarget& target_;
   const LoadOptions& options_;
   bool guarded_ = false;
-  std::map<std::string, const Code*> loaded_;  // by cubin
+  std::vector<Missing> missing_;
   std::map<std::string, size_t> texts_;        // text -> index into units_
   std::vector<SourceUnit> units_;
   std::vector<Pending> pending_;
+  std::vector<std::string> call_cubins_;  // by unit
+  CodeSet code_;
   BoundSteps out_;
 };
 
@@ -233,15 +277,6 @@ int64_t table_bytes(const Plan& plan) {
   return static_cast<int64_t>(words * sizeof(uint64_t));
 }
 
-CallTarget call_target(const DeviceInfo& info, bool deterministic) {
-  std::string attention = env("FUSEC_ATTENTION");
-  if (attention != "" && attention != "hopper" && attention != "portable")
-    fail_user("FUSEC_ATTENTION is \"" + attention +
-              "\"; it must be empty, \"hopper\" or \"portable\"");
-  return {info.major,    info.minor,        info.sm_count, info.shared_per_block,
-          deterministic, attention != "hopper"};
-}
-
 int64_t call_workspace_bytes(const Plan& plan, const CallTarget& target) {
   int64_t most = 0;
   for (const PlanStep& step : plan.steps)
@@ -251,16 +286,19 @@ int64_t call_workspace_bytes(const Plan& plan, const CallTarget& target) {
   return most;
 }
 
-std::vector<SourceUnit> call_units(const Plan& plan, const LoadOptions& options) {
-  CallTarget target = call_target(device_info(options.device), options.deterministic);
+std::vector<SourceUnit> call_units(const Plan& plan, const CallTarget& target, bool own_gemms) {
   std::set<std::string> seen;
   std::vector<SourceUnit> units;
   for (const PlanStep& step : plan.steps) {
-    if (step.kernel >= 0 || is_gemm(step)) continue;
+    if (step.kernel >= 0 || (is_gemm(step) && !own_gemms)) continue;
     try {
-      for (CallLaunch& l : launches_of(step.call, target))
+      for (CallLaunch& l :
+           is_gemm(step) ? own_gemm(read_gemm(step.call)) : launches_of(step.call, target))
         if (seen.insert(l.text).second) units.push_back({step.call.name, std::move(l.text)});
-    } catch (const Error&) {  // load() tells it, with its step
+    } catch (Error& e) {
+      if (!own_gemms) continue;  // load() tells it
+      e.add_note("in call " + step.call.name + " of " + plan.graph);
+      throw;
     }
   }
   return units;
@@ -272,8 +310,9 @@ void Step::go(CuStream stream) const {
 }
 
 BoundSteps bind_steps(const Plan& plan, const std::vector<KernelCode>& kernels, const Gpu& gpu,
-                      const Placement& placement, const LoadOptions& options) {
-  return Binder(plan, kernels, gpu, placement, options).bind();
+                      const Placement& placement, const CallTarget& target,
+                      const LoadOptions& options) {
+  return Binder(plan, kernels, gpu, placement, target, options).bind();
 }
 
 }  // namespace fusec::cuda

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "code_set.h"
 #include "gemm.h"
 #include "launch.h"
 #include "memory.h"
@@ -20,7 +21,6 @@ std::string step_name(const Plan& plan, int step);
 int64_t table_bytes(const Plan& plan);
 // Bytes of workspace that one library call of the plan may use at most; they run one by one.
 int64_t call_workspace_bytes(const Plan& plan, const CallTarget& target);
-CallTarget call_target(const DeviceInfo& info, bool deterministic);
 
 // Where the plan's data lie on the GPU.
 struct Placement {
@@ -46,8 +46,10 @@ struct BoundSteps {
 
 // Chooses algorithms (with LoadOptions::tune_gemms by running products: nothing may be under way,
 // and the arena hold no value yet), compiles the texts of library calls (one call for all distinct
-// ones), loads all code. The GPU's context must be current.
+// ones) that `target` asks for and the options do not hold, loads all code. The GPU's context must
+// be current.
 BoundSteps bind_steps(const Plan& plan, const std::vector<KernelCode>& kernels, const Gpu& gpu,
-                      const Placement& placement, const LoadOptions& options);
+                      const Placement& placement, const CallTarget& target,
+                      const LoadOptions& options);
 
 }  // namespace fusec::cuda

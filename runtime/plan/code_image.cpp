@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "byte_reader.h"
+#include "fusec/plan/byte_reader.h"
 
 namespace fusec {
 

@@ -1,7 +1,7 @@
 #include "fusec/plan/plan_image.h"
 
-#include "byte_reader.h"
 #include "fusec/base/hash.h"
+#include "fusec/plan/byte_reader.h"
 
 namespace fusec {
 namespace {
@@ -25,11 +25,22 @@ std::vector<std::string> split_list(std::string_view text) {
 
 }  // namespace
 
+std::string image_maker() { return "fusec " FUSEC_VERSION; }
+
+std::string image_bytes(ImageDevice device, std::string_view body) {
+  std::string out(kMagic);
+  put_number(out, kPlanImageVersion, 4);
+  put_number(out, static_cast<uint64_t>(device), 4);
+  put_number(out, body.size(), 8);
+  put_number(out, hash_text(body), 8);
+  return out.append(body);
+}
+
 std::string plan_image_bytes(const Plan& plan, const Machine& machine,
                              const std::vector<CodeImage>& kernels) {
   std::string body, features;
   for (const std::string& f : machine.features) features += (features.empty() ? "" : ",") + f;
-  put_text(body, "fusec " FUSEC_VERSION);
+  put_text(body, image_maker());
   put_text(body, machine.triple);
   put_text(body, machine.cpu);
   put_text(body, features);
@@ -37,12 +48,7 @@ std::string plan_image_bytes(const Plan& plan, const Machine& machine,
   put_number(body, kernels.size(), 4);
   for (const CodeImage& kernel : kernels) put_text(body, to_bytes(kernel));
 
-  std::string out(kMagic);
-  put_number(out, kPlanImageVersion, 4);
-  put_number(out, 0, 4);
-  put_number(out, body.size(), 8);
-  put_number(out, hash_text(body), 8);
-  return out + body;
+  return image_bytes(ImageDevice::cpu, body);
 }
 
 PlanImage parse_image_body(std::string_view body) {
@@ -64,7 +70,7 @@ PlanImage parse_image_body(std::string_view body) {
   return image;
 }
 
-PlanImage parse_image(std::string_view bytes) {
+OpenedImage open_image(std::string_view bytes) {
   if (!bytes.starts_with(kMagic))
     fail_user(std::string(kWhat) + ": " + std::to_string(bytes.size()) +
               " bytes that do not begin like a file of `fusec build`" +
@@ -77,7 +83,7 @@ PlanImage parse_image(std::string_view bytes) {
     in.fail("found format version " + std::to_string(version) + ", this runtime reads version " +
             std::to_string(kPlanImageVersion) +
             "; rebuild the file with the `fusec build` of the same release");
-  in.number(4, "the header");
+  uint64_t device = in.number(4, "the device");
   uint64_t size = in.number(8, "the header"), checksum = in.number(8, "the header");
   if (size != in.left())
     in.fail("found " + std::to_string(in.left()) + " bytes after the header, expected " +
@@ -87,7 +93,18 @@ PlanImage parse_image(std::string_view bytes) {
   if (hash_text(body) != checksum)
     in.fail(std::string("its checksum is wrong: the file was damaged; copy it again") +
             std::string(kRebuild).replace(0, 1, ", or"));
-  return parse_image_body(body);
+  if (device > static_cast<uint64_t>(ImageDevice::nvidia))
+    in.fail("it is for a device of kind " + std::to_string(device) +
+            ", which this version does not know" + kRebuild);
+  return {static_cast<ImageDevice>(device), body};
+}
+
+PlanImage parse_image(std::string_view bytes) {
+  OpenedImage opened = open_image(bytes);
+  if (opened.device != ImageDevice::cpu)
+    fail_user(std::string(kWhat) + ": found one for NVIDIA GPUs, expected one for a CPU" +
+              kRebuild);
+  return parse_image_body(opened.body);
 }
 
 }  // namespace fusec

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 
 #include "fusec/fusec.h"
 #include "fusec/runtime.h"
@@ -134,6 +135,72 @@ TEST_CASE("cache: what differs is compiled, what is equal is not") {
   CompileTimes renamed = named.compiled().times();
   CHECK_FALSE(renamed.plan_cached);
   CHECK(renamed.cache_misses == 0);
+}
+
+TEST_CASE("cache: a plan under a memory budget is kept with what it had to say, per budget") {
+  OwnCache cache;
+  const int64_t peak = Model().compiled().memory().peak();
+  for (int64_t budget : {int64_t{1}, 2 * peak}) {
+    Executable first = Model().compiled({.memory_budget = budget});
+    CHECK_FALSE(first.times().plan_cached);
+    Executable second = Model().compiled({.memory_budget = budget});
+    CHECK(second.times().plan_cached);
+    CHECK(second.times().import == 0);
+    CHECK(second.warnings() == first.warnings());
+    CHECK(second.warnings().empty() == (budget > peak));
+    CHECK(second.memory().peak() == first.memory().peak());
+    CHECK(print(second.plan()) == print(first.plan()));
+    CHECK(results(second) == results(first));
+  }
+  // What the libraries' scratch depends on decides there, too.
+  CHECK_FALSE(Model().compiled({.threads = 3, .memory_budget = 1}).times().plan_cached);
+}
+
+TEST_CASE("cache: every part of a recorded graph is part of the key") {
+  OwnCache cache;
+  // Each differs from the first in one thing that no name shows.
+  auto cached = [](int variant) {
+    Graph g;
+    Tensor x = g.input("x", {4, 6}), w = g.parameter("w", {6, 6});
+    Tensor c = g.constant(std::vector<float>{1, 2, variant == 1 ? 4.f : 3.f, 4, 5, 6}, {6});
+    Tensor p = variant == 2 ? permute(w, {1, 0}) : permute(w, {0, 1});
+    Tensor y = einsum(variant == 3 ? "mk,kn->mn" : "mk,nk->mn", x, p) + c;
+    y = slice(y, 1, 0, 3, variant == 4 ? 2 : 1);
+    Tensor s = variant == 5 ? max(y, {1}) : variant == 6 ? sum(y, {0}) : sum(y, {1});
+    s = cumsum(s, 0, variant == 7);
+    s = s * (variant == 8 ? -0.0 : 0.0);
+    if (variant == 9) g.guard(sum(s, {0}));
+    if (variant == 10) g.assign(w, w * 2.0);
+    std::vector<Output> outputs = {{"s", s}, {"y", y}};
+    if (variant == 11) std::swap(outputs[0], outputs[1]);
+    return compile(g, outputs, {.device = "cpu"}).times().plan_cached;
+  };
+  for (int variant = 0; variant <= 11; ++variant) {
+    CAPTURE(variant);
+    CHECK_FALSE(cached(variant));
+    CHECK(cached(variant));
+  }
+}
+
+TEST_CASE("fill: values are made in place, in pieces; names and errors as set()") {
+  Graph g;
+  constexpr int64_t kRows = 700, kColumns = 1000;  // more than two pieces, and a rest
+  Tensor x = g.input("x", {kRows, kColumns}), w = g.parameter("w", {kColumns});
+  Executable f = compile(g, {{"y", x * w}}, {.device = "cpu"});
+  auto make = [](int64_t begin, int64_t bytes, void* out) {
+    for (int64_t i = 0; i < bytes / 4; ++i)
+      static_cast<float*>(out)[i] = static_cast<float>(begin / 4 + i);
+  };
+  f.fill({{"x", make}, {"w", make}});
+  f.run();
+  std::vector<float> y = f.get<float>("y");
+  for (int64_t at = 0; at < kRows * kColumns; ++at)
+    REQUIRE(y[static_cast<size_t>(at)] ==
+            static_cast<float>(at) * static_cast<float>(at % kColumns));
+  CHECK_THROWS_WITH_AS(f.fill({{"v", make}}), doctest::Contains("no input"), Error);
+  CHECK_THROWS_WITH_AS(f.fill({{"y", make}}), doctest::Contains("only a run writes"), Error);
+  auto fails = [](int64_t, int64_t, void*) { throw std::runtime_error("no value"); };
+  CHECK_THROWS_WITH_AS(f.fill({{"x", fails}}), "no value", std::runtime_error);
 }
 
 TEST_CASE("cache: damaged entries are compiled again and mended") {

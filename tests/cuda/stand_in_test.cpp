@@ -59,6 +59,47 @@ TEST_CASE("stand-in: every call that can fail at load is an Error, and nothing l
   CHECK(s.used == before);
 }
 
+TEST_CASE("stand-in: a driver that fails within a large write is told, and the next one is right") {
+  if (!on_stand_in()) return;
+  StandIn& s = stand_in();
+  PlanBuilder plan;
+  constexpr int64_t kLarge = 12 << 18;
+  int x = plan.floats("x", BufferClass::input, kLarge);
+  std::unique_ptr<Program> p = plan.load();
+  write_floats(*p, x, ramp(kLarge, 1));
+  for (const char* call : {"cuMemcpyHtoDAsync", "cuStreamSynchronize"}) {
+    s.fail[call] = {0, 304};
+    std::string text = error_of([&] { write_floats(*p, x, ramp(kLarge, 2)); }, ErrorKind::device);
+    CHECK(has(text, std::string(call) + " failed while writing input \"x\""));
+    write_floats(*p, x, ramp(kLarge, 3));
+    CHECK(read_floats(*p, x, kLarge) == ramp(kLarge, 3));
+  }
+}
+
+TEST_CASE(
+    "stand-in: the code of many kernels is loaded by several threads, each failure in place") {
+  if (!on_stand_in()) return;
+  StandIn& s = stand_in();
+  PlanBuilder plan;
+  int x = plan.floats("x", BufferClass::input, 300), y = plan.floats("y", BufferClass::output, 300);
+  for (int i = 0; i < 24; ++i) {
+    std::string text = std::string(kScale) + "// " + std::to_string(i);
+    plan.step(plan.kernel("scale", text.c_str()), {segment({x, y}, 300)});
+  }
+  std::unique_ptr<Program> p = plan.load();
+  write_floats(*p, x, ramp(300));
+  for (int i = 0; i < 24; ++i) {
+    p->run_step(i);
+    CHECK(read_floats(*p, y, 300)[299] == 2 * 299);
+  }
+  size_t before = s.used;
+  plan.code[17].entry = "none";
+  std::string text = error_of([&] { plan.load(); }, ErrorKind::device);
+  CHECK(has(text, "looking for \"none\" in the code of k17_scale"));
+  CHECK(has(text, "in step 17 (k17_scale) of a_test"));
+  CHECK(s.used == before);
+}
+
 TEST_CASE("stand-in: a step that cannot be recorded runs step by step, and is said to") {
   if (!on_stand_in()) return;
   StandIn& s = stand_in();

@@ -40,6 +40,9 @@ TEST_CASE("a compiled training step equals the oracle's") {
     compile_options.fuse = fuse;
     Executable exe = compile(*step.graph, step.outputs, compile_options);
     init_parameters(exe, config, 7);
+    for (const PlanBuffer& b : exe.plan().buffers)
+      if (b.cls == BufferClass::parameter)
+        CHECK(exe.get<float>(b.name) == initial_value(b.name, b.type.shape, config, 7));
     exe.set("images", batch.images);
     exe.set("tokens", batch.tokens);
     exe.set("targets", batch.targets);

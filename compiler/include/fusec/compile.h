@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -107,8 +108,9 @@ class FUSEC_API Executable : public LoadedPlan {
 
   const CompileTimes& times() const;
 
-  // Writes plan and code to one file for load_plan() (runtime.h): for this kind of processor, and
-  // without the values of parameters. A path that can not be written is a user Error.
+  // Writes plan and code to one file for load_plan() (runtime.h): for this kind of processor, or
+  // for GPUs of this one's architecture, and without the values of parameters. A path that can not
+  // be written is a user Error.
   void save(const std::string& path) const;
 
  private:
@@ -116,6 +118,11 @@ class FUSEC_API Executable : public LoadedPlan {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// Starts a device (CompileOptions::device) in the background, which takes a GPU some tenths of a
+// second: the earlier a program asks, the more of its own start runs beside it. What is wrong is
+// told by compile(). Keep the result at least until then: it waits when it is destroyed.
+[[nodiscard]] FUSEC_API std::future<void> start_device(const std::string& device);
 
 // Compiles everything that `outputs` and the graph's assigns need. Throws Error.
 FUSEC_API Executable compile(Graph& graph, std::vector<Output> outputs,

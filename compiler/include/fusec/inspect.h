@@ -49,6 +49,9 @@ struct Inspection {
 FUSEC_API Inspection inspect(Graph& graph, const std::vector<Output>& outputs,
                              const std::string& name, const InspectOptions& options);
 
+// Inspection::image of several architectures -> one saved plan that runs on the GPUs of all.
+FUSEC_API std::string join_images(const std::vector<std::string>& images);
+
 // Goes on from the text of a stage; which one is read from the text. `name` is for messages.
 // Throws a user Error with line and column if it does not parse.
 FUSEC_API Inspection inspect_text(std::string_view text, const std::string& name,

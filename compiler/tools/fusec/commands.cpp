@@ -15,11 +15,15 @@ std::string code_line(const Inspection& result) {
                      t.cache_hits + t.cache_misses, t.cache_hits, t.cache_misses);
 }
 
-void write_saved_plan(const Inspection& result, const std::string& path) {
+void write_saved_plan(const std::string& image, const std::string& device,
+                      const std::string& path) {
   if (path.empty()) fail_user("build: expected the file to write: fusec build MODEL -o model.fsc");
-  io::write_file(path, result.image);
-  fmt::print("{}\n{}: {:.2f} MB for this processor; load it with fusec/runtime.h\n",
-             code_line(result), path, static_cast<double>(result.image.size()) / 1e6);
+  io::write_file(path, image);
+  fmt::print("{}: {:.2f} MB for {}; load it with fusec/runtime.h\n", path,
+             static_cast<double>(image.size()) / 1e6,
+             device == "cpu"    ? "this processor"
+             : device == "auto" ? "this machine"
+                                : device);
 }
 
 void cache_command(const std::vector<std::string>& words) {

@@ -158,6 +158,20 @@ Inspection inspect_input(const Options& o, const InspectOptions& options) {
   return inspect(*model.graph, model.outputs, o.input, options);
 }
 
+// `fusec build`; --device may list architectures, for one file that runs on all of them.
+void build_saved_plan(const Options& o, InspectOptions options) {
+  options.until = Stage::binary;
+  options.image = true;
+  std::vector<std::string> images;
+  for (const std::string& device : split(o.device)) {
+    options.compile.device = device;
+    Inspection r = inspect_input(o, options);
+    fmt::print("{}\n", tool::code_line(r));
+    images.push_back(std::move(r.image));
+  }
+  tool::write_saved_plan(images.size() == 1 ? images[0] : join_images(images), o.device, o.file);
+}
+
 void run(const Options& o) {
   if (o.list) return list_everything();
   if (o.input.empty())
@@ -192,6 +206,8 @@ void run(const Options& o) {
         if (w == "all" || w == pass) fmt::print("// after {}\n{}\n", pass, text);
     };
   }
+  if (o.build && o.device.find(',') != std::string::npos && options.texts.empty())
+    return build_saved_plan(o, options);
   if (o.build) {
     options.until = Stage::binary;
     options.image = true;
@@ -206,7 +222,10 @@ void run(const Options& o) {
                 "\" was not reached: the input is a later stage, or --stop-after an earlier one");
     std::cout << it->second;
   }
-  if (o.build) return tool::write_saved_plan(r, o.file);
+  if (o.build) {
+    fmt::print("{}\n", tool::code_line(r));
+    return tool::write_saved_plan(r.image, o.device, o.file);
+  }
   bool quiet = !options.texts.empty() || !o.print_after.empty();
   if (!quiet && options.until >= Stage::plan) print_summary(r, o.input);
   if (!quiet && options.until == Stage::binary) fmt::print("{}\n", tool::code_line(r));
@@ -249,7 +268,8 @@ int main(int argc, char** argv) {
   app.add_option("-o", o.file, "build: the file to write")->type_name("FILE");
   app.add_option("--precision", o.precision, "f32 or bf16");
   app.add_option("--device", o.device,
-                 "cpu (default), cuda, cuda:N, auto, or an architecture such as sm_90a to look at")
+                 "cpu (default), cuda, cuda:N, auto, or an architecture such as sm_90a to look at; "
+                 "build: also several architectures, sm_80,sm_90a")
       ->type_name("DEVICE");
   app.add_option("--memory-budget", o.budget,
                  "bytes that the step may hold, as 64M or 1.5G: recomputes values to meet it")

@@ -7,6 +7,8 @@
 #include <system_error>
 
 #include "fusec/base/error.h"
+#include "fusec/base/timing.h"
+#include "staging.h"
 #include "vendor/library_search.h"
 
 namespace fusec::cuda {
@@ -49,10 +51,19 @@ std::vector<std::future<void>> open_ahead(int ordinal) {
     } catch (const std::system_error&) {  // no thread to be had: opened when needed
     }
   };
-  start([ordinal] { gpu(ordinal); });
   start([ordinal] {
-    if (!cublaslt().problem.empty()) return;
+    TimeSpan span("starting the GPU, in the background");
     const Gpu& g = gpu(ordinal);
+    span.end();
+    Current current(g);
+    prepare_staging(g);
+  });
+  start([ordinal] {
+    TimeSpan opening("opening cuBLASLt, in the background");
+    if (!cublaslt().problem.empty()) return;
+    opening.end();
+    const Gpu& g = gpu(ordinal);
+    TimeSpan span("starting cuBLASLt, in the background");
     Current current(g);
     std::string why;
     cublaslt_handle(g, &why);

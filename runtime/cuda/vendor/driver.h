@@ -69,6 +69,7 @@ struct alignas(64) CuTensorMap {
   X(cuGraphDestroy, 10000, CuResult(CuGraph graph))                                                \
   X(cuEventCreate, 2000, CuResult(CuEvent* event, unsigned flags))                                 \
   X(cuEventRecord, 2000, CuResult(CuEvent event, CuStream stream))                                 \
+  X(cuEventSynchronize, 2000, CuResult(CuEvent event))                                             \
   X(cuEventElapsedTime, 2000, CuResult(float* milliseconds, CuEvent start, CuEvent end))           \
   X(cuEventDestroy, 4000, CuResult(CuEvent event))                                                 \
   X(cuLibraryLoadData, 12000,                                                                      \

@@ -29,7 +29,7 @@ struct PassContext {
 
   // All that decides about a plan, as text: plans are kept on disk under it. The bindings name all
   // fields, so that a field that is added does not compile here before it has its place. With a
-  // memory budget, the workspace decides, too: such plans are not kept.
+  // memory budget, the workspace decides, too: what it depends on is the backend's to say.
   std::string settings() const {
     const auto& [on, fuse_kernels, narrow, gelu, guard, budget, libraries, made, warned] = *this;
     const auto& [name, cores, balance, cache, chunk, params, ops] = on;

@@ -8,7 +8,9 @@
 //   step.run();
 //   float loss = step.get<float>("loss")[0];
 //
-// The file holds machine code for one kind of processor. Load only files whose maker you trust.
+// The file holds machine code for one kind of processor, or for NVIDIA GPUs of the architectures it
+// was made for; of CUDA only the driver is needed then, and cuBLASLt for its speed. Load only files
+// whose maker you trust.
 #pragma once
 
 #include <string>
@@ -19,15 +21,16 @@
 namespace fusec {
 
 struct LoadOptions {
-  int threads = 0;  // worker threads; 0: FUSEC_THREADS, or all cores
+  int threads = 0;  // CPU: worker threads; 0: FUSEC_THREADS, or all cores
+  int gpu = 0;      // which GPU runs a plan that was saved for GPUs
   // Parameters and states of the same name (and type) are shared with this plan instead of being
   // allocated: a training step and its evaluation see one model. An Executable will do, too.
   const LoadedPlan* share = nullptr;
 };
 
 // Reads a file of `fusec build` or Executable::save(), checks it and allocates its memory. A file
-// that is damaged, of another format version, or made for a processor that this one is not, throws
-// Error: what was found, what was expected, what to do.
+// that is damaged, of another format version, or made for a processor or GPU that is not here
+// throws Error: what was found, what was expected, what to do.
 FUSEC_API LoadedPlan load_plan(const std::string& path, const LoadOptions& options = {});
 
 // The same from bytes in memory; `name` is for messages. The bytes are copied.

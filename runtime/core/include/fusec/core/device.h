@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -49,6 +50,14 @@ struct CheckedRun {
   std::optional<NonFinite> first;
 };
 
+// Puts bytes [begin, begin + bytes) of a tensor, row-major, to `out`. Called for pieces that begin
+// at multiples of kPieceBytes (pieces.h), several at once from different threads.
+using MakeBytes = std::function<void(int64_t begin, int64_t bytes, void* out)>;
+struct Filling {
+  int buffer = 0;  // of the plan
+  MakeBytes make;
+};
+
 // A Plan loaded on a device with its memory. Not safe for concurrent use.
 class Program {
  public:
@@ -56,6 +65,9 @@ class Program {
   // Blocking copies between the host and plan buffer `buffer`; bytes must equal its size.
   virtual void write(int buffer, const void* data, size_t bytes) = 0;
   virtual void read(int buffer, void* data, size_t bytes) const = 0;
+  // As write() of each, with the values made where they are copied from. If one throws, what the
+  // tensors hold is not known.
+  virtual void fill(const std::vector<Filling>& fillings) = 0;
   // Executes all steps once; commit steps only if every guard before them found a finite number,
   // which is the result. Throws Error (device or user kind, e.g. an index out of range).
   virtual bool run() = 0;

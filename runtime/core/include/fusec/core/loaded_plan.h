@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -69,6 +70,17 @@ class FUSEC_API LoadedPlan {
   // exact size. Throws a user Error that names the nearest known names.
   void write(std::string_view name, const void* data, size_t bytes);
   void read(std::string_view name, void* data, size_t bytes) const;
+
+  // Values that are made instead of copied: make(begin, bytes, out) puts bytes [begin, begin +
+  // bytes) of the row-major values to `out`. It is called for pieces that begin at multiples of 1
+  // MiB, from several threads at once, for one tensor and for several, so each value must depend on
+  // its place alone; it may not use this plan. Faster than write() for what is large, most of all
+  // on a GPU.
+  struct Fill {
+    std::string name;
+    std::function<void(int64_t begin, int64_t bytes, void* out)> make;
+  };
+  void fill(const std::vector<Fill>& fills);
 
   // Typed forms: float for f32, double for f64, and integers of the dtype's size for all others
   // (bf16 and f16: uint16_t, their bits; b8: uint8_t). Another T is a user Error.
@@ -137,6 +149,8 @@ class FUSEC_API LoadedPlan {
   Program& program() const;
   void check_host_type(std::string_view name, size_t size, bool floating) const;
   int sized(std::string_view name, size_t bytes) const;
+  int writable(std::string_view name, size_t bytes) const;
+  void note_set(int buffer);
 
   std::shared_ptr<const Plan> plan_;
   std::unique_ptr<Program> program_;

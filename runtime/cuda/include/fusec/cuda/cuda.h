@@ -6,10 +6,13 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "fusec/base/sha256.h"
 #include "fusec/core/device.h"
+#include "fusec/cuda/call_target.h"
 #include "fusec/plan/plan.h"
 
 namespace fusec::cuda {
@@ -81,7 +84,11 @@ struct KernelCode {
   std::string entry;
   bool table = false;
   int64_t dynamic_shared = 0;
+  bool operator==(const KernelCode&) const = default;
 };
+
+// SHA-256 of the text of a library call -> its cubin.
+using CallCode = std::map<Digest, std::string>;
 
 // How library calls compute.
 struct LoadOptions {
@@ -91,13 +98,25 @@ struct LoadOptions {
   // The fastest of cuBLASLt's algorithms for each GEMM, measured once and kept on disk; without a
   // disk cache not under `deterministic`, as the next process might measure otherwise.
   bool tune_gemms = false;
-  // Text -> cubin of library calls compiled beforehand (call_units()); the others are at load.
-  std::map<std::string, std::string> call_code;
+  // Code of library calls compiled beforehand (call_units()); what it lacks is compiled at load,
+  // or, if `compiles` is false, an Error.
+  CallCode call_code;
+  bool compiles = true;
+  // What call_code was made for, and by which NVRTC; empty: the GPU at hand, the NVRTC there is.
+  std::optional<CallTarget> target;
+  std::string nvrtc;
 };
 
+// What the code of library calls may know of a GPU: of one that is there, and of any GPU of an
+// architecture ("sm_90a"), as many multiprocessors as its largest has.
+FUSEC_API CallTarget call_target(const DeviceInfo& info, bool deterministic);
+FUSEC_API CallTarget call_target(const std::string& arch, bool deterministic);
+
 // The texts that load() needs for the plan's library calls, each once, to be compiled together with
-// the kernels. The own GEMMs, for what cuBLASLt turns down at load, are not among them.
-FUSEC_API std::vector<SourceUnit> call_units(const Plan& plan, const LoadOptions& options);
+// the kernels. What no form exists for is left out, for load() to tell. With `own_gemms`, for a
+// load() elsewhere, it is an Error, and products have texts too, for where cuBLASLt takes them not.
+FUSEC_API std::vector<SourceUnit> call_units(const Plan& plan, const CallTarget& target,
+                                             bool own_gemms);
 
 // Allocates memory for the plan and binds kernels and library calls to it. `share` may be null or
 // the store of another program on the same GPU. A run() is one CUDA graph from the second on.
