@@ -12,8 +12,9 @@
 // The activation is then read once, and a few products too small for a device become a large one.
 // Kernels read slices as they are, and write the parts of a concat in place (place_concats); what
 // no kernel makes or reads is copied, and a product whose copies move more bytes than it saves
-// stays alone. Refuses weights that another product uses the same way (tied), and widths that are
-// no multiple of 8, which would leave the next part misaligned.
+// stays alone. Refuses weights that another product uses the same way (tied), products whose GEMM
+// takes a bias along, and widths that are no multiple of 8, which would leave the next part
+// misaligned.
 #include <mlir/IR/Builders.h>
 
 #include <algorithm>
@@ -97,6 +98,15 @@ bool is_weight(mlir::Value v) {
     v = op->getOperand(0);
   }
   return false;
+}
+
+// A product of 16-bit tensors in f32, to be rounded behind its bias (mixed_precision): its GEMM
+// reads the narrow tensors and takes the bias along, if nothing is put between.
+bool is_rounded_later(ContractOp op) {
+  return llvm::all_of(op->getOperands(), [](mlir::Value v) {
+    auto widen = v.getDefiningOp<CastOp>();
+    return widen && bytes_of(widen.getArg()) < bytes_of(v);
+  });
 }
 
 // Whether anything but kernels reads it, which takes a dense tensor.
@@ -201,6 +211,8 @@ class GemmFuser {
       if (m.forward.width() % kAligned != 0)
         why = "a width of " + std::to_string(m.forward.width()) + " is not a multiple of " +
               std::to_string(kAligned);
+      else if (is_rounded_later(m.forward.op))
+        why = "its bias is a part of its own GEMM";
       else if (is_tied(m.forward))
         why = "another product uses the same weight";
       if (!why.empty()) decided(Decision::no(why), first, m.forward.op, 0);
