@@ -21,7 +21,7 @@
 #include <map>
 #include <utility>
 
-#include "kernels.h"
+#include "gemm_groups.h"
 
 using namespace mlir;
 
@@ -32,114 +32,6 @@ using namespace ir;
 
 constexpr int64_t kAligned = 8;        // columns of a part
 constexpr int64_t kWholeVectors = 64;  // elements in front of a part that is a tensor of its own
-
-// A contraction seen from one operand: the labels of that one are a, b, c, ... in order, the one
-// that only the other has is z.
-struct Product {
-  ContractOp op;
-  mlir::Value shared, other;
-  std::string other_labels, out;
-  bool other_is_rhs = true;
-
-  size_t other_axis() const { return other_labels.find('z'); }
-  size_t out_axis() const { return out.find('z'); }
-  int64_t width() const { return type_of(other).shape[other_axis()]; }
-  mlir::Value result() const { return op->getResult(0); }
-  Location loc() const { return op->getLoc(); }
-  std::string labels(const std::string& mine) const {
-    return (other_is_rhs ? mine + "," + other_labels : other_labels + "," + mine) + "->" + out;
-  }
-};
-
-std::string letters(size_t n) {
-  std::string out;
-  for (size_t i = 0; i < n; ++i) out += static_cast<char>('a' + i);
-  return out;
-}
-
-bool repeats(const std::string& labels) {
-  for (size_t i = 0; i < labels.size(); ++i)
-    if (labels.find(labels[i], i + 1) != std::string::npos) return true;
-  return false;
-}
-
-// lhs: seen from the first operand.
-std::optional<Product> product_of(ContractOp op, bool lhs) {
-  if (op.getLhs() == op.getRhs()) return std::nullopt;
-  auto attr = std::get<ContractAttr>(info_of(op).attr);
-  mlir::Value shared = lhs ? op.getLhs() : op.getRhs();
-  const std::string& mine = lhs ? attr.lhs : attr.rhs;
-  const std::string& others = lhs ? attr.rhs : attr.lhs;
-  if (repeats(mine) || repeats(others) || mine.size() > 20) return std::nullopt;
-  Product p{op, shared, lhs ? op.getRhs() : op.getLhs(), {}, {}, lhs};
-  int own = 0;
-  auto renamed = [&](const std::string& labels) {
-    std::string out;
-    for (char x : labels) {
-      size_t at = mine.find(x);
-      out += at == std::string::npos ? 'z' : static_cast<char>('a' + at);
-    }
-    return out;
-  };
-  for (char x : others)
-    if (mine.find(x) == std::string::npos) ++own;
-  p.other_labels = renamed(others), p.out = renamed(attr.out);
-  if (own != 1 || p.out.find('z') == std::string::npos) return std::nullopt;
-  return p;
-}
-
-// A parameter, behind casts and views that keep it whole.
-bool is_weight(mlir::Value v) {
-  while (Operation* op = v.getDefiningOp()) {
-    if (auto p = dyn_cast<ParameterOp>(op)) return !p.getState();
-    auto view = dyn_cast<ViewOp>(op);
-    if (!isa<CastOp>(op) && !(view && (view.getKind() == "reshape" || view.getKind() == "permute")))
-      return false;
-    v = op->getOperand(0);
-  }
-  return false;
-}
-
-// A product of 16-bit tensors in f32, to be rounded behind its bias (mixed_precision): its GEMM
-// reads the narrow tensors and takes the bias along, if nothing is put between.
-bool is_rounded_later(ContractOp op) {
-  return llvm::all_of(op->getOperands(), [](mlir::Value v) {
-    auto widen = v.getDefiningOp<CastOp>();
-    return widen && bytes_of(widen.getArg()) < bytes_of(v);
-  });
-}
-
-// Whether anything but kernels reads it, which takes a dense tensor.
-bool read_by_others(mlir::Value v) {
-  return llvm::any_of(v.getUsers(), [](Operation* user) {
-    if (isa<ViewOp>(user)) return read_by_others(user->getResult(0));
-    return !isa<MapOp, CastOp, ReduceOp>(user);
-  });
-}
-
-// Whether a kernel makes it for contractions alone, and so may write it into its place.
-bool written_in_place(mlir::Value v) {
-  if (!llvm::all_of(v.getUsers(), [](Operation* u) { return isa<ContractOp>(u); })) return false;
-  for (auto view = v.getDefiningOp<ViewOp>(); view; view = v.getDefiningOp<ViewOp>()) {
-    v = view.getArg();
-    if (view.getKind() != "reshape" || !v.hasOneUse()) return false;
-  }
-  Operation* def = v.getDefiningOp();
-  return def && isa<MapOp, CastOp, ReduceOp>(def);
-}
-
-int64_t copy_bytes(mlir::Value part) { return written_in_place(part) ? 0 : 2 * bytes_of(part); }
-
-// One weight's products: forward, and those of its backward pass that are found.
-struct Member {
-  Product forward;
-  std::optional<Product> input_grad;   // seen from the gradient dy, the other operand is the weight
-  std::optional<Product> weight_grad;  // seen from the activation, the other operand is dy
-  SmallVector<Operation*> chain;       // casts and reshapes from input_grad to the sum
-  mlir::Value leaf, sum;               // the term, and the whole sum it is part of
-
-  mlir::Value dy() const { return weight_grad ? weight_grad->other : input_grad->shared; }
-};
 
 class GemmFuser {
  public:
@@ -159,7 +51,6 @@ class GemmFuser {
   }
 
  private:
-  using Group = std::vector<Member>;
   using Candidates =
       SmallVector<std::pair<ContractOp, bool>>;  // the activation is its first operand
 
@@ -194,16 +85,6 @@ class GemmFuser {
     context_.decisions.push_back(std::move(d));
   }
 
-  // Other products that contract the weight over the same axes.
-  static bool is_tied(const Product& p) {
-    return llvm::any_of(p.other.getUsers(), [&](Operation* user) {
-      auto c = dyn_cast<ContractOp>(user);
-      if (!c || c == p.op) return false;
-      std::optional<Product> q = product_of(c, c.getLhs() != p.other);
-      return q && q->other_axis() == p.other_axis();
-    });
-  }
-
   void fuse(Group& group) {
     ContractOp first = group.front().forward.op;
     llvm::erase_if(group, [&](const Member& m) {
@@ -218,7 +99,7 @@ class GemmFuser {
       if (!why.empty()) decided(Decision::no(why), first, m.forward.op, 0);
       return !why.empty();
     });
-    for (Member& m : group) find_gradients(m);
+    for (Member& m : group) gradients_.find(m);
     drop_costly(group);
     if (group.size() < 2) return;
     const bool sums = summed(group), weight_grads = have_weight_grads(group);
@@ -226,96 +107,6 @@ class GemmFuser {
     if (weight_grads) fuse_weight_grads(group);
     if (sums) fuse_input_grads(group);
     share_weights(group);
-  }
-
-  static bool have_weight_grads(const Group& group) {
-    return all(group, [](const Member& m) { return m.weight_grad.has_value(); });
-  }
-
-  template <class F>
-  static bool all(const Group& group, F f) {
-    return llvm::all_of(group, f);
-  }
-
-  // The product of the weight with dy, and from there the one of dy with the activation.
-  void find_gradients(Member& m) {
-    const Product& f = m.forward;
-    for (Operation* user : f.other.getUsers()) {
-      auto c = dyn_cast<ContractOp>(user);
-      if (!c || c == f.op) continue;
-      std::optional<Product> p = product_of(c, c.getLhs() != f.other);
-      if (!p || type_of(p->shared) != type_of(f.result()) ||
-          type_of(c.getResult()) != type_of(f.shared) || !follows_width(*p, f))
-        continue;
-      m.input_grad = p;
-    }
-    if (m.input_grad) {
-      climb(m);
-      for (Operation* user : m.input_grad->shared.getUsers())
-        if (auto c = dyn_cast<ContractOp>(user)) take_weight_grad(m, c, m.input_grad->shared);
-      return;
-    }
-    // Without a gradient of the activation, dy is known by the shape of what it gives.
-    for (Operation* user : f.shared.getUsers()) {
-      auto c = dyn_cast<ContractOp>(user);
-      if (!c || c == f.op || claimed_.count(c)) continue;
-      mlir::Value dy = c.getLhs() == f.shared ? c.getRhs() : c.getLhs();
-      if (is_weight(dy) || type_of(dy) != type_of(f.result())) continue;
-      take_weight_grad(m, c, dy);
-      if (m.weight_grad) break;
-    }
-  }
-
-  // dx = dy w sums over the width of w, wherever dy has it: where the forward product puts it.
-  static bool follows_width(const Product& dx, const Product& forward) {
-    size_t axis = forward.other_axis();
-    return dx.other_labels[axis] == static_cast<char>('a' + forward.out_axis()) &&
-           dx.out.find(dx.other_labels[axis]) == std::string::npos;
-  }
-
-  void take_weight_grad(Member& m, ContractOp c, mlir::Value dy) {
-    const Product& f = m.forward;
-    if (c.getLhs() != f.shared && c.getRhs() != f.shared) return;
-    std::optional<Product> p = product_of(c, c.getLhs() == f.shared);
-    if (!p || p->other != dy || p->other_axis() != f.out_axis() || p->width() != f.width()) return;
-    m.weight_grad = p;
-    claimed_.insert(c);
-  }
-
-  static MapOp as_sum(Operation* op) {
-    auto map = dyn_cast_or_null<MapOp>(op);
-    return map && map.getFn() == "add" ? map : MapOp();
-  }
-
-  // From the product through casts and reshapes to the sum that it is a term of.
-  static void climb(Member& m) {
-    mlir::Value v = m.input_grad->result();
-    while (v.hasOneUse()) {
-      Operation* user = *v.getUsers().begin();
-      auto view = dyn_cast<ViewOp>(user);
-      if (!isa<CastOp>(user) && !(view && view.getKind() == "reshape")) break;
-      m.chain.push_back(user);
-      v = user->getResult(0);
-    }
-    m.leaf = v;
-    while (v.hasOneUse() && as_sum(*v.getUsers().begin()))
-      v = (*v.getUsers().begin())->getResult(0);
-    m.sum = v;
-  }
-
-  static bool summed(const Group& group) {
-    return all(group, [&](const Member& m) {
-      const Member& first = group.front();
-      return m.input_grad && m.leaf != m.sum && m.sum == first.sum &&
-             m.leaf.getType() == first.leaf.getType() &&
-             m.input_grad->other_labels == first.input_grad->other_labels &&
-             m.input_grad->out == first.input_grad->out &&
-             std::equal(m.chain.begin(), m.chain.end(), first.chain.begin(), first.chain.end(),
-                        [](Operation* x, Operation* y) {
-                          return x->getName() == y->getName() &&
-                                 x->getResultTypes() == y->getResultTypes();
-                        });
-    });
   }
 
   // Leaves out members that cost more than they save, the worst first.
@@ -509,7 +300,7 @@ class GemmFuser {
     auto product = [](const Member& m) -> const Product& { return *m.weight_grad; };
     const Product& p = *group.front().weight_grad;
     ContractOp first = p.op, last = product(group.back()).op;
-    if (!all(group, [&](const Member& m) {
+    if (!llvm::all_of(group, [&](const Member& m) {
           return m.weight_grad->other_labels == p.other_labels && m.weight_grad->out == p.out;
         }))
       return decided(Decision::no("weight gradients of other layouts"), first, last, 0);
@@ -565,7 +356,7 @@ class GemmFuser {
   PassContext& context_;
   OpBuilder b_;
   std::map<std::vector<void*>, mlir::Value> concats_;
-  llvm::SmallPtrSet<Operation*, 32> claimed_;  // weight gradients that a member has
+  GradientFinder gradients_;
   llvm::SetVector<Operation*> dead_;
 };
 
