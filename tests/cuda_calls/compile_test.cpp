@@ -93,6 +93,11 @@ TEST_CASE("attention on tensor cores compiles; accumulators stay in registers") 
         calls.push_back(shape.forward());
         calls.push_back(shape.grad());
       }
+  for (int64_t d : {64, 128}) {
+    AttentionShape shape{1, 8192, 8192, 32, 16, d, true, bf16, 0, 0, 1024};
+    calls.push_back(shape.forward());
+    calls.push_back(shape.grad());
+  }
   AttentionShape capped{1, 8192, 8192, 32, 16, 128, true, f16, 15};
   calls.push_back(capped.forward());
   calls.push_back(capped.grad());
@@ -108,22 +113,27 @@ TEST_CASE("attention for sm_90a compiles; products run on their own") {
   if (no_nvrtc()) return;
   std::set<std::string> seen;
   std::vector<Text> texts;
+  auto add = [&](const AttentionShape& shape, bool deterministic, const std::string& what) {
+    cuda::CallTarget target = kArchs[1].target;
+    target.deterministic = deterministic;
+    std::vector<cuda::CallLaunch> launches = cuda::launches_of(shape.grad(), target);
+    for (const cuda::CallLaunch& l : cuda::launches_of(shape.forward(), target))
+      launches.push_back(l);
+    for (const cuda::CallLaunch& l : launches)
+      if (seen.insert(l.text).second)
+        texts.push_back({l, &kArchs[1],
+                         l.entry + " d " + std::to_string(shape.d) + what +
+                             (shape.causal ? " causal" : "") +
+                             (deterministic ? " deterministic" : "")});
+  };
   for (bool deterministic : {false, true})
     for (int64_t d : {64, 128})
-      for (bool causal : {true, false})
-        for (DType type : {bf16, f16}) {
-          AttentionShape shape{2, 1024, 1024, 8, 4, d, causal, type};
-          cuda::CallTarget target = kArchs[1].target;
-          target.deterministic = deterministic;
-          std::vector<cuda::CallLaunch> launches = cuda::launches_of(shape.grad(), target);
-          for (const cuda::CallLaunch& l : cuda::launches_of(shape.forward(), target))
-            launches.push_back(l);
-          for (const cuda::CallLaunch& l : launches)
-            if (seen.insert(l.text).second)
-              texts.push_back({l, &kArchs[1],
-                               l.entry + " d " + std::to_string(d) + (causal ? " causal" : "") +
-                                   (deterministic ? " deterministic" : "")});
-        }
+      for (bool causal : {true, false}) {
+        for (DType type : {bf16, f16})
+          add({2, 1024, 1024, 8, 4, d, causal, type}, deterministic, "");
+        add({1, 1024, 1024, 8, 4, d, causal, bf16, 0, 9}, deterministic, " documents");
+        add({1, 1024, 1024, 8, 4, d, causal, bf16, 0, 0, 100}, deterministic, " window");
+      }
   compile(texts);
   for (const Text& t : texts) {
     INFO(t.what);

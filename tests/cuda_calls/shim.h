@@ -33,6 +33,12 @@ struct uint2 {
 struct uint4 {
   unsigned x, y, z, w;
 };
+struct int2 {
+  int x, y;
+};
+struct int4 {
+  int x, y, z, w;
+};
 struct float2 {
   float x, y;
 };

@@ -71,6 +71,7 @@ struct Case {
   // The GPU runs so many copies of the b items, one after the other: more tiles than
   // multiprocessors, at the oracle's price of b items.
   int64_t copies = 1;
+  int64_t window = 0;
 
   std::string str() const {
     std::string out = "b " + std::to_string(b);
@@ -78,6 +79,7 @@ struct Case {
     out += " t " + std::to_string(t) + " s " + std::to_string(s) + " h " + std::to_string(h) +
            " kv " + std::to_string(kv) + " d " + std::to_string(d) + (causal ? " causal " : " ") +
            std::string(name_of(type));
+    if (window != 0) out += " window " + std::to_string(window);
     if (softcap != 0) out += " softcap " + std::to_string(softcap);
     if (!cu.empty()) out += " documents " + std::to_string(cu.size());
     return out;
@@ -91,7 +93,7 @@ std::vector<Tensor> record(Graph& g, const Case& c, int64_t items) {
   Tensor v = g.parameter("v", {items, c.s, c.kv, c.d}, c.type);
   Tensor w = g.input("w", {items, c.t, c.h, c.d}, f32);
   AttentionOptions options;
-  options.causal = c.causal, options.softcap = c.softcap;
+  options.causal = c.causal, options.softcap = c.softcap, options.window = c.window;
   if (!c.cu.empty())
     options.cu_seqlens = g.input("cu", {static_cast<int64_t>(c.cu.size())}, i32);
   Tensor o = attention(q, k, v, options);
@@ -202,6 +204,19 @@ TEST_CASE("attention on a GPU: more tiles than multiprocessors in the form for s
       check({3, 128, 128, 4, 2, d, causal, bf16, 0, {}, 45}, kHopper);  // each tile one step
     }
   check({1, 133, 384, 2, 1, 128, false, bf16, 0, {}, 100}, kHopper);
+}
+
+TEST_CASE("attention on a GPU: sm_90a with documents, windows and unequal lengths") {
+  if (no_gpu()) return;
+  for (int64_t d : {64, 128})
+    for (bool causal : {true, false}) {
+      check({1, 700, 700, 4, 2, d, causal, bf16, 0, {0, 0, 7, 150, 151, 420, 640}}, kHopper);
+      check({1, 500, 500, 2, 1, d, causal, f16, 0, {}, 40, 90}, kHopper);
+      check({1, 400, 400, 2, 1, d, causal, bf16, 0, {0, 130, 400}, 1, 60}, kHopper);
+    }
+  check({1, 200, 420, 2, 1, 128, true, bf16, 0, {}, 40}, kHopper);
+  check({1, 420, 200, 2, 1, 64, true, bf16, 0, {}, 40}, kHopper);
+  check({1, 200, 250, 2, 1, 128, false, bf16, 0, {}, 40}, kHopper);
 }
 
 TEST_CASE("attention on a GPU: any form") {

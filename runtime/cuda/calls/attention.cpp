@@ -2,8 +2,8 @@
 // ranges. Without documents a query sees keys [0, s), causal ones up to its own place, i + s - t or
 // i; with them, its own document, found by bisection in cu_seqlens, which is data of the run. A
 // window cuts both at its distance. Every mask is thus one range of keys a query and one range of
-// queries a key, so tiles outside are never touched; the keys below a prefix are a second range of
-// keys a query, which the general form alone takes. Refuses hooks.
+// queries a key, so tiles outside are never touched; the keys below a prefix may be a second range
+// of keys a query, which the general form alone takes. Refuses hooks.
 #include "attention.h"
 
 #include <algorithm>
@@ -73,6 +73,23 @@ DEV Range queries_of(int key, int t, int s, const int* cu, int docs) {
   return in_window({kCausal ? clamp_to(key - shift, t) : 0, t}, key - shift, !kCausal, true);
 }
 
+// Of `count` ranges: `all` holds each that is not empty, `whole` is what they have in common.
+DEV void join_ranges(const Range* ranges, int count, Range& all, Range& whole) {
+  all = {0x7fffffff, 0}, whole = {0, 0x7fffffff};
+  for (int i = 0; i < count; ++i) {
+    Range r = ranges[i];
+    whole.low = whole.low > r.low ? whole.low : r.low;
+    whole.high = whole.high < r.high ? whole.high : r.high;
+    if (r.low >= r.high) {
+      whole.high = 0;
+      continue;
+    }
+    all.low = all.low < r.low ? all.low : r.low;
+    all.high = all.high > r.high ? all.high : r.high;
+  }
+  if (all.low >= all.high) all = {0, 0};
+}
+
 // By the threads of one block.
 DEV void check_documents(const int* cu, int docs, int t, Status* status, int step) {
   for (int i = threadIdx.x; i <= docs; i += blockDim.x) {
@@ -119,7 +136,7 @@ Attention read_attention(const LibraryCall& call) {
 
 bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
                        const std::vector<size_t>& tensors, const CallTarget& target) {
-  if (a.window > 0 || a.top_left || a.prefix || a.sinks) return false;
+  if (a.prefix || a.sinks) return false;
   return target.major >= 8 && (a.type == bf16 || a.type == f16) && a.d % 16 == 0 && a.d <= 128 &&
          a.scale > 0 && common_unit(call, tensors, 16) == 16;
 }
@@ -131,6 +148,7 @@ Constants attention_constants(const Attention& a, std::string_view title) {
       .integer("kD", a.d)
       .integer("kCausal", a.causal)
       .integer("kDocs", a.docs > 0)
+      .integer("kRanges", a.ranged())
       .integer("kTopLeft", a.top_left)
       .integer("kWindow", a.window)
       .real("kScale", a.scale)
@@ -159,7 +177,7 @@ CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target) 
   if (!a.sinks && (a.b == 0 || (a.t == 0 && a.s == 0))) return {};
   if (!fits_tensor_cores(a, call, {0, 1, 2, 3, 4, 6, 7, 8}, target))
     return any_attention_grad(a, call, target);
-  return fits_hopper_grad(a, target) ? hopper_attention_grad(a, call, target)
+  return fits_hopper(a, target) ? hopper_attention_grad(a, call, target)
                                      : mma_attention_grad(a, call, target);
 }
 

@@ -3,10 +3,9 @@
 //
 //   any             every type, head size, softcap and mask: f32 arithmetic on 16 x 64 tiles
 //   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 128, 16-byte rows, no
-//                   window, prefix or sinks, causal masks aligned bottom right:
-//                   mma.sync (sm_80 and later)
-//   hopper          bf16 and f16, heads of 64 and 128, no softcap, no documents: wgmma and copies
-//                   by tensor maps (sm_90a)
+//                   prefix or sinks: mma.sync (sm_80 and later)
+//   hopper          the same with heads of 64 and 128, at least a tile of queries and keys, no
+//                   softcap: wgmma and copies by tensor maps (sm_90a)
 #pragma once
 
 #include "calls.h"
@@ -25,6 +24,8 @@ struct Attention {
   size_t cu_seqlens, prefix, sinks;  // arguments, 0: not there
 
   int64_t group() const { return h / kv; }
+  // Ranges of keys have two ends that the mask decides.
+  bool ranged() const { return docs > 0 || window > 0; }
 };
 
 // Reads and checks the attributes; an unsupported Error for lengths beyond 32 bits.
@@ -35,7 +36,8 @@ Attention read_attention(const LibraryCall& call);
 bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
                        const std::vector<size_t>& tensors, const CallTarget& target);
 
-// kH, kKv, kD, kCausal, kDocs, kTopLeft, kWindow (0: none), kScale, kCap (0: none), kLog2e.
+// kH, kKv, kD, kCausal, kDocs, kTopLeft, kWindow (0: none), kRanges (documents or a window: ranges
+// with two ends), kScale, kCap (0: none), kLog2e.
 Constants attention_constants(const Attention& a, std::string_view title);
 
 // Range, keys_of(query), queries_of(key), check_documents(): see attention.cpp.
@@ -46,10 +48,16 @@ std::vector<LaunchArg> mask_arguments(const Attention& a, size_t cu_argument);
 
 // Whether the form for sm_90a takes the call, if the tensor-core form does.
 bool fits_hopper(const Attention& a, const CallTarget& target);
-// The same of its gradient, which needs whole tiles of keys unless it is causal.
-bool fits_hopper_grad(const Attention& a, const CallTarget& target);
 // What its texts begin with, after the constants.
 std::string hopper_text(const Attention& a);
+// Whether its kernels read the range of every row, and of every tile of 128, from memory: all but
+// full attention and causal of equal lengths.
+bool listed_ranges(const Attention& a, bool grad);
+// The launch that makes these: `rows` [rounded up to 128] of {low, high} and `tiles` of {all, whole}
+// (join_ranges), of queries or of keys; and clears `counter`. cu_argument: of cu_seqlens.
+CallLaunch list_ranges(const Attention& a, const LibraryCall& call, bool of_keys,
+                       const LaunchArg& rows, const LaunchArg& tiles, const LaunchArg& counter,
+                       size_t cu_argument);
 // An argument that holds the heads of queries, or of keys.
 TensorMap attention_map(const Attention& a, size_t argument, bool keys, int64_t box_rows,
                         int64_t box_panels);
@@ -62,9 +70,11 @@ CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const Cal
 CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
                                const CallTarget& target);
 // Its last launch where dq must not depend on the order of blocks: lse2 and delta [b, h, padded],
-// `counter` is 0.
+// ranges as by list_ranges() if listed_ranges(), `counter` is 0.
 CallLaunch hopper_attention_dq(const Attention& a, const LibraryCall& call,
                                const CallTarget& target, const LaunchArg& lse2,
-                               const LaunchArg& delta, const LaunchArg& counter, int64_t padded);
+                               const LaunchArg& delta, const LaunchArg& ranges,
+                               const LaunchArg& tile_ranges, const LaunchArg& counter,
+                               int64_t padded);
 
 }  // namespace fusec::cuda

@@ -1,5 +1,5 @@
-// attention on sm_90a, bf16 and f16, heads of 64 and 128, of at least a tile, without softcap and
-// documents, causal ones with as many keys as queries: after FlashAttention-3 (Shah et al., 2024).
+// attention on sm_90a, bf16 and f16, heads of 64 and 128, of at least a tile, without softcap: after
+// FlashAttention-3 (Shah et al., 2024).
 // Blocks stay, one a multiprocessor, and claim tiles of 128 queries of a head by a counter, causal
 // ones the longest first among 16 heads, whose keys and values thus stay in L2. A block has three
 // warpgroups:
@@ -7,7 +7,10 @@
 //  - The others own 64 queries each, with scores, weights and sums in registers. S' = Q K'^T of the
 //    next 128 keys and O += P V of these run together; the softmax of S' begins while O += P V
 //    still runs.
-// Keys are walked from the last down: only the first step needs a mask. Heads of 64, bound by exp2,
+// Keys are walked from the last down. Causal and full attention need a mask in the first step only;
+// documents, windows and unequal lengths have the range of every query and of every tile listed
+// beforehand, tiles that none of 128 queries sees are left out, and a mask is applied where not all
+// of them see all keys. Heads of 64, bound by exp2,
 // take turns at the tensor cores, and leave out what causal masks hide of their diagonal; heads of
 // 128 rescale sums only when a maximum rises by more than 8 in the exponent.
 #include <algorithm>
@@ -31,11 +34,13 @@ struct Shared {
   int tiles[2];  // claimed
 };
 
-// A tile of queries, and how many tiles of keys it sees.
+// A tile of queries, and the tiles of keys [first, last] that it sees (at least one, if only to see
+// none of it); all queries see the keys of `whole`.
 struct Place {
-  int row, head, item, steps;
+  int row, head, item, first, last;
+  Range whole;
 };
-DEV Place place_of(int tile, int tiles, int items, int s_length) {
+DEV Place place_of(int tile, int tiles, int items, int s_length, const int4* listed) {
   int m, head;
   if (kCausal) {
     int section = tile / (kSection * tiles), rest = tile - section * (kSection * tiles);
@@ -46,13 +51,21 @@ DEV Place place_of(int tile, int tiles, int items, int s_length) {
     m = tile % tiles;
     head = tile / tiles;
   }
-  int steps = (s_length + kRows - 1) / kRows;
-  return {m * kRows, head % kH, head / kH, kCausal ? min(m + 1, steps) : steps};
+  Place p = {m * kRows, head % kH, head / kH, 0, (s_length + kRows - 1) / kRows - 1, {0, 0}};
+  if (kListed) {
+    const int4 x = listed[m];
+    p.first = x.x / kRows;
+    p.last = max((x.y + kRows - 1) / kRows - 1, p.first);
+    p.whole = {x.z, x.w};
+  } else if (kCausal) {
+    p.last = min(m, p.last);
+  }
+  return p;
 }
 
 DEV void copy_tiles(Shared& s, const TensorMap& q_map, const TensorMap& k_map,
                     const TensorMap& v_map, int tiles, int items, int s_length, int count,
-                    unsigned* counter) {
+                    const int4* listed, unsigned* counter) {
   int n = 0;  // tiles of keys so far
   auto load_k = [&](const Place& p, int key, int at) {
     int stage = at & 1;
@@ -72,17 +85,17 @@ DEV void copy_tiles(Shared& s, const TensorMap& q_map, const TensorMap& k_map,
     s.tiles[turn & 1] = next;
     barrier_arrive(&s.tile_full[turn & 1]);
 
-    Place p = place_of(tile, tiles, items, s_length);
-    int key = p.steps - 1;
+    Place p = place_of(tile, tiles, items, s_length, listed);
+    int key = p.last;
     load_k(p, key, n);
     barrier_wait(&s.q_empty, (turn & 1) ^ 1);
     barrier_expect(&s.q_full, kTile);
     load_box(s.q, q_map, &s.q_full, p.row, p.head, p.item);
-    for (; key > 0; --key, ++n) {
+    for (; key > p.first; --key, ++n) {
       load_k(p, key - 1, n + 1);
       load_v(p, key, n);
     }
-    load_v(p, 0, n++);
+    load_v(p, key, n++);
   }
 }
 
@@ -142,6 +155,30 @@ DEV void mask_scores(float (&s)[N], int key, int query, int end) {
   }
 }
 
+// Hides keys outside of the thread's two ranges. `key`: of its first score.
+template <int N>
+DEV void mask_ranges(float (&s)[N], int key, const Range (&seen)[2]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int low = seen[half].low - key, high = seen[half].high - key;
+#pragma unroll
+    for (int j = 0; j < N / 4; ++j)
+#pragma unroll
+      for (int e = 0; e < 2; ++e)
+        if (8 * j + e < low || 8 * j + e >= high) s[4 * j + 2 * half + e] = kMasked;
+  }
+}
+
+template <int N>
+DEV void mask(float (&s)[N], int key, int row, int end, const Range& whole,
+              const Range (&seen)[2]) {
+  const int column = key * kRows + (threadIdx.x & 3) * 2;
+  if (!kListed)
+    mask_scores(s, column, row, end);
+  else if (key * kRows < whole.low || key * kRows + kRows > whole.high)
+    mask_ranges(s, column, seen);
+}
+
 // S = Q K^T.
 template <int N>
 DEV void start_scores(float (&s)[N], unsigned long long q, unsigned long long k) {
@@ -161,7 +198,7 @@ DEV void start_sums(float (&o)[kD / 2], const unsigned (&p)[kRows / 4], unsigned
 }
 
 DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t, int s_length,
-                int tiles, int items, int count) {
+                int tiles, int items, int count, const int2* ranges, const int4* listed) {
   const int lane = threadIdx.x % 32, thread = threadIdx.x % 128;
   auto release = [&](unsigned long long* barrier) {
     if (lane == 0) barrier_arrive(barrier);
@@ -175,9 +212,14 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
     next = s.tiles[turn & 1];
     __syncwarp();
     release(&s.tile_empty[turn & 1]);
-    const Place place = place_of(tile, tiles, items, s_length);
+    const Place place = place_of(tile, tiles, items, s_length, listed);
     const int row = place.row + group * 64 + thread / 32 * 16 + lane / 4;  // and row + 8
-    int key = place.steps - 1;
+    int key = place.last;
+    Range seen[2] = {};
+    if (kListed) {
+      const int2 low = ranges[row], high = ranges[row + 8];
+      seen[0] = {low.x, low.y}, seen[1] = {high.x, high.y};
+    }
     float scores[kRows / 2], o[kD / 2];
     unsigned weights[kRows / 4];
     Softmax softmax;
@@ -187,14 +229,13 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
     barrier_wait(&s.q_full, turn & 1);
     barrier_wait(&s.k_full[n & 1], n >> 1 & 1);
     const unsigned long long first = operand(shared_address(s.k[n & 1]), 16);
-    const int column = key * kRows + (lane & 3) * 2;
     if (kHalfDiagonal && group == 0) {  // its queries see no key of the second half
       float half[kRows / 4];
       start_scores(half, q, first);
       wait_products<0>();
       touched(half);
       release(&s.k_empty[n & 1]);
-      mask_scores(half, column, row, s_length);
+      mask(half, key, row, s_length, place.whole, seen);
       weigh(softmax, half);
       pack_weights(weights, half);
     } else {
@@ -202,13 +243,13 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
       wait_products<0>();
       touched(scores);
       release(&s.k_empty[n & 1]);
-      mask_scores(scores, column, row, s_length);
+      mask(scores, key, row, s_length, place.whole, seen);
       weigh(softmax, scores);
       pack_weights(weights, scores);
     }
 
 #pragma unroll 1
-    for (; key > 0; --key) {
+    for (; key > place.first; --key) {
       const int here = n & 1, here_parity = n >> 1 & 1;
       ++n;
       const int ahead = n & 1;
@@ -222,6 +263,7 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
       wait_products<1>();
       touched(scores);
       release(&s.k_empty[ahead]);
+      if (kListed) mask(scores, key - 1, row, s_length, place.whole, seen);
       weigh(softmax, scores);
       wait_products<0>();
       touched(o);
@@ -247,11 +289,13 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
       float sum = softmax.total[half];
       sum += __shfl_xor_sync(~0u, sum, 1);
       sum += __shfl_xor_sync(~0u, sum, 2);
-      inverse[half] = 1 / sum;
+      const bool some = !kListed || sum > 0;  // keys were seen
+      inverse[half] = some ? 1 / sum : 0;
       int r = row + 8 * half;
       if ((lane & 3) == 0 && r < t)
         lse[((long long)place.item * kH + place.head) * t + r] =
-            (softmax.top[half] * kExponent + log2f(sum)) * (1 / kLog2e);
+            some ? (softmax.top[half] * kExponent + log2f(sum)) * (1 / kLog2e)
+                 : -__int_as_float(0x7f800000);
     }
     // One thread stores, so it alone knows when the tile before this one has left.
     if (thread == 0) wait_stores_read();
@@ -275,6 +319,7 @@ extern "C" __global__ void __launch_bounds__(384, 1)
 fusec_attention(const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
                 const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap o,
                 float* __restrict__ lse, int t, int s_length, int tiles, int items,
+                const int2* __restrict__ ranges, const int4* __restrict__ listed,
                 unsigned* counter, const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ unsigned char raw[];
@@ -298,10 +343,10 @@ fusec_attention(const __grid_constant__ TensorMap q, const __grid_constant__ Ten
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
   if (group == 0) {
     give_registers<40>();
-    if (threadIdx.x == 0) copy_tiles(s, q, k, v, tiles, items, s_length, count, counter);
+    if (threadIdx.x == 0) copy_tiles(s, q, k, v, tiles, items, s_length, count, listed, counter);
   } else {
     take_registers<232>();
-    attend(s, o, lse, group - 1, t, s_length, tiles, items, count);
+    attend(s, o, lse, group - 1, t, s_length, tiles, items, count, ranges, listed);
   }
 }
 )cuda";
@@ -310,22 +355,64 @@ constexpr std::string_view kStart = R"cuda(// call: attention on tensor cores (w
 extern "C" __global__ void fusec_attention_start(unsigned* counter) { *counter = 0; }
 )cuda";
 
+constexpr std::string_view kList = R"cuda(
+// Of `count` queries, or keys; the last tile is filled up with ranges of nothing.
+extern "C" __global__ void __launch_bounds__(128)
+fusec_attention_ranges(int2* __restrict__ rows, int4* __restrict__ tiles, unsigned* counter,
+                       int count, int t, int s_length, const int* __restrict__ cu, int docs,
+                       const unsigned* skip, Status* status, int step) {
+  if (stopped(skip)) return;
+  __shared__ Range ranges[128];
+  if (kDocs && !kOfKeys && blockIdx.x == 0) check_documents(cu, docs, t, status, step);
+  if (blockIdx.x == 0 && threadIdx.x == 0) *counter = 0;
+  const int i = blockIdx.x * 128 + threadIdx.x;
+  const Range r = kOfKeys ? queries_of(i, t, s_length, cu, docs) : keys_of(i, t, s_length, cu, docs);
+  rows[i] = int2{r.low, r.high};
+  ranges[threadIdx.x] = r;
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  Range all, whole;
+  join_ranges(ranges, min(128, count - (int)blockIdx.x * 128), all, whole);
+  tiles[blockIdx.x] = int4{all.low, all.high, whole.low, whole.high};
+}
+)cuda";
+
 }  // namespace
+
+bool listed_ranges(const Attention& a, bool grad) {
+  return a.ranged() || (a.causal && a.t != a.s) || (grad && !a.causal && a.s % 128 != 0);
+}
+
+CallLaunch list_ranges(const Attention& a, const LibraryCall& call, bool of_keys,
+                       const LaunchArg& rows, const LaunchArg& tiles, const LaunchArg& counter,
+                       size_t cu_argument) {
+  const int64_t count = of_keys ? a.s : a.t;
+  Constants constants = attention_constants(a, "call: attention, who sees what");
+  constants.integer("kOfKeys", of_keys);
+  CallLaunch l;
+  l.text = constants.text() + std::string(kPrelude) + std::string(kRangeText) + std::string(kList);
+  l.entry = "fusec_attention_ranges";
+  l.grid[0] = blocks_for(call, count, 128);
+  l.block[0] = 128;
+  l.args = {rows, tiles, counter, i32_value(count)};
+  for (const LaunchArg& x : mask_arguments(a, cu_argument)) l.args.push_back(x);
+  for (const LaunchArg& x : {skip(), status(), step()}) l.args.push_back(x);
+  return l;
+}
 
 bool fits_hopper(const Attention& a, const CallTarget& target) {
   // Shorter calls leave most of a tile empty; mma.sync has tiles of half the size.
   constexpr int64_t kTile = 128, kMostTiles = int64_t{1} << 30,
                     kShared = 6 * kTile * 128 * 2 + 2048;
   return target.major == 9 && !target.portable_attention && (a.d == 64 || a.d == 128) &&
-         a.softcap == 0 && a.docs == 0 && a.t >= kTile && a.s >= kTile &&
-         (!a.causal || a.t == a.s) && a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles &&
+         a.softcap == 0 && a.t >= kTile && a.s >= kTile && a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles &&
          target.shared_per_block >= kShared;
 }
 
 std::string hopper_text(const Attention& a) {
   return std::string(kPrelude) + std::string(kTensorInstructions) +
          std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kHopperInstructions) +
-         std::string(kHopperTiles);
+         std::string(kHopperTiles) + std::string(kRangeText);
 }
 
 TensorMap attention_map(const Attention& a, size_t argument, bool keys, int64_t box_rows,
@@ -342,9 +429,11 @@ CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const Cal
   constexpr int64_t kRows = 128, kSection = 16;
   int64_t tiles = (a.t + kRows - 1) / kRows, panels = a.d / 64;
   Constants constants = attention_constants(a, "call: attention on tensor cores (wgmma)");
+  const bool listed = listed_ranges(a, false);
   constants.integer("kSection", kSection)
+      .integer("kListed", listed)
       .integer("kTurns", a.d == 64)
-      .integer("kHalfDiagonal", a.d == 64 && a.causal)
+      .integer("kHalfDiagonal", a.d == 64 && a.causal && !listed)
       .integer("kLazy", a.d == 128)
       .real("kExponent", a.scale * 1.44269504088896341);
   CallLaunch start, main;
@@ -353,9 +442,16 @@ CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const Cal
               wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) + std::string(kForward);
   CallPlan plan;
   LaunchArg counter = workspace(take(plan.workspace, 4));
-  start.text = kStart;
-  start.entry = "fusec_attention_start";
-  start.args = {counter};
+  LaunchArg rows = counter, tile_ranges = counter;  // not read unless listed
+  if (listed) {
+    rows = workspace(take(plan.workspace, tiles * kRows * 8));
+    tile_ranges = workspace(take(plan.workspace, tiles * 16));
+    start = list_ranges(a, call, false, rows, tile_ranges, counter, 5);
+  } else {
+    start.text = kStart;
+    start.entry = "fusec_attention_start";
+    start.args = {counter};
+  }
   main.entry = "fusec_attention";
   main.grid[0] =
       std::min(blocks_for(call, a.b * a.h * tiles, 1), static_cast<unsigned>(target.sm_count));
@@ -363,8 +459,8 @@ CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const Cal
   main.dynamic_shared = 6 * kRows * a.d * 2 + 128 + 1024;  // tiles, barriers, alignment
   main.maps = {attention_map(a, 0, false, kRows, panels), attention_map(a, 1, true, kRows, panels),
                attention_map(a, 2, true, kRows, panels), attention_map(a, 3, false, 64, 1)};
-  main.args = {argument(4),    i32_value(a.t), i32_value(a.s), i32_value(tiles),
-               i32_value(a.b), counter,        skip()};
+  main.args = {argument(4),    i32_value(a.t), i32_value(a.s), i32_value(tiles), i32_value(a.b),
+               rows,           tile_ranges,    counter,        skip()};
   plan.launches = {start, main};
   return plan;
 }

@@ -23,11 +23,13 @@ struct Shared {
   int tiles[2];  // claimed
 };
 
-// A tile of queries, and how many tiles of keys it sees, the first `whole` of them entirely.
+// A tile of queries, and the tiles of keys [first, last] that it sees (at least one, if only to see
+// none of it); all queries see the keys of `whole`.
 struct Place {
-  int row, head, item, steps, whole;
+  int row, head, item, first, last;
+  Range whole;
 };
-DEV Place place_of(int tile, int tiles, int items, int s_length) {
+DEV Place place_of(int tile, int tiles, int items, int s_length, const int4* listed) {
   int m, head;
   if (kCausal) {  // the longest first among kSection heads
     int section = tile / (kSection * tiles), rest = tile - section * (kSection * tiles);
@@ -38,14 +40,21 @@ DEV Place place_of(int tile, int tiles, int items, int s_length) {
     m = tile % tiles;
     head = tile / tiles;
   }
-  int steps = (s_length + kKeys - 1) / kKeys;
-  if (kCausal) steps = min((m + 1) * (kRows / kKeys), steps);
-  return {m * kRows, head % kH, head / kH, steps, kCausal ? m * (kRows / kKeys) : steps};
+  Place p = {m * kRows, head % kH, head / kH, 0, (s_length + kKeys - 1) / kKeys - 1, {0, 0}};
+  if (kListed) {
+    const int4 x = listed[m];
+    p.first = x.x / kKeys;
+    p.last = max((x.y + kKeys - 1) / kKeys - 1, p.first);
+    p.whole = {x.z, x.w};
+  } else if (kCausal) {
+    p.last = min((m + 1) * (kRows / kKeys) - 1, p.last);
+  }
+  return p;
 }
 
 DEV void copy_tiles(Shared& s, const TensorMap& q_map, const TensorMap& k_map,
                     const TensorMap& v_map, const TensorMap& d_map, int tiles, int items,
-                    int s_length, int count, unsigned* counter) {
+                    int s_length, int count, const int4* listed, unsigned* counter) {
   int n = 0;  // tiles of keys so far
   for (int tile = blockIdx.x, turn = 0, next; tile < count; tile = next, ++turn) {
     next = gridDim.x + atomicAdd(counter, 1u);
@@ -53,12 +62,12 @@ DEV void copy_tiles(Shared& s, const TensorMap& q_map, const TensorMap& k_map,
     s.tiles[turn & 1] = next;
     barrier_arrive(&s.tile_full[turn & 1]);
 
-    const Place p = place_of(tile, tiles, items, s_length);
+    const Place p = place_of(tile, tiles, items, s_length, listed);
     barrier_wait(&s.q_empty, (turn & 1) ^ 1);
     barrier_expect(&s.q_full, 2 * kRowTile);
     load_box(s.q, q_map, &s.q_full, p.row, p.head, p.item);
     load_box(s.d, d_map, &s.q_full, p.row, p.head, p.item);
-    for (int key = p.steps - 1; key >= 0; --key, ++n) {
+    for (int key = p.last; key >= p.first; --key, ++n) {
       const int stage = n & 1, head = p.head / (kH / kKv);
       barrier_wait(&s.kv_empty[stage], (n >> 1 & 1) ^ 1);
       barrier_expect(&s.kv_full[stage], 2 * kKeyTile);
@@ -78,7 +87,8 @@ DEV void start_products(float (&c)[kKeys / 2], unsigned long long a, unsigned lo
 }
 
 DEV void differentiate(Shared& s, const TensorMap& dq_map, const float* lse2, const float* delta,
-                       int group, int padded, int tiles, int items, int s_length, int count) {
+                       int group, int padded, int tiles, int items, int s_length, int count,
+                       const int2* ranges, const int4* listed) {
   const int lane = threadIdx.x % 32, thread = threadIdx.x % 128;
   auto release = [&](unsigned long long* barrier) {
     if (lane == 0) barrier_arrive(barrier);
@@ -92,11 +102,16 @@ DEV void differentiate(Shared& s, const TensorMap& dq_map, const float* lse2, co
     next = s.tiles[turn & 1];
     __syncwarp();
     release(&s.tile_empty[turn & 1]);
-    const Place p = place_of(tile, tiles, items, s_length);
+    const Place p = place_of(tile, tiles, items, s_length, listed);
     const int row = p.row + group * 64 + thread / 32 * 16 + lane / 4;  // and row + 8
     const long long at = ((long long)p.item * kH + p.head) * padded + row;
     const float low_lse2 = lse2[at], high_lse2 = lse2[at + 8];
     const float low_delta = delta[at], high_delta = delta[at + 8];
+    Range seen[2] = {};
+    if (kListed) {
+      const int2 low = ranges[row], high = ranges[row + 8];
+      seen[0] = {low.x, low.y}, seen[1] = {high.x, high.y};
+    }
     float dq[kD / 2];
     unsigned ds[kKeys / 4];
 #pragma unroll
@@ -116,8 +131,19 @@ DEV void differentiate(Shared& s, const TensorMap& dq_map, const float* lse2, co
       touched(dq);
       if (!first) release(&s.kv_empty[stage ^ 1]);
       first = false;
-      if (masked) {
-        const int column = key * kKeys + (lane & 3) * 2;
+      const int column = key * kKeys + (lane & 3) * 2;
+      if (kListed && masked) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int low = seen[half].low - column, high = seen[half].high - column;
+#pragma unroll
+          for (int j = 0; j < kKeys / 8; ++j)
+#pragma unroll
+            for (int e = 0; e < 2; ++e)
+              if (8 * j + e < low || 8 * j + e >= high) scores[4 * j + 2 * half + e] = -1e30f;
+        }
+      }
+      if (!kListed && masked) {
 #pragma unroll
         for (int i = 0; i < kKeys / 2; ++i)
           if (column + (i / 4) * 8 + (i & 1) > row + (i & 2 ? 8 : 0)) scores[i] = -1e30f;
@@ -141,13 +167,17 @@ DEV void differentiate(Shared& s, const TensorMap& dq_map, const float* lse2, co
       commit_products();
       ++n;
     };
-    int key = p.steps - 1;
-    if (kCausal) {
+    int key = p.last;
+    if (kListed) {
 #pragma unroll 1
-      for (; key >= p.whole; --key) step(key, true);
+      for (; key >= p.first; --key)
+        step(key, key * kKeys < p.whole.low || key * kKeys + kKeys > p.whole.high);
+    } else if (kCausal) {
+#pragma unroll 1
+      for (; key >= p.row / kKeys; --key) step(key, true);
     }
 #pragma unroll 1
-    for (; key >= 0; --key) step(key, false);
+    for (; key >= p.first; --key) step(key, false);
     wait_products<0>();
     touched(dq);
     release(&s.kv_empty[(n & 1) ^ 1]);
@@ -172,6 +202,7 @@ fusec_attention_dq(const __grid_constant__ TensorMap q, const __grid_constant__ 
                    const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap d_o,
                    const __grid_constant__ TensorMap dq, const float* __restrict__ lse2,
                    const float* __restrict__ delta, int s_length, int padded, int tiles, int items,
+                   const int2* __restrict__ ranges, const int4* __restrict__ listed,
                    unsigned* counter, const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ unsigned char raw[];
@@ -194,10 +225,11 @@ fusec_attention_dq(const __grid_constant__ TensorMap q, const __grid_constant__ 
   if (group == 0) {
     give_registers<40>();
     if (threadIdx.x == 0)
-      copy_tiles(s, q, k, v, d_o, tiles, items, s_length, count, counter);
+      copy_tiles(s, q, k, v, d_o, tiles, items, s_length, count, listed, counter);
   } else {
     take_registers<232>();
-    differentiate(s, dq, lse2, delta, group - 1, padded, tiles, items, s_length, count);
+    differentiate(s, dq, lse2, delta, group - 1, padded, tiles, items, s_length, count, ranges,
+                  listed);
   }
 }
 )cuda";
@@ -206,11 +238,15 @@ fusec_attention_dq(const __grid_constant__ TensorMap q, const __grid_constant__ 
 
 CallLaunch hopper_attention_dq(const Attention& a, const LibraryCall& call,
                                const CallTarget& target, const LaunchArg& lse2,
-                               const LaunchArg& delta, const LaunchArg& counter, int64_t padded) {
+                               const LaunchArg& delta, const LaunchArg& ranges,
+                               const LaunchArg& tile_ranges, const LaunchArg& counter,
+                               int64_t padded) {
   constexpr int64_t kRows = 128, kKeys = 64, kSection = 16;
   const int64_t tiles = padded / kRows, panels = a.d / 64;
   Constants constants = attention_constants(a, "call: attention_grad on tensor cores (wgmma), dq");
-  constants.integer("kSection", kSection).real("kExponent", a.scale * 1.44269504088896341);
+  constants.integer("kSection", kSection)
+      .integer("kListed", listed_ranges(a, true))
+      .real("kExponent", a.scale * 1.44269504088896341);
   CallLaunch l;
   l.text = constants.text() + hopper_text(a) + wgmma_text(WgmmaForm::columns, kKeys, a.type) +
            wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) + std::string(kQuerySide);
@@ -222,8 +258,8 @@ CallLaunch hopper_attention_dq(const Attention& a, const LibraryCall& call,
   l.maps = {attention_map(a, 1, false, kRows, panels), attention_map(a, 2, true, kKeys, panels),
             attention_map(a, 3, true, kKeys, panels), attention_map(a, 0, false, kRows, panels),
             attention_map(a, 6, false, 64, 1)};
-  l.args = {lse2,           delta,   i32_value(a.s), i32_value(padded), i32_value(tiles),
-            i32_value(a.b), counter, skip()};
+  l.args = {lse2,           delta,  i32_value(a.s), i32_value(padded), i32_value(tiles),
+            i32_value(a.b), ranges, tile_ranges,    counter,           skip()};
   return l;
 }
 

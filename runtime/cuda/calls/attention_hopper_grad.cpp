@@ -1,5 +1,7 @@
 // attention_grad on sm_90a, for what attention_hopper.cpp takes: after FlashAttention-3 (Shah et
 // al., 2024). Three kernels:
+//  - ranges, for documents, windows and unequal lengths: which queries see each key, and each tile
+//    of keys.
 //  - delta: rowsum(d_o * o), lse in base 2, zeros for the sums of dq.
 //  - dkv: a block owns 128 keys of a head, each of two warpgroups 64 of them, and walks over the
 //    tiles of queries that see them, of every head of the group. Scores are computed transposed
@@ -12,8 +14,7 @@
 // be, dkv leaves dq out, and attention_hopper_dq.cpp computes it from the queries' side: seven
 // products a tile instead of five.
 // Where queries fill no tile, rows beyond the end read as zeros and have an lse of +inf, that is
-// weights of 0. Keys beyond the end are hidden by the causal mask; calls without one must have
-// whole tiles of keys.
+// weights of 0, as have queries that see no key. Keys beyond the end are hidden by their mask.
 #include "attention.h"
 #include "prelude.h"
 
@@ -49,8 +50,10 @@ fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o
   if (row >= rows) return;
   if (piece == 0) {
     const long long at = (item * kH + head) * padded + token;
+    const float infinite = __int_as_float(0x7f800000);
+    const float given = real ? lse[(item * kH + head) * t + token] : infinite;
     delta[at] = total;
-    lse2[at] = real ? lse[(item * kH + head) * t + token] * kLog2e : __int_as_float(0x7f800000);
+    lse2[at] = given == -infinite ? infinite : given * kLog2e;
   }
   if (kAddQueries) {
     const float4 zero = {0, 0, 0, 0};
@@ -73,18 +76,26 @@ struct Shared {
   unsigned long long kv_full, q_full[2], q_empty[2], d_full[2], d_empty[2];
 };
 
-// 128 keys of a head, and the tiles of queries [begin, end) that see them, the first to `masked`
-// not all of them.
+// 128 keys of a head, and the tiles of queries [begin, end) that see them; the queries of `whole`
+// see all of them.
 struct Place {
-  int row, head, item, begin, masked, end;
+  int row, head, item, begin, end;
+  Range whole;
 };
-DEV Place place_of(int block, int tiles, int items, int t) {
+DEV Place place_of(int block, int tiles, int items, int t, const int4* listed) {
   int section = block / (kSection * tiles), rest = block - section * (kSection * tiles);
   int heads = min(kKv * items - section * kSection, kSection);
   int n = rest / heads, head = section * kSection + rest % heads;
-  int end = (t + kQueries - 1) / kQueries;
-  int masked = kCausal ? min((n * kKeys + kKeys + kQueries - 1) / kQueries, end) : 0;
-  return {n * kKeys, head % kKv, head / kKv, kCausal ? n * kKeys / kQueries : 0, masked, end};
+  Place p = {n * kKeys, head % kKv, head / kKv, 0, (t + kQueries - 1) / kQueries, {0, 0}};
+  if (kListed) {
+    const int4 x = listed[n];
+    p.begin = x.x / kQueries;
+    p.end = max((x.y + kQueries - 1) / kQueries, p.begin);
+    p.whole = {x.z, x.w};
+  } else if (kCausal) {
+    p.begin = n * kKeys / kQueries;
+  }
+  return p;
 }
 
 DEV void copy_tiles(Shared& s, const Place& p, const TensorMap& q_map, const TensorMap& k_map,
@@ -144,9 +155,10 @@ DEV void store_transposed(unsigned to, const unsigned (&ds)[kQueries / 4]) {
 }
 
 DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_map, float* sums,
-                       int group, int tiles, int items, int t) {
+                       int group, int tiles, int items, int t, const int2* ranges,
+                       const int4* listed) {
   const int lane = threadIdx.x % 32, thread = threadIdx.x % 128;
-  const Place p = place_of(blockIdx.x, tiles, items, t);
+  const Place p = place_of(blockIdx.x, tiles, items, t, listed);
   auto release = [&](unsigned long long* barrier) {
     if (lane == 0) barrier_arrive(barrier);
   };
@@ -156,11 +168,16 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
   const unsigned long long k = operand(shared_address(s.k) + group * kHalfPanel, 16);
   const unsigned long long v = operand(shared_address(s.v) + group * kHalfPanel, 16);
   const int key = p.row + group * 64 + thread / 32 * 16 + lane / 4;  // and key + 8
+  Range seeing[2] = {};  // queries that see the thread's two keys
+  if (kListed) {
+    const int2 low = ranges[key], high = ranges[key + 8];
+    seeing[0] = {low.x, low.y}, seeing[1] = {high.x, high.y};
+  }
   barrier_wait(&s.kv_full, 0);
 
   // Of this thread's sums of dq.
-  const int head = p.item * kH + p.head * (kH / kKv);
-  float* to = sums + ((long long)head * p.end + p.begin) * kSumsTile +
+  const int head = p.item * kH + p.head * (kH / kKv), query_tiles = (t + kQueries - 1) / kQueries;
+  float* to = sums + ((long long)head * query_tiles + p.begin) * kSumsTile +
               group * (kSumsTile / 2) + thread * 4;
   auto step = [&](int i, int m) {
     const int stage = i & 1, parity = i >> 1 & 1;
@@ -173,8 +190,19 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
     start_products(dp, v, operand(d_tile, 16));
     wait_products<1>();
     touched(scores);
-    if (kCausal && m < p.masked) {
-      const int query = m * kQueries + (lane & 3) * 2;
+    const int query = m * kQueries + (lane & 3) * 2;
+    if (kListed && (m * kQueries < p.whole.low || m * kQueries + kQueries > p.whole.high)) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int low = seeing[half].low - query, high = seeing[half].high - query;
+#pragma unroll
+        for (int j = 0; j < kQueries / 8; ++j)
+#pragma unroll
+          for (int e = 0; e < 2; ++e)
+            if (8 * j + e < low || 8 * j + e >= high) scores[4 * j + 2 * half + e] = -1e30f;
+      }
+    }
+    if (!kListed && kCausal && m * kQueries < p.row + kKeys) {
 #pragma unroll
       for (int e = 0; e < kQueries / 2; ++e)
         if (query + (e / 4) * 8 + (e & 1) < key + (e & 2 ? 8 : 0)) scores[e] = -1e30f;
@@ -243,13 +271,14 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
     release(&s.q_empty[stage]);
   };
   int i = 0;
-  for (int member = 0; member < kH / kKv; ++member, to += p.begin * kSumsTile) {
+  const long long rest = (long long)(query_tiles - p.end + p.begin) * kSumsTile;  // of a head
+  for (int member = 0; member < kH / kKv; ++member, to += rest) {
 #pragma unroll 1
     for (int m = p.begin; m < p.end; ++m, to += kSumsTile) step(i++, m);
   }
 
   meet(1, 256);  // nobody reads keys and values any more
-  const Place end = place_of(opaque(blockIdx.x), tiles, items, t);
+  const Place end = place_of(opaque(blockIdx.x), tiles, items, t, listed);
   const unsigned dv_tile = shared_address(s.v) + group * kHalfPanel;
   const unsigned dk_tile = shared_address(s.k) + group * kHalfPanel;
   store_accumulators(dv_tile, kKeyPanel, dv, 1, 1);
@@ -274,6 +303,7 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
                     const __grid_constant__ TensorMap dk, const __grid_constant__ TensorMap dv,
                     const float* __restrict__ lse2, const float* __restrict__ delta,
                     float* __restrict__ sums, int t, int padded, int tiles, int items,
+                    const int2* __restrict__ ranges, const int4* __restrict__ listed,
                     const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ unsigned char raw[];
@@ -294,10 +324,11 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
   if (group == 0) {
     give_registers<40>();
     if (threadIdx.x == 0)
-      copy_tiles(s, place_of(blockIdx.x, tiles, items, t), q, k, v, d_o, lse2, delta, padded);
+      copy_tiles(s, place_of(blockIdx.x, tiles, items, t, listed), q, k, v, d_o, lse2, delta,
+                 padded);
   } else {
     take_registers<232>();
-    differentiate(s, dk, dv, sums, group - 1, tiles, items, t);
+    differentiate(s, dk, dv, sums, group - 1, tiles, items, t, ranges, listed);
   }
 }
 )cuda";
@@ -335,13 +366,10 @@ fusec_attention_dq(const float4* __restrict__ sums, unsigned short* __restrict__
 
 }  // namespace
 
-bool fits_hopper_grad(const Attention& a, const CallTarget& target) {
-  return fits_hopper(a, target) && (a.causal || a.s % 128 == 0);
-}
-
 CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
                                const CallTarget& target) {
   constexpr int64_t kKeys = 128, kSection = 8;
+  constexpr size_t kCuArgument = 9;
   const bool add_queries = !target.deterministic;
   // With 128, weights of dv and dk that run at once do not fit the registers of a thread.
   const int64_t queries = a.d == 128 || !add_queries ? 64 : 128, panels = a.d / 64;
@@ -351,6 +379,7 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
   constants.integer("kSection", kSection)
       .integer("kQueries", queries)
       .integer("kAddQueries", add_queries)
+      .integer("kListed", listed_ranges(a, true))
       .real("kExponent", a.scale * 1.44269504088896341);
   const std::string head = constants.text() + hopper_text(a);
 
@@ -360,6 +389,13 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
   LaunchArg delta = workspace(take(plan.workspace, rows * 4));
   LaunchArg counter = workspace(take(plan.workspace, 4));
   LaunchArg sums = workspace(take(plan.workspace, add_queries ? rows * a.d * 4 : 0));
+  LaunchArg key_ranges = counter, key_tile_ranges = counter;  // not read unless listed
+  if (listed_ranges(a, true)) {
+    key_ranges = workspace(take(plan.workspace, key_tiles * kKeys * 8));
+    key_tile_ranges = workspace(take(plan.workspace, key_tiles * 16));
+    plan.launches.push_back(
+        list_ranges(a, call, true, key_ranges, key_tile_ranges, counter, kCuArgument));
+  }
   CallLaunch before, main;
   before.text = constants.text() + std::string(kPrelude) +
                 std::string(a.type == bf16 ? kBf16Instructions : kF16Instructions) +
@@ -386,12 +422,27 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
                attention_map(a, 0, false, queries, panels),
                attention_map(a, 7, true, 64, 1),
                attention_map(a, 8, true, 64, 1)};
-  main.args = {lse2,           delta, sums, i32_value(a.t), i32_value(padded), i32_value(key_tiles),
-               i32_value(a.b), skip()};
+  main.args = {lse2,
+               delta,
+               sums,
+               i32_value(a.t),
+               i32_value(padded),
+               i32_value(key_tiles),
+               i32_value(a.b),
+               key_ranges,
+               key_tile_ranges,
+               skip()};
   plan.launches.push_back(main);
 
   if (!add_queries) {
-    plan.launches.push_back(hopper_attention_dq(a, call, target, lse2, delta, counter, padded));
+    LaunchArg rows = counter, tiles = counter;
+    if (listed_ranges(a, true)) {
+      rows = workspace(take(plan.workspace, padded * 8));
+      tiles = workspace(take(plan.workspace, padded / 128 * 16));
+      plan.launches.push_back(list_ranges(a, call, false, rows, tiles, counter, kCuArgument));
+    }
+    plan.launches.push_back(
+        hopper_attention_dq(a, call, target, lse2, delta, rows, tiles, counter, padded));
     return plan;
   }
   CallLaunch after;

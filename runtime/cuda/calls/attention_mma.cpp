@@ -20,7 +20,7 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
                 int tiles, const unsigned* skip, Status* status, int step) {
   if (stopped(skip)) return;
   extern __shared__ __align__(128) unsigned char shared[];  // Q; two of K; two of V
-  __shared__ Range ranges[kDocs ? kQueries : 1];
+  __shared__ Range ranges[kRanges ? kQueries : 1];
   if (kDocs && blockIdx.x == 0) check_documents(cu, docs, t, status, step);
 
   // Causal tiles grow with their number: the longest first.
@@ -34,15 +34,11 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
 
   // Keys [all.low, all.high) are seen by some query, [whole.low, whole.high) by all.
   Range all, whole;
-  if (kDocs) {
+  if (kRanges) {
     for (int i = threadIdx.x; i < kQueries; i += kThreads)
       ranges[i] = keys_of(row + i, t, s_length, cu, docs);
     __syncthreads();
-    Range first = ranges[0], end = ranges[last - row];
-    bool outside = end.low >= end.high;  // after the last document
-    all = {first.low, outside ? clamp_to(cu[docs], t) : end.high};
-    whole = {outside ? s_length : end.low, first.high};
-    if (first.low >= first.high) all = {0, 0};
+    join_ranges(ranges, last - row + 1, all, whole);
   } else {
     all = {0, keys_of(last, t, s_length, cu, docs).high};
     whole = {0, keys_of(row, t, s_length, cu, docs).high};
@@ -122,13 +118,13 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           int r = (warp * kRowTiles + m) * 16 + half * 8 + lane / 4;
-          Range seen = kDocs ? ranges[r] : keys_of(row + r, t, s_length, cu, docs);
+          Range seen = kRanges ? ranges[r] : keys_of(row + r, t, s_length, cu, docs);
           int mine = key + 2 * (lane & 3), low = seen.low - mine, high = seen.high - mine;
 #pragma unroll
           for (int j = 0; j < kKeys / 8; ++j)
 #pragma unroll
             for (int e = 0; e < 2; ++e)
-              if ((kDocs && 8 * j + e < low) || 8 * j + e >= high)
+              if ((kRanges && 8 * j + e < low) || 8 * j + e >= high)
                 scores[m][j][2 * half + e] = -__int_as_float(0x7f800000);
         }
     }

@@ -111,7 +111,7 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
                     const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ __align__(128) unsigned char shared[];  // K; V; two of Q; two of dO
-  __shared__ Range ranges[kDocs ? kRows : 1];
+  __shared__ Range ranges[kRanges ? kRows : 1];
   // After the tiles: [stage][lse, delta][kColumns] floats.
   const float* row_data = (const float*)(shared + 2 * kRowBytes + 4 * kStepBytes);
   const int tile = blockIdx.x % tiles, kv_head = blockIdx.x / tiles % kKv;
@@ -123,15 +123,11 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
 
   // Queries [all.low, all.high) see some key, [whole.low, whole.high) all of them.
   Range all, whole;
-  if (kDocs) {
+  if (kRanges) {
     for (int i = threadIdx.x; i < kRows; i += kThreads)
       ranges[i] = queries_of(row + i, t, s_length, cu, docs);
     __syncthreads();
-    Range first = ranges[0], end = ranges[last - row];
-    bool outside = end.low >= end.high;  // after the last document
-    all = {first.low, outside ? clamp_to(cu[docs], t) : end.high};
-    whole = {outside ? t : end.low, first.high};
-    if (first.low >= first.high) all = {0, 0};
+    join_ranges(ranges, last - row + 1, all, whole);
   } else {
     all = {queries_of(row, t, s_length, cu, docs).low, t};
     whole = {queries_of(last, t, s_length, cu, docs).low, t};
@@ -196,7 +192,7 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         int r = warp * 16 + half * 8 + lane / 4;
-        Range seen = kDocs ? ranges[r] : queries_of(row + r, t, s_length, cu, docs);
+        Range seen = kRanges ? ranges[r] : queries_of(row + r, t, s_length, cu, docs);
         int mine = query + 2 * (lane & 3), low = seen.low - mine, high = seen.high - mine;
 #pragma unroll
         for (int j = 0; j < kColumns / 8; ++j)
@@ -228,7 +224,7 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
                    const int* __restrict__ cu, int docs, int tiles, const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ __align__(128) unsigned char shared[];  // Q; dO; two of K; two of V
-  __shared__ Range ranges[kDocs ? kRows : 1];
+  __shared__ Range ranges[kRanges ? kRows : 1];
   // Causal tiles grow with their number: the longest first.
   int tile = blockIdx.x % tiles, head = blockIdx.x / tiles % kH, item = blockIdx.x / tiles / kH;
   if (kCausal) tile = tiles - 1 - tile;
@@ -240,15 +236,11 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
 
   // Keys [all.low, all.high) are seen by some query, [whole.low, whole.high) by all.
   Range all, whole;
-  if (kDocs) {
+  if (kRanges) {
     for (int i = threadIdx.x; i < kRows; i += kThreads)
       ranges[i] = keys_of(row + i, t, s_length, cu, docs);
     __syncthreads();
-    Range first = ranges[0], end = ranges[last - row];
-    bool outside = end.low >= end.high;  // after the last document
-    all = {first.low, outside ? clamp_to(cu[docs], t) : end.high};
-    whole = {outside ? s_length : end.low, first.high};
-    if (first.low >= first.high) all = {0, 0};
+    join_ranges(ranges, last - row + 1, all, whole);
   } else {
     all = {0, keys_of(last, t, s_length, cu, docs).high};
     whole = {0, keys_of(row, t, s_length, cu, docs).high};
@@ -300,13 +292,13 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         int r = warp * 16 + half * 8 + lane / 4;
-        Range seen = kDocs ? ranges[r] : keys_of(row + r, t, s_length, cu, docs);
+        Range seen = kRanges ? ranges[r] : keys_of(row + r, t, s_length, cu, docs);
         int mine = key + 2 * (lane & 3), low = seen.low - mine, high = seen.high - mine;
 #pragma unroll
         for (int j = 0; j < kColumns / 8; ++j)
 #pragma unroll
           for (int e = 0; e < 2; ++e)
-            if ((kDocs && 8 * j + e < low) || 8 * j + e >= high) ds[j][2 * half + e] = 0;
+            if ((kRanges && 8 * j + e < low) || 8 * j + e >= high) ds[j][2 * half + e] = 0;
       }
     }
     add_weighted(sums, ds, k_now, lanes);
@@ -321,15 +313,15 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
 
 CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const CallTarget& target) {
   int64_t panels = (a.d + 63) / 64, team = 2;
-  // With documents, 64 do not fit the registers of a thread beyond heads of 64.
-  int64_t columns = a.docs && a.d > 64 ? 48 : 64;
+  // With ranges of two ends, 64 do not fit the registers of a thread beyond heads of 64.
+  int64_t columns = a.ranged() && a.d > 64 ? 48 : 64;
   while (team < a.d / 8) team *= 2;
   // Eight warps share a step where their tiles fit; heads of up to 64 leave room for several
   // blocks.
   auto shared = [&](int64_t warps) {
     return (32 * warps + 4 * columns) * 128 * panels + 16 * columns;
   };
-  constexpr int64_t kStatic = 2 << 10;  // ranges of documents, and what the driver keeps
+  constexpr int64_t kStatic = 2 << 10;  // ranges, and what the driver keeps
   int64_t warps = a.d > 64 && shared(8) + kStatic <= target.shared_per_block ? 8 : 4;
   if (shared(warps) + kStatic > target.shared_per_block) columns = 32;
   int64_t rows = 16 * warps;
