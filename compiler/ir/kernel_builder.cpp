@@ -178,7 +178,7 @@ class Builder : ScalarRecorder {
     if (!op || !inside_.count(op) || !is_panel(domain_)) return false;
     auto [known, fresh] = after_rows_.try_emplace(op, false);
     if (!fresh) return known->second;
-    bool after = isa<ReduceOp>(op) && is_over_rows(cast<ReduceOp>(op));
+    bool after = isa<ReduceOp>(op) && is_over_rows(mlir::cast<ReduceOp>(op));
     for (mlir::Value arg : op->getOperands()) {
       const bool late = is_after_rows(arg);
       if (late && isa<ReduceOp>(op)) refuse("a reduction of a reduction over rows");
