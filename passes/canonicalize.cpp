@@ -1,6 +1,7 @@
 // Folds views, merges equal ops and drops dead ones.
 //
 //   reshape(reshape(x)) -> reshape(x)          permute(permute(x)) -> permute(x)
+//   view(broadcast(scalar)) -> broadcast(scalar)
 //   identity view, cast to the same type -> x  contract(permute(x), y) -> contract(x, y),
 //   relabelled x * 1, x + 0 (splat constants) -> x        two equal pure ops -> one
 //
@@ -25,6 +26,12 @@ mlir::Value replace_view(ViewOp op, OpBuilder& b) {
   if (op.getKind() == "reshape" || op.getKind() == "broadcast")
     if (op.getArg().getType() == op.getResult().getType()) return op.getArg();
   auto inner = op.getArg().getDefiningOp<ViewOp>();
+  if (inner && inner.getKind() == "broadcast" && type_of(inner.getArg()).shape.empty()) {
+    b.setInsertionPoint(op);
+    SmallVector<int64_t> dims(type_of(op.getResult()).shape.size(), -1);
+    return ViewOp::create(b, op.getLoc(), op.getType(), "broadcast", inner.getArg(), dims,
+                          ArrayRef<int64_t>{}, ArrayRef<int64_t>{});
+  }
   if (op.getKind() == "permute") {
     SmallVector<int64_t> dims(op.getDims());
     if (inner && inner.getKind() == "permute") {

@@ -37,17 +37,30 @@ bool read_by_others(Operation* op) {
 }
 
 // Turns the view behind operand `v` of `op` into a kernel of its own and reads its result.
-bool materialise(OpOperand& use) {
+void materialise(OpOperand& use) {
   Operation* def = use.get().getDefiningOp();
-  if (!def || !isa<ViewOp>(def) || !is_free(def)) return false;
+  if (!def || !isa<ViewOp>(def) || !is_free(def)) return;
   OpBuilder b(use.getOwner());
   Operation* copy = b.clone(*def);
   use.set(copy->getResult(0));
-  bool deeper = false;
-  for (OpOperand& inner : copy->getOpOperands()) deeper |= materialise(inner);
-  if (deeper || copy->getOperand(0).getDefiningOp() == nullptr || !is_alias(copy))
-    make_kernel({copy}, kernel_name(copy));
-  return true;
+  for (OpOperand& inner : copy->getOpOperands()) materialise(inner);
+  if (!is_alias(copy)) make_kernel({copy}, kernel_name(copy));
+}
+
+// Makes a kernel of `op`; views that it cannot index through are materialised first.
+void form_kernel(Operation* op, KernelAnswers& answers) {
+  const std::string name = kernel_name(op);
+  // Try on a clone: the original is needed if its views have to be materialised.
+  OpBuilder b(op);
+  Operation* probe = b.clone(*op);
+  auto sink = OutputOp::create(b, op->getLoc(), "probe", probe->getResult(0));
+  KernelOp trial = make_kernel({probe}, name);
+  bool ok = answers(trial).failure.empty();
+  sink.erase();
+  trial.erase();
+  if (!ok)
+    for (OpOperand& use : op->getOpOperands()) materialise(use);
+  make_kernel({op}, name);
 }
 
 }  // namespace
@@ -67,21 +80,11 @@ void form_kernels(GraphOp graph, PassContext&) {
           return !is_fusable(use.getOwner()) ||
                  (is_free(use.getOwner()) && is_alias(use.getOwner()));
         });
-        make_kernel({copy}, kernel_name(copy));
+        form_kernel(copy, answers);
       }
       continue;
     }
-    // Try on a clone: the original is needed if its views have to be materialised first.
-    OpBuilder b(&op);
-    Operation* probe = b.clone(op);
-    auto sink = OutputOp::create(b, op.getLoc(), "probe", probe->getResult(0));
-    KernelOp trial = make_kernel({probe}, kernel_name(&op));
-    bool ok = answers(trial).failure.empty();
-    sink.erase();
-    trial.erase();
-    if (!ok)
-      for (OpOperand& use : op.getOpOperands()) materialise(use);
-    make_kernel({&op}, kernel_name(&op));
+    form_kernel(&op, answers);
   }
   for (auto it = body.rbegin(); it != body.rend();) {
     Operation& op = *it++;

@@ -26,11 +26,25 @@ bool follows_loop(const KernelProgram& k, size_t param) {
   return false;
 }
 
+// Values that an iota and its views alone give, as a flat kernel sees them: first + i * step.
+Tensor index_of_length(const ir::RecordedKernel& region, const Tensor& t, Graph& out, int64_t n,
+                       const SourceLoc& loc) {
+  const std::vector<double> own = evaluate_bounded(*region.graph, {}, {t}).at(0).value;
+  auto spread = [&](double v) {
+    return broadcast_to(At(out.splat(v, {}, i64, loc), loc), {n});
+  };
+  Tensor i = out.append_leaf(OpKind::iota, IotaAttr{0}, {{n}, i64}, loc);
+  Tensor at = add(At(mul(At(i, loc), spread(own.size() > 1 ? own[1] - own[0] : 0)), loc),
+                  spread(own.empty() ? 0 : own[0]));
+  return cast(At(at, loc), t.dtype());
+}
+
 // The same region on flat tensors of length n.
 ir::RecordedKernel of_length(const ir::RecordedKernel& region, const KernelProgram& k, int64_t n) {
   ir::RecordedKernel out{std::make_unique<Graph>(), {}, {}};
   const std::vector<Node>& nodes = region.graph->nodes();
   std::vector<Tensor> made(nodes.size());
+  std::vector<bool> is_index(nodes.size());
   size_t input = 0;
   auto whole = [&](const Tensor& t) { return t.rank() == 1; };
   for (size_t i = 0; i < nodes.size(); ++i) {
@@ -47,8 +61,10 @@ ir::RecordedKernel of_length(const ir::RecordedKernel& region, const KernelProgr
       made[i] = out.graph->splat(node.as<ConstantAttr>().splat, {}, type, node.loc);
       continue;
     }
-    if (node.kind == OpKind::iota) {
-      made[i] = out.graph->append_leaf(OpKind::iota, IotaAttr{0}, {{n}, type}, node.loc);
+    if (node.kind == OpKind::iota || (node.kind == OpKind::view && is_index[node.inputs[0].node])) {
+      is_index[i] = true;
+      made[i] = index_of_length(region, Tensor(region.graph.get(), Value{static_cast<int>(i), 0}),
+                                *out.graph, n, node.loc);
       continue;
     }
     bool loop = false;

@@ -14,8 +14,8 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_CUDA_PATH", "folder of the CUDA toolkit or of its libraries (default: searched for)"},
       {"FUSEC_CUPTI", "\"off\": time profiles of a GPU by events, without CUPTI"},
       {"FUSEC_ATTENTION",
-       "attention on sm_90: \"hopper\": wgmma and tensor maps, fast and not yet proved; "
-       "\"portable\" (default): mma.sync"},
+       "attention on sm_90: \"hopper\" (default): wgmma and tensor maps; \"portable\": mma.sync, as on "
+       "other GPUs"},
       {"FUSEC_TUNE_GEMMS", "1: measure cuBLASLt's algorithms for each GEMM once, keep the fastest"},
       {"FUSEC_GELU_IN_GEMM", "1: GELU behind a bf16 GEMM is a part of it"},
       {"FUSEC_SENTRY", "1: look for NaN and infinities in every tensor of every step (slow)"},

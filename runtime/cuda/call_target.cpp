@@ -15,7 +15,7 @@ bool portable_attention() {
   if (attention != "" && attention != "hopper" && attention != "portable")
     fail_user("FUSEC_ATTENTION is \"" + attention +
               "\"; it must be empty, \"hopper\" or \"portable\"");
-  return attention != "hopper";
+  return attention == "portable";
 }
 
 // Most shared memory of a block, by the tables of compute capabilities in NVIDIA's programming

@@ -45,6 +45,20 @@ TEST_CASE("a right program validates, fused and unfused, and its second step as 
   CHECK(report.elements > 1000);
 }
 
+// Indices of equal kernels over other lengths: along a dimension of size 1, backwards, from 2 on.
+TEST_CASE("indices of several lengths in one kernel validate") {
+  Graph g;
+  Tensor i = g.iota({1, 4}, 0, i32), j = g.iota({6}, 0, i32), k = g.iota({9}, 0, i32);
+  CheckReport report = check(g, {{"i", i},
+                                 {"i2", slice(i, 1, 3, 2, -3)},
+                                 {"j", slice(j, 0, 2, 4)},
+                                 {"k", slice(k, 0, 2, 7)},
+                                 {"j2", j + 1},
+                                 {"k2", k + 1}});
+  INFO(report.str());
+  CHECK(report.ok());
+}
+
 TEST_CASE("products with bias and GELU validate, where the GEMM takes them along") {
   Graph g;
   Tensor x = g.input("x", {2, 16, 32});

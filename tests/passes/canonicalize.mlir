@@ -32,6 +32,11 @@ fusec.graph "folds" {
   %y2 = fusec.map add(%zero, %y1) : (tensor<4x5xf32>, tensor<4x5xf32>) -> tensor<4x5xf32>
   %y3 = fusec.cast %y2 : tensor<4x5xf32> to tensor<4x5xf32>
 
+  // Every view of a spread scalar is the scalar, spread: two slices with a reshape between them too.
+  %f0 = fusec.view reshape(%ones) : tensor<4x5xf32> to tensor<20xf32>
+  %f1 = fusec.view slice(%f0) {start = array<i64: 19>, step = array<i64: -2>} : tensor<20xf32> to tensor<9xf32>
+  fusec.output "spread" %f1 : tensor<9xf32>
+
   // Two equal ops are one; what nobody reads goes.
   %a = fusec.map exp(%y3) : (tensor<4x5xf32>) -> tensor<4x5xf32>
   %b = fusec.map exp(%y2) : (tensor<4x5xf32>) -> tensor<4x5xf32>
@@ -50,6 +55,9 @@ fusec.graph "folds" {
 // CHECK-NEXT: %[[C:.*]] = fusec.input "c"
 // CHECK-NEXT: %[[P:.*]] = fusec.view permute(%[[C]]) {dims = array<i64: 2, 1, 0>} : tensor<2x3x4xf32> to tensor<4x3x2xf32>
 // CHECK-NEXT: %[[Y:.*]] = fusec.contract "mk,kn->mn"(%[[X]], %[[W]])
+// CHECK-NEXT: %[[ONE:.*]] = fusec.constant dense<1.000000e+00>
+// CHECK-NEXT: %[[SPREAD:.*]] = fusec.view broadcast(%[[ONE]]) {dims = array<i64: -1>} : tensor<f32> to tensor<9xf32>
+// CHECK-NEXT: fusec.output "spread" %[[SPREAD]]
 // CHECK-NEXT: %[[E:.*]] = fusec.map exp(%[[Y]])
 // CHECK-NEXT: %[[S:.*]] = fusec.map mul(%[[E]], %[[E]])
 // CHECK-NEXT: fusec.output "r1" %[[R]]

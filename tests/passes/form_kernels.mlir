@@ -2,6 +2,8 @@
 // RUN: %fusec --print-after=form_kernels --stop-after=fused --no-locations %t/kernels.mlir | FileCheck %t/kernels.mlir
 // RUN: %fusec --print-after=form_kernels --stop-after=fused --no-locations %t/copies.mlir | FileCheck %t/copies.mlir
 // RUN: %fusec --print-after=form_kernels --stop-after=fused --no-locations %t/alias.mlir | FileCheck %t/alias.mlir
+// RUN: %fusec --print-after=form_kernels --stop-after=fused --no-locations %t/chain.mlir | FileCheck %t/chain.mlir
+// RUN: %fusec check %t/chain.mlir
 
 //--- kernels.mlir
 // stage: canonical
@@ -68,3 +70,20 @@ fusec.graph "alias" {
 // CHECK: %[[R:.*]] = fusec.view reshape
 // CHECK-NOT: fusec.kernel
 // CHECK: fusec.library "gemm"(%[[R]]
+
+//--- chain.mlir
+// stage: canonical
+// Two slices with a reshape between them have no affine index: the first is a copy.
+fusec.graph "chain" {
+  %x = fusec.input "x" : tensor<3x7x6xbf16>
+  %a = fusec.view slice(%x) {start = array<i64: 0, 0, 0>, step = array<i64: 1, 1, 1>} : tensor<3x7x6xbf16> to tensor<3x7x5xbf16>
+  %b = fusec.view reshape(%a) : tensor<3x7x5xbf16> to tensor<3x35xbf16>
+  %c = fusec.view slice(%b) {start = array<i64: 0, 1>, step = array<i64: 1, 1>} : tensor<3x35xbf16> to tensor<3x33xbf16>
+  fusec.output "c" %c : tensor<3x33xbf16>
+}
+// CHECK-LABEL: // after form_kernels
+// CHECK: %[[X:.*]] = fusec.input "x"
+// CHECK: %[[A:.*]] = fusec.kernel "slice"(%[[X]]) : (tensor<3x7x6xbf16>) -> tensor<3x7x5xbf16>
+// CHECK: %[[C:.*]] = fusec.kernel "slice"(%[[A]]) : (tensor<3x7x5xbf16>) -> tensor<3x33xbf16>
+// CHECK: fusec.view reshape
+// CHECK: fusec.output "c" %[[C]]
