@@ -31,10 +31,8 @@ bool is_alias(Operation* op) {
   return !def || !is_free(def) || is_alias(def);
 }
 
-bool read_by_others(Operation* op) {
-  return llvm::any_of(op->getUsers(),
-                      [](Operation* u) { return !is_fusable(u) || (is_free(u) && is_alias(u)); });
-}
+// Whether it reads memory, not the view: a library call, an output, a reshape of dense values.
+bool reads_memory(Operation* op) { return !is_fusable(op) || (is_free(op) && is_alias(op)); }
 
 // Turns the view behind operand `v` of `op` into a kernel of its own and reads its result.
 void materialise(OpOperand& use) {
@@ -71,15 +69,15 @@ void form_kernels(GraphOp graph, PassContext&) {
   for (Operation& op : llvm::make_early_inc_range(body)) {
     if (!is_fusable(&op) || op.use_empty()) continue;
     if (is_free(&op)) {
-      if (!is_alias(&op) && read_by_others(&op)) {
+      if (!is_alias(&op) && llvm::any_of(op.getUsers(), reads_memory)) {
         // Kernels go on reading the view itself; everyone else reads the copy.
-        OpBuilder b(graph.getContext());
-        b.setInsertionPointAfter(&op);
+        Operation* first = nullptr;
+        for (Operation* user : op.getUsers())
+          if (reads_memory(user) && (!first || user->isBeforeInBlock(first))) first = user;
+        OpBuilder b(first);  // not earlier: until then it needs no memory
         Operation* copy = b.clone(op);
-        op.getResult(0).replaceUsesWithIf(copy->getResult(0), [&](OpOperand& use) {
-          return !is_fusable(use.getOwner()) ||
-                 (is_free(use.getOwner()) && is_alias(use.getOwner()));
-        });
+        op.getResult(0).replaceUsesWithIf(
+            copy->getResult(0), [&](OpOperand& use) { return reads_memory(use.getOwner()); });
         form_kernel(copy, answers);
       }
       continue;

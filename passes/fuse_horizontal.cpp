@@ -8,7 +8,6 @@
 // equally far from the end of the step, which proves that none depends on another. Refuses results
 // that others than assigns read, unless they are small: joining those would hold memory longer than
 // it saves; but for copies of parameters, on devices where a launch has its price.
-#include <mlir/Analysis/TopologicalSortUtils.h>
 #include <mlir/IR/Builders.h>
 #include <mlir/IR/IRMapping.h>
 
@@ -75,6 +74,21 @@ void join(ArrayRef<KernelOp> group) {
   for (KernelOp k : group) k.erase();
 }
 
+// Puts ops behind what they read, and moves nothing else: an op goes forward only to a reader that
+// the order would have before it.
+void restore_order(Block& body) {
+  SmallVector<Operation*> order;
+  llvm::SmallPtrSet<Operation*, 32> placed;
+  auto place = [&](auto&& self, Operation* op) -> void {
+    if (!placed.insert(op).second) return;
+    for (mlir::Value v : op->getOperands())
+      if (Operation* def = v.getDefiningOp()) self(self, def);
+    order.push_back(op);
+  };
+  for (Operation& op : body) place(place, &op);
+  for (Operation* op : order) op->moveBefore(&body, body.end());
+}
+
 }  // namespace
 
 void fuse_horizontal(GraphOp graph, PassContext& context) {
@@ -106,7 +120,7 @@ void fuse_horizontal(GraphOp graph, PassContext& context) {
     context.decisions.push_back(d);
     join(group);
   }
-  sortTopologically(&body);
+  restore_order(body);
 }
 
 }  // namespace fusec::passes

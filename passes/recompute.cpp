@@ -23,7 +23,7 @@
 #include "fusec/base/bytes.h"
 #include "fusec/ir/export.h"
 #include "fusec/passes/pass.h"
-#include "fusec/passes/plan_memory.h"
+#include "planned.h"
 #include "recompute_model.h"
 
 using namespace mlir;
@@ -151,16 +151,10 @@ class Rewriter {
   llvm::DenseMap<int, Operation*> copies_;
 };
 
-int64_t planned(GraphOp graph, const PassContext& context) {
-  Plan plan = export_plan(graph);
-  plan_memory(plan, context.guarded);
-  return plan.planned_bytes() + (context.workspace ? context.workspace(plan) : 0);
-}
-
 int64_t planned_with(GraphOp graph, const RecomputeModel& model, const PassContext& context) {
   auto trial = cast<GraphOp>(graph->clone());
   Rewriter(trial, model).run();
-  int64_t bytes = planned(trial, context);
+  int64_t bytes = planned_bytes(trial, context);
   trial->destroy();
   return bytes;
 }
@@ -186,7 +180,7 @@ void record(GraphOp graph, const RecomputeModel& model, PassContext& context) {
 }  // namespace
 
 void recompute(GraphOp graph, PassContext& context) {
-  int64_t budget = context.memory_budget, without = planned(graph, context);
+  int64_t budget = context.memory_budget, without = planned_bytes(graph, context);
   if (without <= budget) {
     Decision d = Decision::no("nothing to recompute: " + size_text(without) +
                               " fit the budget of " + size_text(budget));

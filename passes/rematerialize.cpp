@@ -12,11 +12,10 @@
 // than kernels read, whole reductions, and what costs more arithmetic than the saved bytes are worth
 // on the target. The scalar operations stay the same; only where they run changes.
 #include <mlir/IR/Builders.h>
-#include <mlir/IR/IRMapping.h>
 
 #include <unordered_set>
 
-#include "kernels.h"
+#include "slice.h"
 
 using namespace mlir;
 
@@ -24,59 +23,6 @@ namespace fusec::passes {
 namespace {
 
 using namespace ir;
-
-constexpr int64_t kSmallest = 16384;  // bytes of a value worth a look
-constexpr int64_t kStatistic = 16;    // so many times smaller than the value: stored, not repeated
-constexpr size_t kMostOps = 24;
-
-// What computes one result of a kernel.
-struct Slice {
-  SmallVector<Operation*> ops;           // operands first
-  SmallVector<BlockArgument> arguments;  // of the kernel's body
-  SmallVector<mlir::Value> statistics;   // values of the body that are stored instead
-  int64_t operations = 0;                // of one evaluation of all elements
-};
-
-std::optional<unsigned> result_number(KernelOp kernel, mlir::Value inner) {
-  auto yields = kernel.getBody().front().getTerminator()->getOperands();
-  for (auto [i, v] : llvm::enumerate(yields))
-    if (v == inner) return static_cast<unsigned>(i);
-  return std::nullopt;
-}
-
-std::optional<Slice> slice_of(KernelOp kernel, unsigned result) {
-  Slice s;
-  mlir::Value root = kernel.getBody().front().getTerminator()->getOperand(result);
-  int64_t limit = bytes_of(root) / kStatistic;
-  // The value before a widening cast serves as well, at half the bytes; so does what is stored anyway.
-  mlir::Value narrow;
-  if (auto widen = root.getDefiningOp<CastOp>())
-    if (bytes_of(widen.getArg()) < bytes_of(root)) narrow = widen.getArg();
-  auto stored_narrower = [&](mlir::Value v) {
-    return v != root && bytes_of(v) < bytes_of(root) && result_number(kernel, v);
-  };
-  llvm::SmallPtrSet<void*, 16> seen;
-  auto visit = [&](auto&& self, mlir::Value v) -> bool {
-    if (!seen.insert(v.getAsOpaquePointer()).second) return true;
-    if (auto argument = dyn_cast<BlockArgument>(v)) {
-      s.arguments.push_back(argument);
-      return true;
-    }
-    Operation* op = v.getDefiningOp();
-    if (!is_free(op) && (bytes_of(v) <= limit || v == narrow || stored_narrower(v))) {
-      s.statistics.push_back(v);
-      return true;
-    }
-    if (isa<ReduceOp>(op) || !is_fusable(op) || s.ops.size() >= kMostOps) return false;
-    for (mlir::Value operand : op->getOperands())
-      if (!self(self, operand)) return false;
-    s.ops.push_back(op);
-    if (!is_free(op)) s.operations += cost_of(op) * numel(type_of(v).shape);
-    return true;
-  };
-  if (!visit(visit, root) || s.ops.empty()) return std::nullopt;
-  return s;
-}
 
 // A kernel that reads a value, directly or through reshapes (from the value to what it reads).
 struct Reader {
@@ -102,76 +48,6 @@ bool readers_of(mlir::Value v, SmallVector<Operation*> through, SmallVectorImpl<
   return true;
 }
 
-mlir::Value outer(KernelOp kernel, BlockArgument argument) {
-  return kernel.getArgs()[argument.getArgNumber()];
-}
-
-// The same kernel with `inputs` and the results of `yields`, its body moved over; `kept` are the
-// numbers of the results that stay, in front of the new ones.
-KernelOp rebuilt(KernelOp kernel, ArrayRef<unsigned> kept, ArrayRef<mlir::Value> added) {
-  OpBuilder b(kernel);
-  Operation* yield = kernel.getBody().front().getTerminator();
-  SmallVector<mlir::Value> yields;
-  for (unsigned i : kept) yields.push_back(yield->getOperand(i));
-  yields.append(added.begin(), added.end());
-  SmallVector<Type> types;
-  for (mlir::Value v : yields) types.push_back(v.getType());
-  auto now = KernelOp::create(b, kernel.getLoc(), types, kernel.getName(), kernel.getArgs(), 1,
-                              DictionaryAttr());
-  now.getBody().takeBody(kernel.getBody());
-  yield->setOperands(yields);
-  for (auto [i, old] : llvm::enumerate(kept))
-    kernel.getOuts()[old].replaceAllUsesWith(now.getOuts()[i]);
-  kernel.erase();
-  return now;
-}
-
-// Drops ops that nothing needs and operands that no op reads.
-void strip(KernelOp kernel) {
-  Block& body = kernel.getBody().front();
-  SmallVector<Operation*> ops;
-  for (Operation& op : body.without_terminator()) ops.push_back(&op);
-  for (Operation* op : llvm::reverse(ops))
-    if (op->use_empty()) op->erase();
-  for (unsigned i = body.getNumArguments(); i-- > 0;)
-    if (body.getArgument(i).use_empty()) {
-      body.eraseArgument(i);
-      kernel.getArgsMutable().erase(i);
-    }
-}
-
-// Drops results that nobody reads, and what only they needed. Null if nothing is left.
-KernelOp pruned(KernelOp kernel) {
-  SmallVector<unsigned> kept;
-  for (auto [i, r] : llvm::enumerate(kernel.getOuts()))
-    if (!r.use_empty()) kept.push_back(static_cast<unsigned>(i));
-  if (kept.empty()) {
-    kernel.erase();
-    return {};
-  }
-  if (kept.size() < kernel.getOuts().size()) kernel = rebuilt(kernel, kept, {});
-  strip(kernel);
-  return kernel;
-}
-
-// Equal ops on equal operands become one: a slice often repeats what its reader does anyway.
-void join_equal_ops(KernelOp kernel) {
-  SmallVector<Operation*> known;
-  for (Operation& op : llvm::make_early_inc_range(kernel.getBody().front().without_terminator())) {
-    auto same = llvm::find_if(known, [&](Operation* k) {
-      return k->getName() == op.getName() && k->getAttrDictionary() == op.getAttrDictionary() &&
-             k->getResultTypes() == op.getResultTypes() &&
-             llvm::equal(k->getOperands(), op.getOperands());
-    });
-    if (same == known.end()) {
-      known.push_back(&op);
-    } else {
-      op.replaceAllUsesWith(*same);
-      op.erase();
-    }
-  }
-}
-
 class Rematerializer {
  public:
   explicit Rematerializer(PassContext& context)
@@ -191,12 +67,13 @@ class Rematerializer {
   // True if result i is gone; `kernel` is then what is left of the kernel, null if nothing.
   bool move(KernelOp& kernel, unsigned i) {
     mlir::Value value = kernel.getOuts()[i];
-    if (bytes_of(value) < kSmallest || value.use_empty()) return false;
+    if (bytes_of(value) < kWorthwhile || value.use_empty()) return false;
     SmallVector<Reader> readers;
     if (!readers_of(value, {}, readers) || refused_.count(structure_key(kernel, i))) return false;
     std::optional<Slice> slice = slice_of(kernel, i);
     if (!slice || !pays(kernel, value, *slice, readers)) return false;
-    if (!is_kernel(kernel, i, *slice, true) || !is_kernel(kernel, i, *slice, false)) return false;
+    for (bool with_value : {true, false})
+      if (!can_expose(kernel, i, *slice, with_value, merger_)) return false;
 
     expose(kernel, *slice);
     bool all = true;
@@ -228,40 +105,6 @@ class Rematerializer {
     return saved > n * slice.operations / context_.target.operations_a_byte;
   }
 
-  // Statistics that are no results of the kernel yet.
-  static SmallVector<mlir::Value> hidden(KernelOp kernel, const Slice& slice) {
-    SmallVector<mlir::Value> out;
-    for (mlir::Value v : slice.statistics)
-      if (!result_number(kernel, v)) out.push_back(v);
-    return out;
-  }
-
-  // Whether the kernel can have the statistics as results, with or without result i: one that is
-  // neither of its rows nor of its elements, as log(bias) of a [1, n] bias, cannot be stored there.
-  bool is_kernel(KernelOp kernel, unsigned i, const Slice& slice, bool with_value) {
-    SmallVector<unsigned> kept;
-    for (unsigned r = 0; r < kernel.getOuts().size(); ++r)
-      if (r != i || with_value) kept.push_back(r);
-    IRMapping map;
-    auto probe = cast<KernelOp>(OpBuilder(kernel).clone(*kernel, map));
-    SmallVector<mlir::Value> added;
-    for (mlir::Value v : hidden(kernel, slice)) added.push_back(map.lookup(v));
-    probe = rebuilt(probe, kept, added);
-    strip(probe);
-    bool fits = probe.getOuts().empty() || merger_.answer(probe).failure.empty();
-    probe.erase();
-    return fits;
-  }
-
-  // Makes the statistics results of the kernel.
-  static void expose(KernelOp& kernel, const Slice& slice) {
-    SmallVector<mlir::Value> added = hidden(kernel, slice);
-    if (added.empty()) return;
-    SmallVector<unsigned> all;
-    for (unsigned i = 0; i < kernel.getOuts().size(); ++i) all.push_back(i);
-    kernel = rebuilt(kernel, all, added);
-  }
-
   // The slice as a kernel in front of the reader, merged into it; null, and nothing changed, if that
   // is no kernel.
   KernelOp compute_in(KernelOp kernel, const Slice& slice, Reader& reader, unsigned i) {
@@ -269,23 +112,7 @@ class Rematerializer {
     mlir::Value operand = reader.reshapes.empty() ? mlir::Value(kernel.getOuts()[i])
                                                   : reader.reshapes.back()->getResult(0);
     OpBuilder b(user);
-    SmallVector<mlir::Value> inputs, inner;
-    for (BlockArgument a : slice.arguments)
-      inputs.push_back(outer(kernel, a)), inner.push_back(a);
-    for (mlir::Value v : slice.statistics)
-      inputs.push_back(kernel.getOuts()[*result_number(kernel, v)]), inner.push_back(v);
-    auto copy = KernelOp::create(b, slice.ops.back()->getLoc(), operand.getType(), "again", inputs,
-                                 1, DictionaryAttr());
-    Block& block = copy.getBody().emplaceBlock();
-    IRMapping map;
-    for (auto [from, v] : llvm::zip(inner, inputs))
-      map.map(from, block.addArgument(v.getType(), v.getLoc()));
-    b.setInsertionPointToStart(&block);
-    for (Operation* op : slice.ops) b.clone(*op, map);
-    mlir::Value last = map.lookup(slice.ops.back()->getResult(0));
-    map.map(kernel.getOuts()[i], last);
-    for (Operation* op : reader.reshapes) last = b.clone(*op, map)->getResult(0);
-    YieldOp::create(b, copy.getLoc(), last);
+    KernelOp copy = compute_again(b, kernel, slice, i, reader.reshapes);
     user->replaceUsesOfWith(operand, copy.getOuts()[0]);
     KernelOp merged = merger_.try_merge(copy, user);
     if (!merged) {

@@ -91,9 +91,12 @@ void print_summary(const Inspection& r, const std::string& name) {
   fmt::print("planned peak: {} MB, at step {} ({}); the largest tensors there:\n",
              megabytes(m.peak()), m.peak_step, m.peak_name);
   for (const MemoryTensor& t : m.largest) fmt::print("  {}\n", t.str());
-  int64_t repeated = 0, saved = 0;
+  int64_t anew = 0, repeated = 0, saved = 0;
   for (const Decision& d : r.decisions)
-    if (d.pass == "recompute" && d.verdict) ++repeated, saved += d.bytes_saved;
+    if (d.pass == "store_again" && d.verdict) ++anew;
+    else if (d.pass == "recompute" && d.verdict) ++repeated, saved += d.bytes_saved;
+  if (anew > 0)
+    fmt::print("store_again: {} values stored anew by the backward pass instead of kept\n", anew);
   if (repeated > 0)
     fmt::print(
         "recompute: {} steps run twice instead of keeping {} MB (fusec explain lists them)\n",

@@ -63,6 +63,7 @@ void form_kernels(ir::GraphOp graph, PassContext& context);
 void fuse_pointwise(ir::GraphOp graph, PassContext& context);
 void fuse_reduction(ir::GraphOp graph, PassContext& context);
 void rematerialize(ir::GraphOp graph, PassContext& context);
+void store_again(ir::GraphOp graph, PassContext& context);
 void fuse_horizontal(ir::GraphOp graph, PassContext& context);
 void place_concats(ir::GraphOp graph, PassContext& context);
 void schedule(ir::GraphOp graph, PassContext& context);
