@@ -142,7 +142,8 @@ void GradientFinder::find(Member& m) {
   if (m.input_grad) {
     climb(m);
     for (Operation* user : m.input_grad->shared.getUsers())
-      if (auto c = dyn_cast<ContractOp>(user)) take_weight_grad(m, c, m.input_grad->shared);
+      if (auto c = dyn_cast<ContractOp>(user); c && !claimed_.count(c))
+        take_weight_grad(m, c, m.input_grad->shared);
     return;
   }
   // Without a gradient of the activation, dy is known by the shape of what it gives.
