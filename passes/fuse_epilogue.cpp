@@ -9,6 +9,9 @@
 // forms and are rounded where the casts of the IR say so: a product that is rounded before its bias
 // stays as it is (the precision policy rounds those behind the bias that this pass takes).
 //
+// A sum of several products (the gradient of what several layers read) is a chain of GEMMs, each of
+// which adds to what the one before wrote, in its memory (plan_memory).
+//
 // Refuses: sums that only kernels read, which add the bias as they load; batched products, products
 // whose result is permuted; GELU in f32 or where it was not asked for; sums that go into a
 // parameter, which their kernel writes in place.
@@ -30,6 +33,61 @@ CastOp only_cast(mlir::Value v, Type type) {
   if (!v.hasOneUse()) return {};
   auto cast = dyn_cast<CastOp>(*v.user_begin());
   return cast && cast.getType().getElementType() == type ? cast : CastOp();
+}
+
+// The one op that reads `v`, behind reshapes that nothing else reads, if it adds it to another.
+MapOp sum_with(mlir::Value v) {
+  while (v.hasOneUse()) {
+    auto view = dyn_cast<ViewOp>(*v.user_begin());
+    if (!view || view.getKind() != "reshape") break;
+    v = view.getResult();
+  }
+  if (!v.hasOneUse()) return {};
+  auto add = dyn_cast<MapOp>(*v.user_begin());
+  return add && add.getFn() == "add" && add.getArgs()[0] != add.getArgs()[1] ? add : MapOp();
+}
+
+// The argument of a sum that is the product.
+mlir::Value product_in(MapOp add, LibraryOp gemm) {
+  mlir::Value first = add.getArgs()[0];
+  return behind_reshapes(first) == gemm.getOuts()[0] ? first : add.getArgs()[1];
+}
+
+// The GEMM without an epilogue whose f32 result is `v`, if only one op reads it.
+LibraryOp bare_product(mlir::Value v) {
+  while (v.hasOneUse()) {
+    auto view = v.getDefiningOp<ViewOp>();
+    if (!view || view.getKind() != "reshape") break;
+    v = view.getArg();
+  }
+  auto gemm = v.getDefiningOp<LibraryOp>();
+  if (!gemm || gemm.getName() != "gemm" || !v.hasOneUse()) return {};
+  LibraryCall call = call_of(gemm);
+  bool bare = call.integer("batch") == 1 && call.number("beta") == 0 &&
+              !call.attrs.count("epilogue") && call.text("type_c") == "f32";
+  return bare ? gemm : LibraryOp();
+}
+
+template <class Test>
+bool any_reader(mlir::Value v, Test test) {
+  return llvm::any_of(v.getUsers(), [&](Operation* user) {
+    auto view = dyn_cast<ViewOp>(user);
+    return view && view.getKind() == "reshape" ? any_reader(view.getResult(), test) : test(user);
+  });
+}
+bool read_by_kernel(mlir::Value v) { return any_reader(v, is_fusable); }
+bool is_assigned(mlir::Value v) {
+  return any_reader(v, [](Operation* user) { return isa<AssignOp>(user); });
+}
+
+// Whether the sum's one reader adds another product to it which will be able to take it as its
+// addend: sums of several products are a chain of GEMMs.
+bool becomes_addend(MapOp sum) {
+  MapOp next = sum_with(sum.getResult());
+  if (!next) return false;
+  bool first = behind_reshapes(next.getArgs()[0]) == sum.getResult();
+  if (!bare_product(next.getArgs()[first ? 1 : 0]) || is_assigned(next.getResult())) return false;
+  return !read_by_kernel(next.getResult()) || becomes_addend(next);
 }
 
 class Fuser {
@@ -89,34 +147,39 @@ class Fuser {
     if (aux) erase_dead(aux);
   }
 
-  // + x, element by element.
+  // + x, element by element. In 16 bits where the IR widens x for the sum and rounds what comes out.
   void accumulate(mlir::Value product) {
-    mlir::Value v = product;
-    while (v.hasOneUse()) {
-      auto view = dyn_cast<ViewOp>(*v.user_begin());
-      if (!view || view.getKind() != "reshape") break;
-      v = view.getResult();
+    MapOp add = sum_with(product);
+    if (!add) return;
+    mlir::Value v = product_in(add, gemm_), x = add.getArgs()[add.getArgs()[0] == v ? 1 : 0];
+    LibraryOp other = bare_product(x);
+    if (other && gemm_->isBeforeInBlock(other)) return;  // which then takes this one's result
+    CastOp out = narrow_ ? only_cast(add.getResult(), element_) : CastOp();
+    if (out) {
+      auto widened = x.getDefiningOp<CastOp>();
+      if (!widened || widened.getArg().getType().getElementType() != element_)
+        return refuse(add, "the sum is rounded to 16 bits, its addend is f32");
+      x = widened.getArg();
     }
-    if (!v.hasOneUse()) return;
-    auto add = dyn_cast<MapOp>(*v.user_begin());
-    if (!add || add.getFn() != "add" || add.getArgs()[0] == add.getArgs()[1]) return;
-    mlir::Value x = add.getArgs()[add.getArgs()[0] == v ? 1 : 0];
     Operation* source = behind_reshapes(x).getDefiningOp();
     if (!source || is_fusable(source)) return refuse(add, "a kernel makes the other addend");
-    for (Operation* user : add->getUsers()) {
-      if (isa<AssignOp>(user)) return refuse(add, "the sum is written in place by its own kernel");
-      if (is_fusable(user)) return refuse(add, "kernels read the sum, and add as they load");
-    }
+    mlir::Value stored = out ? out.getResult() : add.getResult();
+    if (is_assigned(stored)) return refuse(add, "the sum is written in place by its own kernel");
+    if (read_by_kernel(stored) && (out || !becomes_addend(add)))
+      return refuse(add, "kernels read the sum, and add as they load");
     GemmEpilogue epilogue;
     epilogue.add = true;
+    bool dies = isa<LibraryOp>(source) && behind_reshapes(x).hasOneUse() && x.hasOneUse();
     SmallVector<mlir::Value> args(gemm_.getArgs());
     args.push_back(x);
     b_.setInsertionPoint(add);
-    SmallVector<Type> types = {add.getType()};
-    LibraryOp now = replace(args, types, epilogue, b_.getF32Type());
-    add.getResult().replaceAllUsesWith(now.getOuts()[0]);
-    record(Decision::yes("in the GEMM: add", 2 * bytes_of(now.getOuts()[0])), add);
-    erase_dead(add);
+    SmallVector<Type> types = {stored.getType()};
+    LibraryOp now = replace(args, types, epilogue, out ? element_ : b_.getF32Type());
+    stored.replaceAllUsesWith(now.getOuts()[0]);
+    record(Decision::yes(dies ? "in the GEMM: add, in the addend's memory" : "in the GEMM: add",
+                         2 * bytes_of(now.getOuts()[0])),
+           add);
+    erase_dead(out ? out.getOperation() : add);
   }
 
   // Why a product that the precision policy rounds first has no epilogue.
@@ -176,6 +239,15 @@ void fuse_epilogue(GraphOp graph, PassContext& context) {
   SmallVector<LibraryOp> gemms;
   for (Operation& op : graph.getBody().front())
     if (auto l = dyn_cast<LibraryOp>(op); l && l.getName() == "gemm") gemms.push_back(l);
+  // In the order of the sums: one that is an addend of the next is a GEMM's result by then.
+  auto end = [](LibraryOp l) -> Operation* {
+    MapOp sum = sum_with(l.getOuts()[0]);
+    return sum ? sum.getOperation() : l.getOperation();
+  };
+  llvm::stable_sort(gemms, [&](LibraryOp a, LibraryOp b) {
+    Operation *x = end(a), *y = end(b);
+    return x != y && x->isBeforeInBlock(y);
+  });
   for (LibraryOp l : gemms) Fuser(l, context).run();
 }
 

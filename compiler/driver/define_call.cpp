@@ -44,8 +44,9 @@ class OneNode {
 };
 
 // What is in `sums` before rounding becomes what the epilogue stores: C, and aux if there is one.
+// `sum_error`: of the sums, by the sum of the absolute values of their terms.
 std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader& reader,
-                                       ExpectedWrite sums) {
+                                       ExpectedWrite sums, double sum_error) {
   GemmEpilogue e = epilogue_of(call);
   int64_t n = call.integer("n"), ldc = call.integer("ldc"), stride = call.integer("stride_c");
   auto count = static_cast<int64_t>(sums.at.size());
@@ -57,7 +58,13 @@ std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader
     }
   };
   if (e.add) {
+    // A device may begin its sum with the addend, which is then one term more of it and goes
+    // through every rounding of the sum.
     std::vector<double> addend = reader.read(call.args[e.addend_at()], sums.type);
+    for (int64_t i = 0; i < count; ++i) {
+      double more = sum_error * std::fabs(addend[sums.at[i]]);
+      sums.data.error[i] += more >= 0 ? more : tolerance::kInf;
+    }
     plus([&](int64_t at) { return addend[at]; });
   }
   if (e.bias) {
@@ -114,7 +121,7 @@ std::vector<ExpectedWrite> gemm(const LibraryCall& call, const StepReader& reade
       out.at.push_back(c0 + j);
     }
   }
-  return finish_gemm(call, reader, std::move(out));
+  return finish_gemm(call, reader, std::move(out), own);
 }
 
 // attention: 3 operands before o, lse; attention_grad: do first, 6 before dq, dk, dv.

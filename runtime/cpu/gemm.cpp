@@ -53,11 +53,15 @@ void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* 
   auto* fa = reinterpret_cast<const float*>(a) + (g.trans_a ? t.row : t.row * g.lda);
   auto* fb = reinterpret_cast<const float*>(b) + (g.trans_b ? t.col * g.ldb : t.col);
   auto* fc = reinterpret_cast<float*>(c) + t.row * g.ldc + t.col;
+  // An addend that lies in C is what oneDNN adds to; the rest of the epilogue follows.
+  Gemm rest = g;
+  bool in_place = g.epilogue.add && sides.addend == c;
+  if (in_place) rest.epilogue.add = false;
   onednn().sgemm(g.trans_a, g.trans_b, t.rows, t.cols, g.k, static_cast<float>(g.alpha), fa, g.lda,
-                 fb, g.ldb, static_cast<float>(g.beta), fc, g.ldc);
-  if (!g.epilogue.any()) return;
+                 fb, g.ldb, in_place ? 1.0f : static_cast<float>(g.beta), fc, g.ldc);
+  if (!rest.epilogue.any()) return;
   for (int64_t i = 0; i < t.rows; ++i)
-    finish_sums(vector_kernels(), g, sides, fc + i * g.ldc, (t.row + i) * g.ldc + t.col, t.col,
+    finish_sums(vector_kernels(), rest, sides, fc + i * g.ldc, (t.row + i) * g.ldc + t.col, t.col,
                 t.cols, nullptr);  // all f32: nothing is widened
 }
 

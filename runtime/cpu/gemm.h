@@ -19,7 +19,8 @@ struct Gemm {
   GemmEpilogue epilogue = {};
 };
 
-// What the epilogue reads and writes of one batch item; f32, or type_c for 16-bit C.
+// What the epilogue reads and writes of one batch item; f32, or type_c for 16-bit C. The addend may
+// be C's own memory.
 struct GemmSides {
   const void *addend = nullptr, *bias = nullptr;
   void* aux = nullptr;

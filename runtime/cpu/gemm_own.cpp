@@ -64,18 +64,22 @@ const float* widened(const VectorKernels& v, DType type, const void* from, int64
 // C = alpha * sum + beta * C for one row, and the epilogue. scratch: 2 n floats.
 void finish_row(const VectorKernels& v, const Gemm& g, const GemmSides& sides, const float* sum,
                 void* c, int64_t offset, int64_t col, int64_t n, float* scratch) {
-  bool in_place = g.type_c == f32;
+  // Sums are made in C's own memory, unless it is narrow or holds the addend still.
+  bool in_place = g.type_c == f32 && !(g.epilogue.add && sides.addend == c);
   float* out = in_place ? static_cast<float*>(c) + offset : scratch;
   uint16_t* narrow = static_cast<uint16_t*>(c) + offset;
   auto alpha = static_cast<float>(g.alpha), beta = static_cast<float>(g.beta);
   if (g.beta == 0) {
     for (int64_t j = 0; j < n; ++j) out[j] = alpha * sum[j];
   } else {
-    if (!in_place) v.widen(g.type_c, narrow, out, n);
+    if (g.type_c != f32) v.widen(g.type_c, narrow, out, n);
     for (int64_t j = 0; j < n; ++j) out[j] = alpha * sum[j] + beta * out[j];
   }
   if (g.epilogue.any()) finish_sums(v, g, sides, out, offset, col, n, scratch + n);
-  if (!in_place) v.narrow(g.type_c, out, narrow, n);
+  if (g.type_c != f32)
+    v.narrow(g.type_c, out, narrow, n);
+  else if (!in_place)
+    std::copy_n(out, n, static_cast<float*>(c) + offset);
 }
 
 }  // namespace

@@ -230,6 +230,22 @@ class PlanVerifier {
     std::string wrong = what_is_wrong(call, call.args.size());
     need(wrong.empty(), who, wrong);
     for (const BufferRef& r : call.args) check_ref(r, s, who);
+    if (call.name == "gemm") check_in_place(call, who);
+  }
+
+  // What a GEMM reads is not what it writes, but for an addend that is all of C.
+  void check_in_place(const LibraryCall& call, const std::string& who) const {
+    GemmEpilogue e = epilogue_of(call);
+    if (!e.add) return;
+    const BufferRef &c = call.args[2], &addend = call.args[e.addend_at()];
+    if (c.buffer != addend.buffer) return;
+    need(c.byte_offset == addend.byte_offset, who,
+         "an addend in the memory of C lies where C does, found bytes " +
+             std::to_string(addend.byte_offset) + " and " + std::to_string(c.byte_offset));
+    for (size_t i = 0; i < call.args.size(); ++i)
+      need(i == 2 || i == e.addend_at() || call.args[i].buffer != c.buffer, who,
+           "a C that is accumulated in place is no other argument, found it as argument " +
+               std::to_string(i));
   }
 
   const Plan& plan_;

@@ -202,3 +202,52 @@ TEST_CASE("kernels write the parts of a concat in place") {
   Tensor s = silu(x);
   CHECK(copies(agree(shared, {concat({s, tanh(y)}, 1), s})) == 1);
 }
+
+TEST_CASE("sums of products are one chain of GEMMs in one tensor, odd and empty sizes too") {
+  for (Shape size : {Shape{24, 16}, Shape{7, 13}, Shape{1, 1}, Shape{0, 8}}) {
+    CAPTURE(size[0]);
+    CAPTURE(size[1]);
+    Graph g;
+    Tensor sum;
+    for (int i = 0; i < 3; ++i) {
+      std::string name(1, static_cast<char>('a' + i));
+      Tensor p = linear(g.input("x" + name, {size[0], 11}), g.parameter(name, {size[1], 11}));
+      sum = i == 0 ? p : p + sum;
+    }
+    Tensor y = linear(sum, g.parameter("last", {3, size[1]}));
+    Plan plan = agree(g, {y}, {.lo = -1, .hi = 1});
+    if (numel(size) == 0) continue;
+    std::vector<BufferRef> sums;
+    for (const PlanStep& s : plan.steps)
+      if (s.kernel < 0 && s.call.name == "gemm" && epilogue_of(s.call).add) {
+        CHECK(s.call.args[2].buffer == s.call.args[3].buffer);
+        sums.push_back(s.call.args[2]);
+      }
+    REQUIRE(sums.size() == 2);
+    CHECK(sums[0].buffer == sums[1].buffer);
+    CHECK(launches(plan) == 0);
+  }
+}
+
+TEST_CASE("a gradient that several layers give is summed by their GEMMs, step by step right") {
+  for (Precision precision : {Precision::f32, Precision::bf16}) {
+    Graph g;
+    Tensor x = g.input("x", {40, 24}), w = g.parameter("w", {24, 24});
+    Tensor h = linear(x, w), loss;
+    for (const char* name : {"a", "b", "c"}) {  // inputs of their own: not one wide product
+      Tensor t = linear(h * g.input(std::string("s") + name, {}), g.parameter(name, {20, 24}));
+      Tensor term = sum(square(tanh(t)));
+      loss = loss.defined() ? loss + term : term;
+    }
+    CompileOptions options;
+    options.precision = precision;
+    options.validate = true;
+    std::vector<Output> outputs = {loss};
+    for (const Tensor& d : grad(loss, {w})) outputs.push_back(d);
+    Executable exe = compile(g, outputs, options);
+    for (const auto& [name, values] : complete(g, {}, -1, 1)) write(exe, name, values);
+    ValidateReport report = exe.validate();
+    INFO(report.str());
+    CHECK(report.ok());
+  }
+}

@@ -16,6 +16,7 @@ struct Case {
   bool mixed = false;
   bool tf32 = false;
   std::string epilogue = "none";
+  bool in_place = false;  // the addend is C
 };
 
 // Values in [-1, 1] that every type holds exactly enough to be compared after rounding.
@@ -55,7 +56,9 @@ struct GemmPlan : PlanBuilder {
       return args.back();
     };
     if (epilogue.aux) aux = also("aux", BufferClass::output, x.batch * stride_c);
-    if (epilogue.add) addend = also("addend", BufferClass::input, x.batch * stride_c);
+    if (epilogue.add && x.in_place) args.push_back(addend = c);
+    if (epilogue.add && !x.in_place)
+      addend = also("addend", BufferClass::input, x.batch * stride_c);
     if (epilogue.bias) bias = also("bias", BufferClass::input, x.n);
     PlanStep& step = call("gemm", args,
                           {{"m", x.m},

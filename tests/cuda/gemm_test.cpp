@@ -41,7 +41,8 @@ void check(const Case& x) {
   std::string vc = values(x.c, x.batch * plan.stride_c, 3), got(vc.size(), '\0');
   p->write(plan.a, va.data(), va.size());
   p->write(plan.b, vb.data(), vb.size());
-  std::string addend = values(x.c, x.batch * plan.stride_c, 4), bias = values(x.c, x.n, 5), aux;
+  std::string addend = x.in_place ? vc : values(x.c, x.batch * plan.stride_c, 4);
+  std::string bias = values(x.c, x.n, 5), aux;
   if (plan.addend >= 0) p->write(plan.addend, addend.data(), addend.size());
   if (plan.bias >= 0) p->write(plan.bias, bias.data(), bias.size());
   // Twice the rounding of the sum's type: tensor cores cut off where others round. In tf32 both
@@ -171,6 +172,13 @@ TEST_CASE("GEMM: epilogues, by cuBLASLt and by the own kernel") {
         x.batch = 2;  // the own kernel's, too
         check(x);
         x.k = 0;
+        check(x);
+        if (!GemmPlan(x).epilogue.add) continue;
+        x.in_place = true;
+        check(x);
+        x.k = 48, x.batch = 1;
+        check(x);
+        x.pad = 0, x.alpha = 1;
         check(x);
       }
   Case x{40, 64, 48};

@@ -329,6 +329,19 @@ TEST_CASE("verify refuses broken plans, naming the rule") {
     epilogue(wrong, "gemm: expected an epilogue of");
   epilogue("bias", "gemm: expected 4 arguments for epilogue \"bias\", found 3");
   epilogue("add_bias_gelu_aux", "gemm: expected 6 arguments");
+  auto in_place = [&](int64_t at, bool operand, const char* rule) {
+    expect_broken(
+        p,
+        [&](Plan& q) {
+          LibraryCall& call = q.steps[4].call;
+          call.attrs["epilogue"] = std::string("add");
+          if (operand) call.args[0] = call.args[2];
+          call.args.push_back({call.args[2].buffer, call.args[2].byte_offset + at});
+        },
+        rule);
+  };
+  in_place(4, false, "an addend in the memory of C lies where C does");
+  in_place(0, true, "accumulated in place is no other argument, found it as argument 0");
   expect_broken(p, [](Plan& q) { q.steps[0].segments[0].args[0].buffer = 1; }, "have one type");
 }
 

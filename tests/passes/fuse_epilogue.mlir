@@ -10,6 +10,8 @@
 // WHY-DAG: fuse_epilogue    not fused library.gemm {{.*}} -> map.add {{.*}}: only kernels read the sum, and add the bias as they load
 // WHY-DAG: fuse_epilogue    not fused library.gemm {{.*}} -> map.add {{.*}}: the sum is written in place by its own kernel
 // ASK: fuse_epilogue    not fused library.gemm {{.*}} -> map.gelu {{.*}}: a GELU inside a GEMM must be asked for (gelu_in_gemm)
+// RUN: %fusec --print-after=fuse_epilogue --stop-after=fused --no-locations %t/sums.mlir | FileCheck %t/sums.mlir
+// RUN: %fusec explain --all %t/sums.mlir | FileCheck %t/sums.mlir --check-prefix=SUMS
 
 //--- f32.mlir
 fusec.graph "f32" {
@@ -114,3 +116,62 @@ fusec.graph "gelu" {
 // CHECK: %[[H32:.*]] = fusec.cast %[[GH]]#1 : tensor<4x16xbf16> to tensor<4x16xf32>
 // CHECK: fusec.library "gemm"(%[[GH]]#0, %{{.*}}) {
 // CHECK: fusec.map gelu_slope(%[[H32]])
+
+//--- sums.mlir
+// A sum of three products that a GEMM reads is a chain; its products are added in the IR's order,
+// wherever they stand. One that a kernel reads is none. In 16 bits the sum is taken where the IR
+// widens the addend and rounds the sum, and not where its addend is f32.
+fusec.graph "sums" {
+  %x = fusec.input "x" : tensor<8x16xf32>
+  %y = fusec.input "y" : tensor<8x16xf32>
+  %z = fusec.input "z" : tensor<8x16xf32>
+  %n = fusec.input "n" : tensor<8x16xbf16>
+  %m = fusec.input "m" : tensor<24x16xbf16>
+  %m2 = fusec.input "m2" : tensor<24x16xbf16>
+  %o = fusec.input "o" : tensor<8x24xbf16>
+  %f = fusec.input "f" : tensor<8x24xf32>
+  %w = fusec.parameter "w" : tensor<24x16xf32>
+  %v = fusec.parameter "v" : tensor<16x24xf32>
+  %c = fusec.contract "mk,nk->mn"(%z, %w) : (tensor<8x16xf32>, tensor<24x16xf32>) -> tensor<8x24xf32>
+  %a = fusec.contract "mk,nk->mn"(%x, %w) : (tensor<8x16xf32>, tensor<24x16xf32>) -> tensor<8x24xf32>
+  %b = fusec.contract "mk,nk->mn"(%y, %w) : (tensor<8x16xf32>, tensor<24x16xf32>) -> tensor<8x24xf32>
+  %s = fusec.map add(%a, %b) : (tensor<8x24xf32>, tensor<8x24xf32>) -> tensor<8x24xf32>
+  %t = fusec.map add(%c, %s) : (tensor<8x24xf32>, tensor<8x24xf32>) -> tensor<8x24xf32>
+  %u = fusec.contract "mk,nk->mn"(%t, %v) : (tensor<8x24xf32>, tensor<16x24xf32>) -> tensor<8x16xf32>
+  %u2 = fusec.contract "mk,kn->mn"(%f, %w) : (tensor<8x24xf32>, tensor<24x16xf32>) -> tensor<8x16xf32>
+  %us = fusec.map add(%u, %u2) : (tensor<8x16xf32>, tensor<8x16xf32>) -> tensor<8x16xf32>
+  %e = fusec.map exp(%us) : (tensor<8x16xf32>) -> tensor<8x16xf32>
+  %n32 = fusec.cast %n : tensor<8x16xbf16> to tensor<8x16xf32>
+  %m32 = fusec.cast %m : tensor<24x16xbf16> to tensor<24x16xf32>
+  %o32 = fusec.cast %o : tensor<8x24xbf16> to tensor<8x24xf32>
+  %p = fusec.contract "mk,nk->mn"(%n32, %m32) : (tensor<8x16xf32>, tensor<24x16xf32>) -> tensor<8x24xf32>
+  %po = fusec.map add(%p, %o32) : (tensor<8x24xf32>, tensor<8x24xf32>) -> tensor<8x24xf32>
+  %po16 = fusec.cast %po : tensor<8x24xf32> to tensor<8x24xbf16>
+  %m232 = fusec.cast %m2 : tensor<24x16xbf16> to tensor<24x16xf32>
+  %q = fusec.contract "mk,nk->mn"(%n32, %m232) : (tensor<8x16xf32>, tensor<24x16xf32>) -> tensor<8x24xf32>
+  %qf = fusec.map add(%q, %f) : (tensor<8x24xf32>, tensor<8x24xf32>) -> tensor<8x24xf32>
+  %qf16 = fusec.cast %qf : tensor<8x24xf32> to tensor<8x24xbf16>
+  fusec.output "e" %e : tensor<8x16xf32>
+  fusec.output "po" %po16 : tensor<8x24xbf16>
+  fusec.output "qf" %qf16 : tensor<8x24xbf16>
+}
+// CHECK-LABEL: // after fuse_epilogue
+// CHECK: %[[X:.*]] = fusec.input "x"
+// CHECK: %[[Y:.*]] = fusec.input "y"
+// CHECK: %[[Z:.*]] = fusec.input "z"
+// CHECK: %[[O:.*]] = fusec.input "o"
+// CHECK: %[[A:.*]] = fusec.library "gemm"(%[[X]], %{{.*}}) {
+// CHECK-NOT: epilogue
+// CHECK: %[[S:.*]] = fusec.library "gemm"(%[[Y]], %{{.*}}, %[[A]]) {{.*}}epilogue = "add"
+// CHECK: %[[T:.*]] = fusec.library "gemm"(%[[Z]], %{{.*}}, %[[S]]) {{.*}}epilogue = "add"
+// CHECK: fusec.library "gemm"(%[[T]], %{{.*}}) {
+// CHECK-NOT: epilogue
+// CHECK: fusec.map add
+// CHECK: fusec.map exp
+// CHECK: fusec.library "gemm"(%{{.*}}, %{{.*}}, %[[O]]) {{.*}}epilogue = "add"{{.*}}type_c = "bf16"
+// CHECK: %[[Q:.*]] = fusec.library "gemm"
+// CHECK-NOT: epilogue
+// CHECK: fusec.map add(%[[Q]]
+// SUMS-DAG: fuse_epilogue    fused     library.gemm {{.*}} -> map.add {{.*}}: in the GEMM: add, in the addend's memory
+// SUMS-DAG: fuse_epilogue    not fused library.gemm {{.*}} -> map.add {{.*}}: kernels read the sum, and add as they load
+// SUMS-DAG: fuse_epilogue    not fused library.gemm {{.*}} -> map.add {{.*}}: the sum is rounded to 16 bits, its addend is f32

@@ -67,14 +67,17 @@ void check(const Problem& p, const Values& got) {
 }
 
 std::string run_call(const Problem& p, int threads, Values* out, const char* epilogue = "none",
-                     const Values& addend = {}, const Values& bias = {}, Values* aux = nullptr) {
+                     const Values& addend = {}, const Values& bias = {}, Values* aux = nullptr,
+                     bool in_place = false) {
   CpuCall call("gemm");
-  call.operand(p.a(), p.type_a).operand(p.b(), p.type_b).operand(p.c(), p.type_c);
+  call.operand(p.a(), p.type_a).operand(p.b(), p.type_b);
+  call.operand(in_place ? addend : p.c(), p.type_c);
   call.attr("epilogue", epilogue);
   std::string words = epilogue;
   auto has = [&](const char* word) { return words.find(word) != std::string::npos; };
   if (has("aux")) call.operand(p.c(), p.type_c);
-  if (has("add")) call.operand(addend, p.type_c);
+  if (has("add") && in_place) call.again(2);
+  if (has("add") && !in_place) call.operand(addend, p.type_c);
   if (has("bias")) call.operand(bias, p.type_c);
   call.attr("m", p.m).attr("n", p.n).attr("k", p.k).attr("batch", p.batch);
   call.attr("lda", p.lda()).attr("ldb", p.ldb()).attr("ldc", p.ldc());
@@ -190,23 +193,26 @@ TEST_CASE("gemm: the tile grid covers C with tiles no larger than the bound") {
 }
 
 TEST_CASE("gemm: epilogues, of oneDNN's products and of the own kernel's, in tiles") {
-  for (const char* name : {"add", "bias", "gelu", "bias_gelu", "gelu_aux", "add_bias_gelu_aux"})
+  for (std::string name : {"add", "add!", "bias", "gelu", "bias_gelu", "gelu_aux",
+                           "add_bias_gelu_aux", "add_bias_gelu_aux!"})
     for (DType type : {f32, bf16, f16})
       for (int64_t k : {40, 0}) {
         CAPTURE(name);
+        bool in_place = name.back() == '!';  // the addend lies in C
+        std::string words = name.substr(0, name.size() - in_place);
         CAPTURE(name_of(type));
         CAPTURE(k);
         Problem p{700, 530, k, 2};  // two tiles each way
         p.type_c = type, p.pad = 3;
         LibraryCall call;
-        call.attrs["epilogue"] = std::string(name);
+        call.attrs["epilogue"] = words;
         GemmEpilogue e = epilogue_of(call);
         Values sums, plain = random_values(p.n, 7), got, aux;
         Problem wide = p;
         wide.type_c = f32;
         run_call(wide, 2, &sums);
         Values addend = random_values(p.batch * p.stride_c(), 8);
-        run_call(p, 2, &got, name, addend, plain, &aux);
+        run_call(p, 2, &got, words.c_str(), addend, plain, &aux, in_place);
         double worst = 0, worst_aux = 0;
         double unit = type == bf16 ? 1.0 / 256 : type == f16 ? 1.0 / 2048 : 1e-6;
         for (int64_t x = 0; x < p.batch; ++x)
@@ -226,8 +232,10 @@ TEST_CASE("gemm: epilogues, of oneDNN's products and of the own kernel's, in til
         CHECK(worst <= 1);
         CHECK(worst_aux <= 1);
         Values again;
-        CHECK(run_call(p, 1, &again, name, addend, plain) ==
-              run_call(p, 4, &again, name, addend, plain));
+        auto run = [&](int threads) {
+          return run_call(p, threads, &again, words.c_str(), addend, plain, nullptr, in_place);
+        };
+        CHECK(run(1) == run(4));
       }
 }
 

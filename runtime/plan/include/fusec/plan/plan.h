@@ -113,7 +113,9 @@ struct LibraryCall {
 
 // What a gemm does with its f32 sums before it rounds them to type_c and stores them, as words
 // joined by "_" in this order: "add", "bias", "gelu", "aux"; "none" is nothing. Not for f64, nor
-// (but for "none") with beta. addend and aux lie as C does and have its type, as the bias has.
+// (but for "none") with beta. addend and aux lie as C does and have its type, as the bias has. The
+// addend may be C itself, at one address: then C is accumulated in place. It may not overlap C in
+// part.
 struct GemmEpilogue {
   bool add = false;   // + addend, element by element
   bool bias = false;  // + bias[n], to every row
