@@ -166,6 +166,9 @@ void GradientFinder::take_weight_grad(Member& m, ContractOp c, mlir::Value dy) {
 }
 
 bool summed(const Group& group) {
+  // Terms of 16 bits are rounded one by one; those that the precision policy widens are not.
+  const Member& any = group.front();
+  if (any.input_grad && size_of(type_of(any.leaf).dtype) < 4) return false;
   return llvm::all_of(group, [&](const Member& m) {
     const Member& first = group.front();
     return m.input_grad && m.leaf != m.sum && m.sum == first.sum &&

@@ -133,11 +133,15 @@ Action prepare_gemm(const BoundCall& c) {
   c.require(c.args.size() == e.arguments(), "takes (a, b, c) and what its epilogue needs");
   const std::byte* addend = e.add ? c.args[e.addend_at()] : nullptr;
   const std::byte* bias = e.bias ? c.args[e.bias_at()] : nullptr;
+  const std::byte* pre = e.dgelu ? c.args[e.pre_at()] : nullptr;
   std::byte* aux = e.aux ? c.args[e.aux_at()] : nullptr;
-  if (g.m == 0 || g.n == 0 || g.batch == 0) return [] {};
+  std::byte* sums = e.sums() ? c.args[e.sums_at()] : nullptr;
+  if (e.sums() && operand_sums_length(g) == 0) sums = nullptr;
+  bool empty = g.m == 0 || g.n == 0 || g.batch == 0;
+  if (empty && !sums) return [] {};
 
   // oneDNN takes no empty sum; the own kernel does, and scales C by beta.
-  TileGrid grid = tile_grid(g);
+  TileGrid grid = empty ? TileGrid{} : tile_grid(g);
   bool empty_sum = g.k == 0;
   return [=, a = c.args[0], b = c.args[1], out = c.args[2], &pool = c.pool] {
     int64_t per_item = grid.down * grid.across;
@@ -153,11 +157,22 @@ Action prepare_gemm(const BoundCall& c) {
         const std::byte* tb = b + item * g.stride_b * size_of(g.type_b);
         int64_t of_item = item * g.stride_c * size_of(g.type_c);
         std::byte* tc = out + of_item;
-        GemmSides sides{addend ? addend + of_item : nullptr, bias, aux ? aux + of_item : nullptr};
+        GemmSides sides{addend ? addend + of_item : nullptr, bias, pre ? pre + of_item : nullptr,
+                        aux ? aux + of_item : nullptr};
         if (empty_sum && g.type_c != f64)
           own_gemm_tile(vector_kernels(), g, ta, tb, tc, t, sides);
         else
           run_tile(g, ta, tb, tc, t, sides);
+      }
+    });
+    if (!sums) return;
+    // Pieces that depend on the shape alone, each in one order.
+    int64_t length = operand_sums_length(g);
+    pool.parallel(ceil_div(length, kMostSums), 1, [&](int64_t lo, int64_t hi) {
+      for (int64_t task = lo; task < hi; ++task) {
+        int64_t first = task * kMostSums;
+        operand_sums(vector_kernels(), g, a, b, out, sums, first,
+                     std::min(kMostSums, length - first));
       }
     });
   };

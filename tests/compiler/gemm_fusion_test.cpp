@@ -251,3 +251,50 @@ TEST_CASE("a gradient that several layers give is summed by their GEMMs, step by
     CHECK(report.ok());
   }
 }
+
+TEST_CASE("the gradient of a GELU and of its bias are the GEMM's, where the option asks for it") {
+  for (int64_t rows : {40, 33, 1})
+    for (int64_t width : {48, 13}) {
+      CAPTURE(rows);
+      CAPTURE(width);
+      Graph g;
+      Tensor x = g.input("x", {rows, 24});
+      Tensor w1 = g.parameter("w1", {width, 24}), b1 = g.parameter("b1", {width}),
+             w2 = g.parameter("w2", {24, width}), b2 = g.parameter("b2", {24});
+      Tensor y = linear(gelu(linear(x, w1, b1)), w2, b2);
+      Tensor loss = sum(square(y - x));
+      std::vector<Output> outputs = {loss};
+      for (const Tensor& d : grad(loss, {w1, b1, w2, b2})) outputs.push_back(d);
+      CompileOptions options;
+      options.precision = Precision::bf16;
+      options.gelu_in_gemm = true;
+      options.validate = true;
+      Executable exe = compile(g, outputs, options);
+      int gradients = 0;
+      for (const PlanStep& s : exe.plan().steps)
+        if (s.kernel < 0 && s.call.name == "gemm")
+          gradients += epilogue_of(s.call).str() == "dgelu_bgrad";
+      CHECK(gradients == (width % 8 == 0 ? 1 : 0));
+      for (const auto& [name, values] : complete(g, {}, -1, 1)) write(exe, name, values);
+      ValidateReport report = exe.validate();
+      INFO(report.str());
+      CHECK(report.ok());
+    }
+}
+
+TEST_CASE("a bias's gradient is summed beside its weight's, where a GEMM makes the rows") {
+  for (int64_t rows : {40, 33, 1}) {
+    CAPTURE(rows);
+    Graph g;
+    Tensor x = g.input("x", {rows, 12});
+    Tensor w1 = g.parameter("w1", {17, 12}), b1 = g.parameter("b1", {17}),
+           w2 = g.parameter("w2", {9, 17}), b2 = g.parameter("b2", {9});
+    Tensor y = linear(linear(x, w1, b1), w2, b2), loss = sum(square(y));
+    std::vector<Tensor> wanted = grad(loss, {w1, b1, w2, b2});
+    Plan plan = agree(g, wanted, {.lo = -1, .hi = 1});
+    int sums = 0;
+    for (const PlanStep& s : plan.steps)
+      if (s.kernel < 0 && s.call.name == "gemm") sums += epilogue_of(s.call).sums();
+    CHECK(sums == 1);  // of b1; the kernel that writes the gradient of y sums that of b2
+  }
+}

@@ -51,6 +51,8 @@ class CpuCall {
     return call_.attrs[key] = std::string(v), *this;
   }
 
+  const LibraryCall& call() const { return call_; }
+
   CpuCall& run(int threads = 2) {
     auto plan = std::make_shared<Plan>(plan_);
     plan->graph = "test";
