@@ -132,7 +132,8 @@ void GradientFinder::find(Member& m) {
   const Product& f = m.forward;
   for (Operation* user : f.other.getUsers()) {
     auto c = dyn_cast<ContractOp>(user);
-    if (!c || c == f.op) continue;
+    // Of square products either may look like the other's gradient: that comes behind.
+    if (!c || c == f.op || c->isBeforeInBlock(f.op)) continue;
     std::optional<Product> p = product_of(c, c.getLhs() != f.other);
     if (!p || type_of(p->shared) != type_of(f.result()) ||
         type_of(c.getResult()) != type_of(f.shared) || !follows_width(*p, f))
