@@ -74,6 +74,41 @@ std::optional<Epilogue> match_epilogue(mlir::Value product, int64_t columns, boo
   return e;
 }
 
+bool sums_rows(ReduceOp reduce, int64_t columns) {
+  if (reduce.getKind() != "sum") return false;
+  Shape shape = type_of(reduce.getArg()).shape;
+  int64_t row = 1;
+  bool inside = true;  // of the kept, innermost axes
+  for (size_t i = shape.size(); i-- > 0;) {
+    bool summed = llvm::is_contained(reduce.getAxes(), static_cast<int64_t>(i));
+    if (!summed && !inside && shape[i] != 1) return false;
+    inside = inside && !summed;
+    if (inside) row *= shape[i];
+  }
+  return row == columns && !inside;
+}
+
+std::optional<EpilogueGradient> match_gradient(mlir::Value product, int64_t columns) {
+  if (columns <= 0 || columns % kAuxRows != 0) return std::nullopt;
+  mlir::Value v = product;
+  while (v.hasOneUse()) {
+    auto view = dyn_cast<ViewOp>(*v.user_begin());
+    if (!view || view.getKind() != "reshape") break;
+    v = view.getResult();
+  }
+  if (!v.hasOneUse()) return std::nullopt;
+  EpilogueGradient e;
+  e.mul = dyn_cast<MapOp>(*v.user_begin());
+  if (!e.mul || e.mul.getFn() != "mul") return std::nullopt;
+  for (int i : {0, 1}) {
+    auto slope = e.mul.getArgs()[i].getDefiningOp<MapOp>();
+    if (slope && slope.getFn() == "gelu_slope" && e.mul.getArgs()[1 - i] == v)
+      e.pre = slope.getArgs()[0];
+  }
+  if (!e.pre) return std::nullopt;
+  return e;
+}
+
 int64_t columns_of(ContractOp c) {
   auto attr = std::get<ContractAttr>(info_of(c).attr);
   auto in = [](const std::string& labels, char x) { return labels.find(x) != std::string::npos; };

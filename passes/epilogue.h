@@ -20,6 +20,19 @@ struct Epilogue {
   bool aux() const { return gelu && !sum.hasOneUse(); }
 };
 
+//   product -> [reshape] -> mul with gelu_slope(pre)
+struct EpilogueGradient {
+  ir::MapOp mul;
+  mlir::Value pre;  // what the slope is of
+  mlir::Value result() const { return mul->getResult(0); }
+};
+
+// None if no slope follows; `columns` as below.
+std::optional<EpilogueGradient> match_gradient(mlir::Value product, int64_t columns);
+
+// Whether a reduction sums all of a matrix's rows, of `columns` innermost elements.
+bool sums_rows(ir::ReduceOp reduce, int64_t columns);
+
 // None if neither follows. `columns`: of the product, its innermost elements that are of one row.
 std::optional<Epilogue> match_epilogue(mlir::Value product, int64_t columns, bool gelu);
 

@@ -132,7 +132,8 @@ void GradientFinder::find(Member& m) {
   const Product& f = m.forward;
   for (Operation* user : f.other.getUsers()) {
     auto c = dyn_cast<ContractOp>(user);
-    if (!c || c == f.op) continue;
+    // Of square products either may look like the other's gradient: that comes behind.
+    if (!c || c == f.op || c->isBeforeInBlock(f.op)) continue;
     std::optional<Product> p = product_of(c, c.getLhs() != f.other);
     if (!p || type_of(p->shared) != type_of(f.result()) ||
         type_of(c.getResult()) != type_of(f.shared) || !follows_width(*p, f))
@@ -167,6 +168,9 @@ void GradientFinder::take_weight_grad(Member& m, ContractOp c, mlir::Value dy) {
 }
 
 bool summed(const Group& group) {
+  // Terms of 16 bits are rounded one by one; those that the precision policy widens are not.
+  const Member& any = group.front();
+  if (any.input_grad && size_of(type_of(any.leaf).dtype) < 4) return false;
   return llvm::all_of(group, [&](const Member& m) {
     const Member& first = group.front();
     return m.input_grad && m.leaf != m.sum && m.sum == first.sum &&

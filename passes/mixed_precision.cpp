@@ -11,6 +11,10 @@
 //   (read by GEMMs, attention alone)         %s = map add(%c, broadcast (cast %bias16 : f32))
 //                                            %s16 = cast %s : f32 to bf16
 //
+// The gradient of a GELU that is part of its GEMM is, too: the product is rounded behind the slope,
+// and what sums over its rows, the bias's gradient, reads it rounded and is rounded as the weight's
+// gradient is.
+//
 // Everything else keeps its type: pointwise ops and reductions compute in f32. Refuses nothing;
 // ops that are not f32 are left alone.
 #include <mlir/IR/Builders.h>
@@ -48,11 +52,12 @@ void lower_op(Operation* op, unsigned first_kept_operand, unsigned first_kept_re
 }
 
 // Whether all that reads `v`, through views, are casts to `narrow`, and one of them at least makes
-// what must lie in memory as `v` does.
-bool is_only_narrowed(mlir::Value v, Type narrow) {
+// what must lie in memory as `v` does. `other` may read it as well.
+bool is_only_narrowed(mlir::Value v, Type narrow, Operation* other = nullptr) {
   bool whole = false;
   auto visit = [&](auto&& self, mlir::Value from, bool same_place) -> bool {
     return llvm::all_of(from.getUsers(), [&](Operation* user) {
+      if (user == other) return true;
       if (auto view = dyn_cast<ViewOp>(user))
         return self(self, view.getResult(), same_place && view.getKind() == "reshape");
       auto cast = dyn_cast<CastOp>(user);
@@ -80,24 +85,68 @@ mlir::Value widened(OpBuilder& b, Location loc, mlir::Value v) {
   return CastOp::create(b, loc, with_element(v.getType(), b.getF32Type()), v);
 }
 
+// The product that was lowered to `c`, not rounded, in the place of what widens it.
+mlir::Value unrounded(ContractOp c, CastOp widen) {
+  OpBuilder b(c);
+  mlir::Value lhs = widened(b, c.getLoc(), c.getLhs()), rhs = widened(b, c.getLoc(), c.getRhs());
+  auto product = ContractOp::create(b, c.getLoc(), widen.getType(), c.getLabels(), lhs, rhs);
+  widen.getResult().replaceAllUsesWith(product.getResult());
+  widen.erase();
+  c.erase();
+  return product.getResult();
+}
+
+// What widens a lowered product, if nothing else reads it.
+CastOp widening_of(ContractOp c) {
+  if (!c.getResult().hasOneUse()) return {};
+  auto widen = dyn_cast<CastOp>(*c.getResult().user_begin());
+  bool lowered = widen && c.getType().getElementType().isBF16() && is_f32(widen.getResult());
+  return lowered ? widen : CastOp();
+}
+
+// Whether `pre` is what a GELU inside a GEMM leaves of its argument: rounded, and widened again.
+bool is_kept_argument(mlir::Value pre) {
+  auto up = pre.getDefiningOp<CastOp>();
+  auto down = up ? up.getArg().getDefiningOp<CastOp>() : CastOp();
+  if (!down || !down.getType().getElementType().isBF16() || !is_f32(down.getArg())) return false;
+  return llvm::any_of(down.getArg().getUsers(), [](Operation* user) {
+    auto map = dyn_cast<MapOp>(user);
+    return map && map.getFn() == "gelu";
+  });
+}
+
+// The gradient of such a GELU is rounded behind its slope, and the sums over its rows after that.
+void round_behind_slope(ContractOp c) {
+  CastOp widen = widening_of(c);
+  if (!widen) return;
+  int64_t columns = columns_of(c);
+  std::optional<EpilogueGradient> e = match_gradient(widen.getResult(), columns);
+  if (!e || !is_kept_argument(e->pre)) return;
+  Type bf16 = Builder(c.getContext()).getBF16Type();
+  mlir::Value result = e->result();
+  ReduceOp sums;
+  for (Operation* user : result.getUsers())
+    if (auto reduce = dyn_cast<ReduceOp>(user); reduce && sums_rows(reduce, columns)) sums = reduce;
+  if (!is_only_narrowed(result, bf16, sums)) return;
+  unrounded(c, widen);
+  round(result, bf16, nullptr);
+  if (sums) round(sums.getResult(), bf16, nullptr);
+}
+
 // Moves the rounding of a product that was lowered behind its epilogue.
 void round_behind_epilogue(ContractOp c, bool gelu) {
   OpBuilder b(c);
   Type bf16 = b.getBF16Type();
-  if (!c.getResult().hasOneUse()) return;
-  auto widen = dyn_cast<CastOp>(*c.getResult().user_begin());
-  if (!widen || !c.getType().getElementType().isBF16() || !is_f32(widen.getResult())) return;
+  CastOp widen = widening_of(c);
+  if (!widen) return;
   std::optional<Epilogue> e = match_epilogue(widen.getResult(), columns_of(c), gelu);
   if (e && e->gelu && !is_only_narrowed(e->result(), bf16))
     e = match_epilogue(widen.getResult(), columns_of(c), false);
   if (!e || !is_only_narrowed(e->result(), bf16)) return;
 
-  mlir::Value lhs = widened(b, c.getLoc(), c.getLhs()), rhs = widened(b, c.getLoc(), c.getRhs());
-  auto product = ContractOp::create(b, c.getLoc(), widen.getType(), c.getLabels(), lhs, rhs);
-  widen.getResult().replaceAllUsesWith(product.getResult());
-  if (e->sum == widen.getResult()) e->sum = product.getResult();
-  widen.erase();
-  c.erase();
+  bool bare = e->sum == widen.getResult();
+  mlir::Value product = unrounded(c, widen);
+  if (bare) e->sum = product;
   if (e->add) {
     b.setInsertionPoint(e->add);
     Location loc = e->add.getLoc();
@@ -126,6 +175,9 @@ void mixed_precision(GraphOp graph, PassContext& context) {
   }
   SmallVector<ContractOp> products(graph.getBody().front().getOps<ContractOp>());
   for (ContractOp c : products) round_behind_epilogue(c, context.gelu_in_gemm);
+  if (!context.gelu_in_gemm) return;
+  SmallVector<ContractOp> gradients(graph.getBody().front().getOps<ContractOp>());
+  for (ContractOp c : gradients) round_behind_slope(c);
 }
 
 }  // namespace fusec::passes

@@ -1,10 +1,13 @@
 // Plan without offsets -> Plan with lifetimes, in-place updates and arena offsets.
 //
 //   step 7: kernel adamw(p, g, m, v) -> t0 ; copy t0 -> p    becomes    kernel adamw(p, ..) -> p
+//   step 9: gemm(a, b, t2, addend t1) "add"                  becomes    gemm(a, b, t1, addend t1)
 //
 // With guards, steps that write persistent memory become commit steps at the end.
 //
-// Refuses: overwriting an operand that is read at any other index than it is written.
+// Refuses: overwriting an operand that is read at any other index than it is written; products in
+// place of an addend that is needed later, is no temporary, has another type or size, or is an
+// operand of the same product.
 #include "fusec/passes/plan_memory.h"
 
 #include <algorithm>
@@ -152,33 +155,65 @@ void commit_last(Plan& plan) {
 
 bool is_arena(BufferClass c) { return !is_persistent(c); }
 
-// Lets kernels overwrite temporaries that die in them.
+// Whether `in` and `out`, which step `s` alone writes, may be one: values of this run, of one type
+// and size, `in` a temporary that is written before and read for the last time here.
+bool dies_into(const Plan& plan, const std::vector<Uses>& uses, int s, int in, int out) {
+  const PlanBuffer &from = plan.buffers[in], &to = plan.buffers[out];
+  return in != out && from.cls == BufferClass::temporary && is_arena(to.cls) &&
+         from.type.bytes() == to.type.bytes() && from.type.dtype == to.type.dtype &&
+         uses[out].writes.size() == 1 && !uses[in].reads.empty() && uses[in].reads.back() == s &&
+         !uses[in].writes.empty() &&  // else an empty tensor that nothing fills
+         uses[in].writes.back() < s;
+}
+
+// What was in `gone` is in `kept` from here on.
+void join(Plan& plan, std::vector<Uses>& uses, int kept, int gone) {
+  rename(plan, uses[gone], gone, kept);
+  Uses &all = uses[kept], &more = uses[gone];
+  all.writes.insert(all.writes.end(), more.writes.begin(), more.writes.end());
+  all.reads.insert(all.reads.end(), more.reads.begin(), more.reads.end());
+  std::sort(all.writes.begin(), all.writes.end());
+  std::sort(all.reads.begin(), all.reads.end());
+  more = {};
+}
+
+// A product accumulates where its addend lies: tensors that are whole buffers, and no operand's.
+void accumulate_in_place(Plan& plan, std::vector<Uses>& uses, int s) {
+  const LibraryCall& call = plan.steps[s].call;
+  if (call.name != "gemm") return;
+  GemmEpilogue e = epilogue_of(call);
+  if (!e.add) return;
+  const BufferRef c = call.args[2], addend = call.args[e.addend_at()];
+  if (c.byte_offset != 0 || addend.byte_offset != 0) return;
+  for (size_t i = 0; i < call.args.size(); ++i)
+    if (i != e.addend_at() && call.args[i].buffer == addend.buffer) return;
+  if (!dies_into(plan, uses, s, addend.buffer, c.buffer)) return;
+  if (plan.buffers[c.buffer].cls == BufferClass::temporary)
+    return join(plan, uses, addend.buffer, c.buffer);
+  for (int writer : uses[addend.buffer].writes)
+    if (plan.steps[writer].commit) return;  // one that may be skipped writes no output
+  join(plan, uses, c.buffer, addend.buffer);
+}
+
+// Lets kernels overwrite temporaries that die in them, and products add in place.
 void reuse_operands(Plan& plan) {
   std::vector<Uses> uses = collect(plan);
-  for (size_t s = 0; s < plan.steps.size(); ++s) {
-    PlanStep& step = plan.steps[s];
+  for (size_t at = 0; at < plan.steps.size(); ++at) {
+    int s = static_cast<int>(at);
+    PlanStep& step = plan.steps[at];
+    if (step.kernel < 0) accumulate_in_place(plan, uses, s);
     if (step.kernel < 0 || step.segments.size() != 1) continue;
     const KernelProgram& k = plan.kernels[step.kernel];
     Segment& segment = step.segments[0];
     for (size_t o = 0; o < segment.args.size(); ++o) {
       int out = segment.args[o].buffer;
-      if (!k.params[o].written || plan.buffers[out].cls != BufferClass::temporary ||
-          uses[out].writes.size() != 1)
-        continue;
+      if (!k.params[o].written || plan.buffers[out].cls != BufferClass::temporary) continue;
       for (size_t i = 0; i < segment.args.size(); ++i) {
         int in = segment.args[i].buffer;
-        if (!k.params[i].read || in == out || plan.buffers[in].cls != BufferClass::temporary ||
-            plan.buffers[in].type.bytes() != plan.buffers[out].type.bytes() ||
-            plan.buffers[in].type.dtype != plan.buffers[out].type.dtype ||
-            uses[in].reads.back() != static_cast<int>(s) ||
-            uses[in].writes.empty() ||  // an empty tensor that nothing fills
-            uses[in].writes.back() >= static_cast<int>(s) || !same_index(k, segment, in, out))
+        if (!k.params[i].read || !dies_into(plan, uses, s, in, out) ||
+            !same_index(k, segment, in, out))
           continue;
-        rename(plan, uses[out], out, in);
-        uses[in].writes.insert(uses[in].writes.end(), uses[out].writes.begin(),
-                               uses[out].writes.end());
-        uses[in].reads.insert(uses[in].reads.end(), uses[out].reads.begin(), uses[out].reads.end());
-        std::sort(uses[in].reads.begin(), uses[in].reads.end());
+        join(plan, uses, in, out);
         break;
       }
     }

@@ -43,9 +43,73 @@ class OneNode {
   BoundedFeeds feeds_;
 };
 
+// t = tanh(c (x + a x^3)) of gelu's tanh form, and its error. A GPU's library may take it from the
+// hardware where the result has 16 bits (tanh.approx: 2^-11 of tanh, PTX ISA).
+constexpr double kGeluC = 0.7978845608028654, kGeluA = 0.044715;
+double gelu_tanh(double x) { return std::tanh(kGeluC * (x + kGeluA * x * x * x)); }
+double tanh_error(double t, DType type) { return type == DType::f32 ? 0 : 0x1p-11 * std::fabs(t); }
+
+// gelu(x) = 0.5 x (1 + t) changes by 0.5 |x| times as much as t does.
+void through_gelu(BoundedData& sums, DType type) {
+  auto count = static_cast<int64_t>(sums.value.size());
+  std::vector<double> moved;
+  for (int64_t i = 0; i < count; ++i)
+    moved.push_back(0.5 * (std::fabs(sums.value[i]) + sums.error[i]) *
+                    tanh_error(gelu_tanh(sums.value[i]), type));
+  OneNode node;
+  node.bounded({count}, DType::f32, std::move(sums));
+  sums = std::move(node.evaluate(OpKind::map, MapAttr{Pointwise::gelu}, 1)[0]);
+  for (int64_t i = 0; i < count; ++i) sums.error[i] += moved[i] >= 0 ? moved[i] : tolerance::kInf;
+}
+
+// Times the slope of gelu at `pre`. A product of f32 sums is not rounded before it is multiplied,
+// so that its own error alone is scaled, and one f32 rounding comes with the product. The slope
+// 0.5 (1 + t) + 0.5 c x (1 - t^2) (1 + 3 a x^2) changes by at most 0.5 + c |x t| (1 + 3 a x^2)
+// times as much as t does.
+void times_slope(BoundedData& sums, const std::vector<double>& pre, DType type) {
+  auto count = static_cast<int64_t>(pre.size());
+  OneNode node;
+  node.input({count}, DType::f32, pre);
+  BoundedData slope = std::move(node.evaluate(OpKind::map, MapAttr{Pointwise::gelu_slope}, 1)[0]);
+  for (int64_t i = 0; i < count; ++i) {
+    double x = pre[i], t = gelu_tanh(x);
+    double by_t = 0.5 + kGeluC * std::fabs(x * t) * (1 + 3 * kGeluA * x * x);
+    double moved = by_t * tanh_error(t, type);
+    double s = slope.value[i], es = slope.error[i] + moved;
+    double &v = sums.value[i], &e = sums.error[i];
+    e = std::fabs(s) * e + std::fabs(v) * es + e * es;
+    v *= s;
+    e += tolerance::unit_roundoff(DType::f32) * (std::fabs(v) + e);
+    if (!(e >= 0)) e = tolerance::kInf;
+  }
+}
+
+// Sums of a [rows, columns] matrix over its rows (`across`), or of [columns, rows] over its
+// columns, rounded to `type`.
+ExpectedWrite sums_over(const BoundedData& x, int64_t rows, int64_t columns, bool across,
+                        DType type) {
+  ExpectedWrite out{0, type, {}, {}, 0};
+  double growth = tolerance::reduction_growth(static_cast<double>(rows));
+  for (int64_t j = 0; j < columns; ++j) {
+    double sum = 0, most = 0, error = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      int64_t i = across ? r * columns + j : j * rows + r;
+      sum += x.value[i];
+      most += std::fabs(x.value[i]);
+      error += x.error[i];
+    }
+    error += growth * tolerance::unit_roundoff(DType::f32) * most;
+    out.data.value.push_back(sum);
+    out.data.error.push_back(error >= 0 ? error : tolerance::kInf);
+  }
+  round_to_storage(out.data, type);
+  return out;
+}
+
 // What is in `sums` before rounding becomes what the epilogue stores: C, and aux if there is one.
+// `sum_error`: of the sums, by the sum of the absolute values of their terms.
 std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader& reader,
-                                       ExpectedWrite sums) {
+                                       ExpectedWrite sums, double sum_error) {
   GemmEpilogue e = epilogue_of(call);
   int64_t n = call.integer("n"), ldc = call.integer("ldc"), stride = call.integer("stride_c");
   auto count = static_cast<int64_t>(sums.at.size());
@@ -57,7 +121,13 @@ std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader
     }
   };
   if (e.add) {
+    // A device may begin its sum with the addend, which is then one term more of it and goes
+    // through every rounding of the sum.
     std::vector<double> addend = reader.read(call.args[e.addend_at()], sums.type);
+    for (int64_t i = 0; i < count; ++i) {
+      double more = sum_error * std::fabs(addend[sums.at[i]]);
+      sums.data.error[i] += more >= 0 ? more : tolerance::kInf;
+    }
     plus([&](int64_t at) { return addend[at]; });
   }
   if (e.bias) {
@@ -67,12 +137,38 @@ std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader
   }
   std::vector<ExpectedWrite> out = {sums};
   if (e.aux) out.push_back(sums), out[1].argument = e.aux_at();
-  if (e.gelu) {
-    OneNode node;
-    node.bounded({count}, DType::f32, std::move(sums.data));
-    out[0].data = std::move(node.evaluate(OpKind::map, MapAttr{Pointwise::gelu}, 1)[0]);
+  if (e.gelu) through_gelu(out[0].data, sums.type);
+  if (e.dgelu) {
+    std::vector<double> pre = reader.read(call.args[e.pre_at()], sums.type), at;
+    for (int64_t i : sums.at) at.push_back(pre[i]);
+    times_slope(out[0].data, at, sums.type);
   }
   for (ExpectedWrite& w : out) round_to_storage(w.data, w.type);
+  if (e.bgrad && sums.left_out == 0) {
+    BoundedData terms = out[0].data;  // cuBLASLt does not say whether it sums before it rounds
+    for (int64_t i = 0; i < count; ++i)
+      terms.error[i] += tolerance::unit_roundoff(sums.type) * std::fabs(terms.value[i]);
+    ExpectedWrite columns = sums_over(terms, call.integer("m"), n, true, sums.type);
+    columns.argument = e.sums_at();
+    out.push_back(std::move(columns));
+  }
+  return out;
+}
+
+// The sums over k of an operand: its elements are exact.
+ExpectedWrite operand_sums(const LibraryCall& call, const StepReader& reader) {
+  GemmEpilogue e = epilogue_of(call);
+  bool trans = call.integer(e.bgrada ? "trans_a" : "trans_b") != 0, across = trans == e.bgrada;
+  int64_t length = call.integer(e.bgrada ? "m" : "n"), k = call.integer("k");
+  int64_t ld = call.integer(e.bgrada ? "lda" : "ldb");
+  std::vector<double> x = reader.read(call.args[e.bgrada ? 0 : 1],
+                                      dtype_attribute(call, e.bgrada ? "type_a" : "type_b"));
+  std::vector<double> dense;
+  for (int64_t row = 0; row < (across ? k : length); ++row)
+    for (int64_t col = 0; col < (across ? length : k); ++col) dense.push_back(x[row * ld + col]);
+  ExpectedWrite out =
+      sums_over(exactly(std::move(dense)), k, length, across, dtype_attribute(call, "type_c"));
+  out.argument = e.sums_at();
   return out;
 }
 
@@ -114,7 +210,10 @@ std::vector<ExpectedWrite> gemm(const LibraryCall& call, const StepReader& reade
       out.at.push_back(c0 + j);
     }
   }
-  return finish_gemm(call, reader, std::move(out));
+  std::vector<ExpectedWrite> writes = finish_gemm(call, reader, std::move(out), own);
+  GemmEpilogue e = epilogue_of(call);
+  if (e.bgrada || e.bgradb) writes.push_back(operand_sums(call, reader));
+  return writes;
 }
 
 // attention: 3 operands before o, lse; attention_grad: do first, 6 before dq, dk, dv.

@@ -340,7 +340,9 @@ class Exporter {
     s.bytes = s.unfused_bytes = traffic;
     if (call.name == "gemm") {  // each of an epilogue's ops alone reads and writes the matrix
       GemmEpilogue e = epilogue_of(call);
-      s.unfused_bytes += 2 * (e.add + e.bias + e.gelu) * bytes(l.getOuts()[0]);
+      s.unfused_bytes +=
+          (2 * (e.add + e.bias + e.gelu + e.dgelu) + e.bgrad) * bytes(l.getOuts()[0]);
+      if (e.bgrada || e.bgradb) s.unfused_bytes += bytes(l.getArgs()[e.bgrada ? 0 : 1]);
     }
     s.makes.assign(out.size(), origin_of(l));
     s.flops = flops_of(l);
@@ -449,7 +451,7 @@ int64_t flops_of(Operation* op) {
   if (call.name == "gemm") {
     GemmEpilogue e = epilogue_of(call);
     return call.integer("m") * call.integer("n") * call.integer("batch") *
-           (2 * call.integer("k") + e.add + e.bias + e.gelu);
+           (2 * call.integer("k") + e.add + e.bias + e.gelu + e.dgelu);
   }
   if (call.name == "attention" || call.name == "attention_grad")
     return (call.name == "attention" ? 4 : 10) * call.integer("b") * call.integer("t") *

@@ -53,11 +53,15 @@ void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* 
   auto* fa = reinterpret_cast<const float*>(a) + (g.trans_a ? t.row : t.row * g.lda);
   auto* fb = reinterpret_cast<const float*>(b) + (g.trans_b ? t.col * g.ldb : t.col);
   auto* fc = reinterpret_cast<float*>(c) + t.row * g.ldc + t.col;
+  // An addend that lies in C is what oneDNN adds to; the rest of the epilogue follows.
+  Gemm rest = g;
+  bool in_place = g.epilogue.add && sides.addend == c;
+  if (in_place) rest.epilogue.add = false;
   onednn().sgemm(g.trans_a, g.trans_b, t.rows, t.cols, g.k, static_cast<float>(g.alpha), fa, g.lda,
-                 fb, g.ldb, static_cast<float>(g.beta), fc, g.ldc);
-  if (!g.epilogue.any()) return;
+                 fb, g.ldb, in_place ? 1.0f : static_cast<float>(g.beta), fc, g.ldc);
+  if (!rest.epilogue.any()) return;
   for (int64_t i = 0; i < t.rows; ++i)
-    finish_sums(vector_kernels(), g, sides, fc + i * g.ldc, (t.row + i) * g.ldc + t.col, t.col,
+    finish_sums(vector_kernels(), rest, sides, fc + i * g.ldc, (t.row + i) * g.ldc + t.col, t.col,
                 t.cols, nullptr);  // all f32: nothing is widened
 }
 
@@ -129,11 +133,15 @@ Action prepare_gemm(const BoundCall& c) {
   c.require(c.args.size() == e.arguments(), "takes (a, b, c) and what its epilogue needs");
   const std::byte* addend = e.add ? c.args[e.addend_at()] : nullptr;
   const std::byte* bias = e.bias ? c.args[e.bias_at()] : nullptr;
+  const std::byte* pre = e.dgelu ? c.args[e.pre_at()] : nullptr;
   std::byte* aux = e.aux ? c.args[e.aux_at()] : nullptr;
-  if (g.m == 0 || g.n == 0 || g.batch == 0) return [] {};
+  std::byte* sums = e.sums() ? c.args[e.sums_at()] : nullptr;
+  if (e.sums() && operand_sums_length(g) == 0) sums = nullptr;
+  bool empty = g.m == 0 || g.n == 0 || g.batch == 0;
+  if (empty && !sums) return [] {};
 
   // oneDNN takes no empty sum; the own kernel does, and scales C by beta.
-  TileGrid grid = tile_grid(g);
+  TileGrid grid = empty ? TileGrid{} : tile_grid(g);
   bool empty_sum = g.k == 0;
   return [=, a = c.args[0], b = c.args[1], out = c.args[2], &pool = c.pool] {
     int64_t per_item = grid.down * grid.across;
@@ -149,11 +157,22 @@ Action prepare_gemm(const BoundCall& c) {
         const std::byte* tb = b + item * g.stride_b * size_of(g.type_b);
         int64_t of_item = item * g.stride_c * size_of(g.type_c);
         std::byte* tc = out + of_item;
-        GemmSides sides{addend ? addend + of_item : nullptr, bias, aux ? aux + of_item : nullptr};
+        GemmSides sides{addend ? addend + of_item : nullptr, bias, pre ? pre + of_item : nullptr,
+                        aux ? aux + of_item : nullptr};
         if (empty_sum && g.type_c != f64)
           own_gemm_tile(vector_kernels(), g, ta, tb, tc, t, sides);
         else
           run_tile(g, ta, tb, tc, t, sides);
+      }
+    });
+    if (!sums) return;
+    // Pieces that depend on the shape alone, each in one order.
+    int64_t length = operand_sums_length(g);
+    pool.parallel(ceil_div(length, kMostSums), 1, [&](int64_t lo, int64_t hi) {
+      for (int64_t task = lo; task < hi; ++task) {
+        int64_t first = task * kMostSums;
+        operand_sums(vector_kernels(), g, a, b, out, sums, first,
+                     std::min(kMostSums, length - first));
       }
     });
   };

@@ -19,9 +19,10 @@ struct Gemm {
   GemmEpilogue epilogue = {};
 };
 
-// What the epilogue reads and writes of one batch item; f32, or type_c for 16-bit C.
+// What the epilogue reads and writes of one batch item; f32, or type_c for 16-bit C. The addend may
+// be C's own memory.
 struct GemmSides {
-  const void *addend = nullptr, *bias = nullptr;
+  const void *addend = nullptr, *bias = nullptr, *pre = nullptr;
   void* aux = nullptr;
 };
 
@@ -54,7 +55,15 @@ void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const v
 void finish_sums(const VectorKernels& v, const Gemm& g, const GemmSides& sides, float* sums,
                  int64_t at, int64_t col, int64_t n, float* scratch);
 
-// The same with everything in f64; plain loops, a correctness path.
+// Sums over k of op(A) or op(B), or over the rows of the finished C, as the epilogue says, for
+// vector elements [first, first + count), at most kMostSums: in f64 in order of the summed index.
+inline constexpr int64_t kMostSums = 256;
+void operand_sums(const VectorKernels& v, const Gemm& g, const void* a, const void* b,
+                  const void* c, void* sums, int64_t first, int64_t count);
+// How many elements `sums` has.
+int64_t operand_sums_length(const Gemm& g);
+
+// A tile with everything in f64; plain loops, a correctness path.
 void f64_gemm_tile(const Gemm& g, const double* a, const double* b, double* c,
                    const GemmTile& tile);
 

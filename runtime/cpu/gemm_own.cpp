@@ -61,21 +61,32 @@ const float* widened(const VectorKernels& v, DType type, const void* from, int64
   return scratch;
 }
 
+// Of the tanh form. Where tanh is 1 in f32, the powers of x may be infinite.
+float gelu_slope(float x) {
+  float t = std::tanh(0.7978845608028654f * (x + 0.044715f * x * x * x)), rest = 1 - t * t;
+  if (rest == 0) return 0.5f * (1 + t);
+  return 0.5f * (1 + t) + 0.5f * x * rest * 0.7978845608028654f * (1 + 0.134145f * x * x);
+}
+
 // C = alpha * sum + beta * C for one row, and the epilogue. scratch: 2 n floats.
 void finish_row(const VectorKernels& v, const Gemm& g, const GemmSides& sides, const float* sum,
                 void* c, int64_t offset, int64_t col, int64_t n, float* scratch) {
-  bool in_place = g.type_c == f32;
+  // Sums are made in C's own memory, unless it is narrow or holds the addend still.
+  bool in_place = g.type_c == f32 && !(g.epilogue.add && sides.addend == c);
   float* out = in_place ? static_cast<float*>(c) + offset : scratch;
   uint16_t* narrow = static_cast<uint16_t*>(c) + offset;
   auto alpha = static_cast<float>(g.alpha), beta = static_cast<float>(g.beta);
   if (g.beta == 0) {
     for (int64_t j = 0; j < n; ++j) out[j] = alpha * sum[j];
   } else {
-    if (!in_place) v.widen(g.type_c, narrow, out, n);
+    if (g.type_c != f32) v.widen(g.type_c, narrow, out, n);
     for (int64_t j = 0; j < n; ++j) out[j] = alpha * sum[j] + beta * out[j];
   }
   if (g.epilogue.any()) finish_sums(v, g, sides, out, offset, col, n, scratch + n);
-  if (!in_place) v.narrow(g.type_c, out, narrow, n);
+  if (g.type_c != f32)
+    v.narrow(g.type_c, out, narrow, n);
+  else if (!in_place)
+    std::copy_n(out, n, static_cast<float*>(c) + offset);
 }
 
 }  // namespace
@@ -98,6 +109,39 @@ void finish_sums(const VectorKernels& v, const Gemm& g, const GemmSides& sides, 
       float x = sums[j];
       sums[j] = 0.5f * x * (1 + std::tanh(0.7978845608028654f * (x + 0.044715f * x * x * x)));
     }
+  if (e.dgelu) {
+    const float* pre = widened(v, g.type_c, sides.pre, at, n, scratch);
+    for (int64_t j = 0; j < n; ++j) sums[j] *= gelu_slope(pre[j]);
+  }
+}
+
+int64_t operand_sums_length(const Gemm& g) { return g.epilogue.bgrada ? g.m : g.n; }
+
+void operand_sums(const VectorKernels& v, const Gemm& g, const void* a, const void* b,
+                  const void* c, void* sums, int64_t first, int64_t count) {
+  const GemmEpilogue& e = g.epilogue;
+  // Seen as `rows` rows of the summed index by elements of the vector, or transposed.
+  const void* data = e.bgrad ? c : e.bgrada ? a : b;
+  DType type = e.bgrad ? g.type_c : e.bgrada ? g.type_a : g.type_b;
+  int64_t ld = e.bgrad ? g.ldc : e.bgrada ? g.lda : g.ldb, rows = e.bgrad ? g.m : g.k;
+  bool vector_is_row = e.bgrad || (e.bgrada ? g.trans_a : !g.trans_b);
+  double total[kMostSums] = {};
+  float scratch[kMostSums];
+  for (int64_t r = 0; vector_is_row && r < rows; ++r) {
+    const float* row = widened(v, type, data, r * ld + first, count, scratch);
+    for (int64_t j = 0; j < count; ++j) total[j] += row[j];
+  }
+  for (int64_t j = 0; !vector_is_row && j < count; ++j)
+    for (int64_t r = 0; r < rows; r += kMostSums) {
+      int64_t n = std::min(kMostSums, rows - r);
+      const float* row = widened(v, type, data, (first + j) * ld + r, n, scratch);
+      for (int64_t i = 0; i < n; ++i) total[j] += row[i];
+    }
+  std::copy_n(total, count, scratch);
+  if (g.type_c == f32)
+    std::copy_n(scratch, count, static_cast<float*>(sums) + first);
+  else
+    v.narrow(g.type_c, scratch, static_cast<uint16_t*>(sums) + first, count);
 }
 
 int64_t own_gemm_scratch(const VectorKernels& v, int64_t rows, int64_t cols) {

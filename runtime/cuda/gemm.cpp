@@ -12,13 +12,13 @@
 namespace fusec::cuda {
 namespace {
 
-constexpr int64_t kTile = 64, kThreads = 256;
+constexpr int64_t kTile = 64, kThreads = 256, kSumsOfBlock = 32;
 constexpr int64_t kMostBlocks = 0x7fffffff;
 constexpr int64_t kWorkspace = 32 << 20;
 // Below this many products no algorithm splits k, which is what takes workspace.
 constexpr double kFewProducts = 1 << 20;
 
-constexpr std::string_view kKernel = R"cuda(
+constexpr std::string_view kElements = R"cuda(
 __device__ __forceinline__ float value(float x) { return x; }
 __device__ __forceinline__ double value(double x) { return x; }
 __device__ __forceinline__ float value(Bf16 x) { return __uint_as_float((unsigned)x.bits << 16); }
@@ -30,6 +30,14 @@ __device__ __forceinline__ float value(F16 x) {
 __device__ __forceinline__ Sum gelu(Sum x) {
   return (Sum)0.5 * x *
          ((Sum)1 + tanh((Sum)0.7978845608028654 * (x + (Sum)0.044715 * x * x * x)));
+}
+// Of gelu. Where tanh is 1, the powers of x may be infinite.
+__device__ __forceinline__ Sum gelu_slope(Sum x) {
+  Sum t = tanh((Sum)0.7978845608028654 * (x + (Sum)0.044715 * x * x * x)), rest = (Sum)1 - t * t;
+  Sum slope = (Sum)0.5 * ((Sum)1 + t);
+  if (rest == (Sum)0) return slope;
+  return slope + (Sum)0.5 * x * rest * (Sum)0.7978845608028654 *
+                     ((Sum)1 + (Sum)0.134145 * x * x);
 }
 __device__ __forceinline__ void put(float* p, float x) { *p = x; }
 __device__ __forceinline__ void put(double* p, double x) { *p = x; }
@@ -44,12 +52,14 @@ __device__ __forceinline__ void put(Bf16* p, float x) {
 __device__ __forceinline__ void put(F16* p, float x) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(p->bits) : "f"(x));
 }
+)cuda";
 
+constexpr std::string_view kKernel = R"cuda(
 extern "C" __global__ void __launch_bounds__(256, 2)
 fusec_gemm(const A* a, const B* b, C* c, long long m, long long n, long long k, long long lda,
            long long ldb, long long ldc, long long stride_a, long long stride_b,
            long long stride_c, long long alpha_bits, long long beta_bits, C* aux, const C* addend,
-           const C* bias, const unsigned* skip) {
+           const C* bias, const C* pre, const unsigned* skip) {
   if (skip && *(const volatile unsigned*)skip) return;
   __shared__ Sum as[16][65], bs[16][65];
   long long across = (n + 63) / 64, down = (m + 63) / 64;
@@ -107,8 +117,43 @@ fusec_gemm(const A* a, const B* b, C* c, long long m, long long n, long long k, 
       if (kBias) x += value(bias[col]);
       if (kAux) put(aux + item * stride_c + row * ldc + col, x);
       if (kGelu) x = gelu(x);
+      if (kDgelu) x *= gelu_slope(value(pre[item * stride_c + row * ldc + col]));
       put(out, x);
     }
+}
+)cuda";
+
+// Sums over `rows` of the summed index, for 32 elements of the vector a block. Where the elements
+// lie side by side, the lanes of a warp are elements and its warps take turns; where the summed
+// index does, a warp takes every eighth element and its lanes take turns.
+constexpr std::string_view kSumsKernel = R"cuda(
+extern "C" __global__ void __launch_bounds__(256)
+fusec_gemm_sums(const X* x, C* sums, long long length, long long rows, long long ld,
+                const unsigned* skip) {
+  if (skip && *(const volatile unsigned*)skip) return;
+  __shared__ float part[8][33];
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  long long first = (long long)blockIdx.x * 32;
+  if (kAcross) {
+    float sum = 0;
+    if (first + lane < length)
+      for (long long r = warp; r < rows; r += 8) sum += value(x[r * ld + first + lane]);
+    part[warp][lane] = sum;
+    __syncthreads();
+    if (warp != 0 || first + lane >= length) return;
+    float total = 0;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) total += part[i][lane];
+    put(sums + first + lane, total);
+  } else {
+    for (int i = warp; i < 32 && first + i < length; i += 8) {
+      float sum = 0;
+      for (long long r = lane; r < rows; r += 32) sum += value(x[(first + i) * ld + r]);
+#pragma unroll
+      for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+      if (lane == 0) put(sums + first + i, sum);
+    }
+  }
 }
 )cuda";
 
@@ -126,6 +171,13 @@ std::string text_type(DType t) {
     case DType::f16: return "F16";
     default: return "float";
   }
+}
+
+std::string types_of(const char* title, const Gemm& g) {
+  return std::string(title) +
+         "struct Bf16 { unsigned short bits; };\nstruct F16 { unsigned short bits; };\ntypedef " +
+         text_type(g.type_a) + " A;\ntypedef " + text_type(g.type_b) + " B;\ntypedef " +
+         text_type(g.type_c) + " C;\ntypedef " + (g.doubles() ? "double" : "float") + " Sum;\n";
 }
 
 }  // namespace
@@ -171,8 +223,31 @@ int64_t gemm_workspace(const Gemm& g) {
   return products < kFewProducts ? 0 : kWorkspace;
 }
 
+std::vector<CallLaunch> gemm_sums(const Gemm& g) {
+  const GemmEpilogue& e = g.epilogue;
+  if (!e.sums() || g.batch == 0) return {};
+  int64_t length = e.bgrada ? g.m : g.n, rows = e.bgrad ? g.m : g.k;
+  if (length == 0) return {};
+  bool across = e.bgrad || (e.bgrada ? g.trans_a : !g.trans_b);
+  CallLaunch l;
+  l.text = types_of("// sums beside an own GEMM\n", g) + "typedef " +
+           (e.bgrad ? "C" : e.bgrada ? "A" : "B") + " X;\nconstexpr bool kAcross = " +
+           (across ? "true" : "false") + ";\n" + std::string(kElements) +
+           std::string(kSumsKernel);
+  l.entry = "fusec_gemm_sums";
+  l.grid[0] = static_cast<unsigned>((length + kSumsOfBlock - 1) / kSumsOfBlock);
+  l.block[0] = kThreads;
+  int64_t of = e.bgrad ? 2 : e.bgrada ? 0 : 1;
+  l.args.push_back({LaunchArg::Kind::argument, of});
+  l.args.push_back({LaunchArg::Kind::argument, static_cast<int64_t>(e.sums_at())});
+  for (int64_t v : {length, rows, e.bgrad ? g.ldc : e.bgrada ? g.lda : g.ldb})
+    l.args.push_back({LaunchArg::Kind::i64, v});
+  l.args.push_back({LaunchArg::Kind::skip});
+  return {l};
+}
+
 std::vector<CallLaunch> own_gemm(const Gemm& g) {
-  if (g.empty()) return {};
+  if (g.empty()) return gemm_sums(g);
   double blocks = static_cast<double>((g.m + kTile - 1) / kTile) *
                   static_cast<double>((g.n + kTile - 1) / kTile) * static_cast<double>(g.batch);
   if (blocks > static_cast<double>(kMostBlocks))
@@ -182,16 +257,11 @@ std::vector<CallLaunch> own_gemm(const Gemm& g) {
     return std::string(name) + " = " + (value ? "true" : "false");
   };
   CallLaunch l;
-  l.text =
-      "// own GEMM\nstruct Bf16 { unsigned short bits; };\n"
-      "struct F16 { unsigned short bits; };\n"
-      "typedef " +
-      text_type(g.type_a) + " A;\ntypedef " + text_type(g.type_b) + " B;\ntypedef " +
-      text_type(g.type_c) + " C;\ntypedef " + (g.doubles() ? "double" : "float") +
-      " Sum;\nconstexpr bool kTransA = " + (g.trans_a ? "true" : "false") +
-      ", kTransB = " + (g.trans_b ? "true" : "false") + flag(", kAdd", e.add) +
-      flag(", kBias", e.bias) + flag(", kGelu", e.gelu) + flag(", kAux", e.aux) + ";\n" +
-      std::string(kKernel);
+  l.text = types_of("// own GEMM\n", g) + "constexpr bool kTransA = " +
+           (g.trans_a ? "true" : "false") + ", kTransB = " + (g.trans_b ? "true" : "false") +
+           flag(", kAdd", e.add) + flag(", kBias", e.bias) + flag(", kGelu", e.gelu) +
+           flag(", kAux", e.aux) + flag(", kDgelu", e.dgelu) + ";\n" + std::string(kElements) +
+           std::string(kKernel);
   l.entry = "fusec_gemm";
   l.grid[0] = static_cast<unsigned>(blocks);
   l.block[0] = kThreads;
@@ -200,11 +270,13 @@ std::vector<CallLaunch> own_gemm(const Gemm& g) {
                     std::bit_cast<int64_t>(g.alpha), std::bit_cast<int64_t>(g.beta)})
     l.args.push_back({LaunchArg::Kind::i64, v});
   for (auto [there, at] : {std::pair{e.aux, e.aux_at()}, std::pair{e.add, e.addend_at()},
-                           std::pair{e.bias, e.bias_at()}})
+                           std::pair{e.bias, e.bias_at()}, std::pair{e.dgelu, e.pre_at()}})
     l.args.push_back(there ? LaunchArg{LaunchArg::Kind::argument, static_cast<int64_t>(at)}
                            : LaunchArg{LaunchArg::Kind::i64, 0});
   l.args.push_back({LaunchArg::Kind::skip});
-  return {l};
+  std::vector<CallLaunch> out = {l};
+  for (CallLaunch& sums : gemm_sums(g)) out.push_back(std::move(sums));
+  return out;
 }
 
 }  // namespace fusec::cuda

@@ -38,6 +38,10 @@ int64_t gemm_workspace(const Gemm& g);
 // empty product.
 std::vector<CallLaunch> own_gemm(const Gemm& g);
 
+// The sums of an epilogue by a kernel of their own, which runs behind the product; none without.
+// own_gemm() has them already.
+std::vector<CallLaunch> gemm_sums(const Gemm& g);
+
 // Where a product's matrices lie. `free`: the memory holds no value yet, so that measuring may
 // write there.
 struct GemmMemory {
@@ -46,7 +50,8 @@ struct GemmMemory {
     bool free = false;
   };
   Matrix a, b, c;
-  CuAddress aux = 0, addend = 0, bias = 0;  // of the epilogue; aux is free if C is
+  // Of the epilogue: aux or pre; the bias, or the sums. What is written there is free if C is.
+  CuAddress aux = 0, addend = 0, bias = 0;
   CuAddress workspace = 0;
   int64_t workspace_bytes = 0;
 };

@@ -24,7 +24,8 @@ constexpr int kTransA = 3, kTransB = 4, kEpilogue = 7, kBiasPointer = 8, kAuxPoi
               kAuxLd = 12, kBiasType = 26;
 constexpr int kBatchCount = 5, kBatchStride = 6;
 // cublasLtEpilogue_t: bits that are joined.
-constexpr uint32_t kBias = 4, kGelu = 32, kAux = 128;
+constexpr uint32_t kBias = 4, kColumnSums = 16, kGelu = 32, kSlope = 64, kAux = 128, kSumsOfA = 256,
+                   kSumsOfB = 512;
 // cublasLtMatmulPreferenceAttributes_t
 constexpr int kMaxWorkspace = 1, kReductionMask = 3, kAlignA = 5, kAlignB = 6, kAlignC = 7,
               kAlignD = 8;
@@ -95,7 +96,8 @@ int LtGemm::describe() {
   return status == 0 ? describe_epilogue() : status;
 }
 
-// The addend is the C of D = AB + C. "Columns" of a bias are the library's rows, as it wants.
+// The addend is the C of D = AB + C. "Columns" of a bias are the library's rows, as it wants; its A
+// is our B, so that sums of our B over k are those of its A.
 int LtGemm::describe_epilogue() {
   const GemmEpilogue& e = g_.epilogue;
   int status = 0;
@@ -103,10 +105,13 @@ int LtGemm::describe_epilogue() {
     if (status == 0)
       status = cublaslt().cublasLtMatmulDescSetAttribute(matmul_, which, &value, sizeof value);
   };
-  uint32_t what = (e.bias ? kBias : 0) | (e.gelu ? kGelu : 0) | (e.aux ? kAux : 0);
+  uint32_t what = (e.bias ? kBias : 0) | (e.gelu ? kGelu : 0) | (e.aux ? kAux : 0) |
+                  (e.dgelu ? kSlope | kAux : 0) | (e.bgrad ? kColumnSums : 0) |
+                  (e.bgradb ? kSumsOfA : 0) | (e.bgrada ? kSumsOfB : 0);
   if (what != 0) set(kEpilogue, what);
-  if (e.bias) set(kBiasPointer, memory_.bias), set(kBiasType, int32_t{lt_type(g_.type_c)});
-  if (e.aux) set(kAuxPointer, memory_.aux), set(kAuxLd, g_.ldc);
+  if (e.bias || e.sums())
+    set(kBiasPointer, memory_.bias), set(kBiasType, int32_t{lt_type(g_.type_c)});
+  if (e.aux || e.dgelu) set(kAuxPointer, memory_.aux), set(kAuxLd, g_.ldc);
   return status;
 }
 
@@ -201,8 +206,8 @@ LtAlgo LtGemm::measure(const Gpu& gpu, const std::vector<LtAlgo>& offered) {
   if (memory_.a.free) fill_with_noise(stream, memory_.a.at, a);
   if (memory_.b.free) fill_with_noise(stream, memory_.b.at, b);
   // Parameters and states keep their values: a product that goes there goes elsewhere, at an
-  // address of the same alignment. One that writes aux, too, is not measured there.
-  if (!memory_.c.free && g_.epilogue.aux) return offered.front();
+  // address of the same alignment. One that writes aux or sums, too, is not measured there.
+  if (!memory_.c.free && (g_.epilogue.aux || g_.epilogue.sums())) return offered.front();
   CuAddress c = memory_.c.at;
   DeviceBlock elsewhere;
   if (!memory_.c.free) {
@@ -224,7 +229,8 @@ LtAlgo LtGemm::measure(const Gpu& gpu, const std::vector<LtAlgo>& offered) {
 std::unique_ptr<LtGemm> LtGemm::bind(const Gpu& gpu, const Gemm& g, const GemmMemory& memory,
                                      const LtOptions& options, std::string* why) {
   // A bias of each batch item is of no use here, and rows of aux must be multiples of 8.
-  bool odd = (g.epilogue.any() && g.batch > 1) || (g.epilogue.aux && g.ldc % 8 != 0);
+  bool aux = g.epilogue.aux || g.epilogue.dgelu;
+  bool odd = (g.epilogue.any() && g.batch > 1) || (aux && g.ldc % 8 != 0);
   if (g.empty() || g.k == 0 || !has_types(g) || g.batch > INT32_MAX || odd) {
     *why = "cuBLASLt takes no " + g.str();
     return nullptr;

@@ -169,7 +169,7 @@ class Binder {
   void bind_gemm(int index) {
     const PlanStep& step = plan_.steps[index];
     Gemm g = read_gemm(step.call);
-    if (g.empty()) return;
+    if (g.empty()) return add_call(index, own_gemm(g));
     auto matrix = [&](size_t i) {
       const BufferRef& ref = step.call.args[i];
       return GemmMemory::Matrix{address(ref), !is_persistent(plan_.buffers[ref.buffer].cls)};
@@ -180,11 +180,22 @@ class Binder {
     if (e.aux) memory.aux = matrix(e.aux_at()).at, memory.c.free &= matrix(e.aux_at()).free;
     if (e.add) memory.addend = matrix(e.addend_at()).at;
     if (e.bias) memory.bias = matrix(e.bias_at()).at;
+    if (e.dgelu) memory.aux = matrix(e.pre_at()).at;
+    if (e.sums()) memory.bias = matrix(e.sums_at()).at, memory.c.free &= matrix(e.sums_at()).free;
     std::string why;
-    if (step.commit && guarded_)
+    if (step.commit && guarded_) {
       why = "a guard may stop it, which a call of cuBLASLt cannot be";
-    else
-      out_.steps[index].gemm = LtGemm::bind(gpu_, g, memory, {options_.tf32, tunes()}, &why);
+    } else {
+      LtOptions options{options_.tf32, tunes()};
+      std::unique_ptr<LtGemm>& bound = out_.steps[index].gemm;
+      bound = LtGemm::bind(gpu_, g, memory, options, &why);
+      if (!bound && e.sums()) {  // the product by cuBLASLt still, its sums by a kernel behind it
+        Gemm product = g;
+        product.epilogue.bgrad = product.epilogue.bgrada = product.epilogue.bgradb = false;
+        bound = LtGemm::bind(gpu_, product, memory, options, &why);
+        if (bound) add_call(index, gemm_sums(g));
+      }
+    }
     if (out_.steps[index].gemm) {
       ++out_.lt_gemms;
       out_.tuned = out_.tuned || out_.steps[index].gemm->measured();

@@ -230,28 +230,55 @@ class PlanVerifier {
     std::string wrong = what_is_wrong(call, call.args.size());
     need(wrong.empty(), who, wrong);
     for (const BufferRef& r : call.args) check_ref(r, s, who);
+    if (call.name == "gemm") check_in_place(call, who);
+  }
+
+  // What a GEMM reads is not what it writes, but for an addend that is all of C.
+  void check_in_place(const LibraryCall& call, const std::string& who) const {
+    GemmEpilogue e = epilogue_of(call);
+    if (!e.add) return;
+    const BufferRef &c = call.args[2], &addend = call.args[e.addend_at()];
+    if (c.buffer != addend.buffer) return;
+    need(c.byte_offset == addend.byte_offset, who,
+         "an addend in the memory of C lies where C does, found bytes " +
+             std::to_string(addend.byte_offset) + " and " + std::to_string(c.byte_offset));
+    for (size_t i = 0; i < call.args.size(); ++i)
+      need(i == 2 || i == e.addend_at() || call.args[i].buffer != c.buffer, who,
+           "a C that is accumulated in place is no other argument, found it as argument " +
+               std::to_string(i));
   }
 
   const Plan& plan_;
 };
 
+struct EpilogueWord {
+  const char* text;
+  bool GemmEpilogue::* flag;
+};
+constexpr EpilogueWord kEpilogueWords[] = {
+    {"add", &GemmEpilogue::add},       {"bias", &GemmEpilogue::bias},
+    {"gelu", &GemmEpilogue::gelu},     {"aux", &GemmEpilogue::aux},
+    {"dgelu", &GemmEpilogue::dgelu},   {"bgrad", &GemmEpilogue::bgrad},
+    {"bgrada", &GemmEpilogue::bgrada}, {"bgradb", &GemmEpilogue::bgradb}};
+
 // Whether there is such an epilogue.
 bool parse_epilogue(std::string_view text, GemmEpilogue& out) {
   out = {};
   if (text == "none") return true;
-  for (auto [word, flag] : {std::pair<std::string_view, bool*>{"add", &out.add},
-                            {"bias", &out.bias},
-                            {"gelu", &out.gelu},
-                            {"aux", &out.aux}}) {
-    if (text.substr(0, word.size()) != word) continue;
-    *flag = true;
-    text.remove_prefix(word.size());
-    if (text.empty()) break;
-    if (text[0] != '_') return false;
-    text.remove_prefix(1);
-    if (text.empty()) return false;
+  size_t next = 0;  // words come in order, each once
+  for (bool more = true; more;) {
+    size_t end = text.find('_');
+    std::string_view word = text.substr(0, end);
+    while (next < std::size(kEpilogueWords) && word != kEpilogueWords[next].text) ++next;
+    if (next == std::size(kEpilogueWords)) return false;
+    out.*kEpilogueWords[next++].flag = true;
+    more = end != std::string_view::npos;
+    if (more) text.remove_prefix(end + 1);
   }
-  return text.empty() && out.any() && (out.gelu || !out.aux);
+  bool forward = out.bias || out.gelu, operand = out.bgrada || out.bgradb;
+  return (out.gelu || !out.aux) && (out.dgelu || !out.bgrad) &&
+         !(out.dgelu && (forward || out.add || operand)) && !(operand && forward) &&
+         !(out.bgrada && out.bgradb);
 }
 
 std::string wrong_epilogue(const LibraryCall& call, size_t arguments) {
@@ -260,8 +287,9 @@ std::string wrong_epilogue(const LibraryCall& call, size_t arguments) {
   const std::string* text = it == call.attrs.end() ? &none : std::get_if<std::string>(&it->second);
   GemmEpilogue e;
   if (!text || !parse_epilogue(*text, e))
-    return "gemm: expected an epilogue of \"add\", \"bias\", \"gelu\", \"aux\" in this order, "
-           "joined by \"_\", found " +
+    return "gemm: expected an epilogue of \"add\", \"bias\", \"gelu\", \"aux\", \"dgelu\", "
+           "\"bgrad\", \"bgrada\", \"bgradb\" in this order, joined by \"_\", as GemmEpilogue has "
+           "them; found " +
            (text ? "\"" + *text + "\"" : "another type");
   if (arguments != e.arguments())
     return "gemm: expected " + std::to_string(e.arguments()) + " arguments" +
@@ -269,6 +297,8 @@ std::string wrong_epilogue(const LibraryCall& call, size_t arguments) {
            std::to_string(arguments);
   if (e.any() && call.number("beta") != 0) return "gemm: expected beta 0 with an epilogue";
   if (e.any() && call.text("type_c") == "f64") return "gemm: expected no epilogue for f64";
+  if (e.sums() && call.integer("batch") != 1)
+    return "gemm: expected batch 1 for epilogue \"" + *text + "\"";
   return "";
 }
 
@@ -297,9 +327,8 @@ static std::string what_is_wrong_with_attention(const LibraryCall& call, size_t 
 
 std::string GemmEpilogue::str() const {
   std::string out;
-  for (auto [flag, word] :
-       {std::pair<bool, const char*>{add, "add"}, {bias, "bias"}, {gelu, "gelu"}, {aux, "aux"}})
-    if (flag) out += (out.empty() ? "" : "_") + std::string(word);
+  for (const EpilogueWord& w : kEpilogueWords)
+    if (this->*w.flag) out += (out.empty() ? "" : "_") + std::string(w.text);
   return out.empty() ? "none" : out;
 }
 
@@ -336,9 +365,12 @@ bool writes_argument(const LibraryCall& call, size_t i) {
     return i >= a.results && i < a.masks;
   }
   for (const CallRule& rule : kCallRules)
-    if (call.name == rule.name)
-      return (rule.written >> i & 1) ||
-             (call.name == "gemm" && epilogue_of(call).aux && i == epilogue_of(call).aux_at());
+    if (call.name == rule.name) {
+      if (rule.written >> i & 1) return true;
+      if (call.name != "gemm") return false;
+      GemmEpilogue e = epilogue_of(call);
+      return (e.aux && i == e.aux_at()) || (e.sums() && i == e.sums_at());
+    }
   return false;
 }
 

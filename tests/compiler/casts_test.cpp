@@ -133,7 +133,7 @@ class Expressions {
     if (word == "map" || word == "reduce") detail = op.substr(0, op.find('('));
     if (word == "constant") detail = op;
     if (word == "cast") ++casts;
-    if (word == "contract" || detail == "map add") std::sort(operands.begin(), operands.end());
+    if (word == "contract" || detail == "map add" || detail == "map mul") std::sort(operands.begin(), operands.end());
     h = of(detail);
     for (Hash o : operands) h = mix(h, o);
     if (types.size() == 1) return set(made[0], mix(h, of(types[0])));
@@ -161,7 +161,9 @@ class Expressions {
     };
     std::string epilogue = attribute("epilogue"), in = attribute("type_a"),
                 out = attribute("type_c");
-    auto has = [&](const char* word) { return epilogue.find(word) != std::string::npos; };
+    auto has = [&](const std::string& word) {
+      return ("_" + epilogue + "_").find("_" + word + "_") != std::string::npos;
+    };
     std::string sums = epilogue.empty() && in == out ? out : "f32";
     auto widened = [&](Hash v, const std::string& from) {
       return from == sums ? v : op("cast", {v}, sums);
@@ -170,15 +172,23 @@ class Expressions {
     size_t next = 2;
     for (const char* word : {"add", "bias"})
       if (has(word)) v = op("map add", {v, widened(operands.at(next++), out)}, sums);
+    if (has("dgelu")) {
+      Hash slope = op("map gelu_slope", {widened(operands.at(next++), out)}, sums);
+      v = op("map mul", {v, slope}, sums);
+    }
     REQUIRE(next == operands.size());
     Hash aux = v;
     if (has("gelu")) v = op("map gelu", {v}, sums);
     auto stored = [&](Hash x) { return out == sums ? x : op("cast", {x}, out); };
-    REQUIRE(types.size() == (has("aux") ? 2u : 1u));
-    if (!has("aux")) return set(made, stored(v));
+    bool beside = has("bgrad") || has("bgrada") || has("bgradb");
+    REQUIRE(types.size() == (has("aux") || beside ? 2u : 1u));
+    if (types.size() == 1) return set(made, stored(v));
     std::string base = made.substr(0, made.find(':'));
     set(base + "#0", stored(v));
-    set(base + "#1", stored(aux));
+    Hash rows = has("bgrad") ? stored(v) : operands.at(has("bgradb") ? 1 : 0);
+    std::string from = has("bgrad") ? out : in;
+    Hash total = op("reduce sum", {from == "f32" ? rows : op("cast", {rows}, "f32")}, "f32");
+    set(base + "#1", has("aux") ? stored(aux) : out == "f32" ? total : op("cast", {total}, out));
   }
 
   void set(const std::string& v, Hash h) { (in_body_ ? inner_ : value_)[v] = h; }
@@ -362,7 +372,7 @@ TEST_CASE("casts around products with bias and GELU, which a GEMM takes with it"
         bool with_gelu = gelu_in_gemm && precision == Precision::bf16;
         std::set<std::string> expected = {"none"};
         if (fuse) expected.insert("bias");
-        if (fuse && with_gelu) expected.insert("bias_gelu_aux");
+        if (fuse && with_gelu) expected.insert({"bias_gelu_aux", "dgelu_bgrad"});
         CHECK(epilogues == expected);
       }
 }

@@ -202,3 +202,99 @@ TEST_CASE("kernels write the parts of a concat in place") {
   Tensor s = silu(x);
   CHECK(copies(agree(shared, {concat({s, tanh(y)}, 1), s})) == 1);
 }
+
+TEST_CASE("sums of products are one chain of GEMMs in one tensor, odd and empty sizes too") {
+  for (Shape size : {Shape{24, 16}, Shape{7, 13}, Shape{1, 1}, Shape{0, 8}}) {
+    CAPTURE(size[0]);
+    CAPTURE(size[1]);
+    Graph g;
+    Tensor sum;
+    for (int i = 0; i < 3; ++i) {
+      std::string name(1, static_cast<char>('a' + i));
+      Tensor p = linear(g.input("x" + name, {size[0], 11}), g.parameter(name, {size[1], 11}));
+      sum = i == 0 ? p : p + sum;
+    }
+    Tensor y = linear(sum, g.parameter("last", {3, size[1]}));
+    Plan plan = agree(g, {y}, {.lo = -1, .hi = 1});
+    if (numel(size) == 0) continue;
+    std::vector<BufferRef> sums;
+    for (const PlanStep& s : plan.steps)
+      if (s.kernel < 0 && s.call.name == "gemm" && epilogue_of(s.call).add) {
+        CHECK(s.call.args[2].buffer == s.call.args[3].buffer);
+        sums.push_back(s.call.args[2]);
+      }
+    REQUIRE(sums.size() == 2);
+    CHECK(sums[0].buffer == sums[1].buffer);
+    CHECK(launches(plan) == 0);
+  }
+}
+
+TEST_CASE("a gradient that several layers give is summed by their GEMMs, step by step right") {
+  for (Precision precision : {Precision::f32, Precision::bf16}) {
+    Graph g;
+    Tensor x = g.input("x", {40, 24}), w = g.parameter("w", {24, 24});
+    Tensor h = linear(x, w), loss;
+    for (const char* name : {"a", "b", "c"}) {  // inputs of their own: not one wide product
+      Tensor t = linear(h * g.input(std::string("s") + name, {}), g.parameter(name, {20, 24}));
+      Tensor term = sum(square(tanh(t)));
+      loss = loss.defined() ? loss + term : term;
+    }
+    CompileOptions options;
+    options.precision = precision;
+    options.validate = true;
+    std::vector<Output> outputs = {loss};
+    for (const Tensor& d : grad(loss, {w})) outputs.push_back(d);
+    Executable exe = compile(g, outputs, options);
+    for (const auto& [name, values] : complete(g, {}, -1, 1)) write(exe, name, values);
+    ValidateReport report = exe.validate();
+    INFO(report.str());
+    CHECK(report.ok());
+  }
+}
+
+TEST_CASE("the gradient of a GELU and of its bias are the GEMM's, where the option asks for it") {
+  for (int64_t rows : {40, 33, 1})
+    for (int64_t width : {48, 13}) {
+      CAPTURE(rows);
+      CAPTURE(width);
+      Graph g;
+      Tensor x = g.input("x", {rows, 24});
+      Tensor w1 = g.parameter("w1", {width, 24}), b1 = g.parameter("b1", {width}),
+             w2 = g.parameter("w2", {24, width}), b2 = g.parameter("b2", {24});
+      Tensor y = linear(gelu(linear(x, w1, b1)), w2, b2);
+      Tensor loss = sum(square(y - x));
+      std::vector<Output> outputs = {loss};
+      for (const Tensor& d : grad(loss, {w1, b1, w2, b2})) outputs.push_back(d);
+      CompileOptions options;
+      options.precision = Precision::bf16;
+      options.gelu_in_gemm = true;
+      options.validate = true;
+      Executable exe = compile(g, outputs, options);
+      int gradients = 0;
+      for (const PlanStep& s : exe.plan().steps)
+        if (s.kernel < 0 && s.call.name == "gemm")
+          gradients += epilogue_of(s.call).str() == "dgelu_bgrad";
+      CHECK(gradients == (width % 8 == 0 ? 1 : 0));
+      for (const auto& [name, values] : complete(g, {}, -1, 1)) write(exe, name, values);
+      ValidateReport report = exe.validate();
+      INFO(report.str());
+      CHECK(report.ok());
+    }
+}
+
+TEST_CASE("a bias's gradient is summed beside its weight's, where a GEMM makes the rows") {
+  for (int64_t rows : {40, 33, 1}) {
+    CAPTURE(rows);
+    Graph g;
+    Tensor x = g.input("x", {rows, 12});
+    Tensor w1 = g.parameter("w1", {17, 12}), b1 = g.parameter("b1", {17}),
+           w2 = g.parameter("w2", {9, 17}), b2 = g.parameter("b2", {9});
+    Tensor y = linear(linear(x, w1, b1), w2, b2), loss = sum(square(y));
+    std::vector<Tensor> wanted = grad(loss, {w1, b1, w2, b2});
+    Plan plan = agree(g, wanted, {.lo = -1, .hi = 1});
+    int sums = 0;
+    for (const PlanStep& s : plan.steps)
+      if (s.kernel < 0 && s.call.name == "gemm") sums += epilogue_of(s.call).sums();
+    CHECK(sums == 1);  // of b1; the kernel that writes the gradient of y sums that of b2
+  }
+}

@@ -16,6 +16,7 @@ struct Case {
   bool mixed = false;
   bool tf32 = false;
   std::string epilogue = "none";
+  bool in_place = false;  // the addend is C
 };
 
 // Values in [-1, 1] that every type holds exactly enough to be compared after rounding.
@@ -32,7 +33,7 @@ inline std::string values(DType t, int64_t count, uint64_t seed) {
 struct GemmPlan : PlanBuilder {
   DType type_b;
   int64_t lda, ldb, ldc, stride_a, stride_b, stride_c, size_a;
-  int a, b, c, aux = -1, addend = -1, bias = -1;
+  int a, b, c, aux = -1, sums = -1, addend = -1, bias = -1, pre = -1;
   GemmEpilogue epilogue;
 
   explicit GemmPlan(const Case& x, BufferClass out = BufferClass::output)
@@ -55,8 +56,12 @@ struct GemmPlan : PlanBuilder {
       return args.back();
     };
     if (epilogue.aux) aux = also("aux", BufferClass::output, x.batch * stride_c);
-    if (epilogue.add) addend = also("addend", BufferClass::input, x.batch * stride_c);
+    if (epilogue.sums()) sums = also("sums", BufferClass::output, epilogue.bgrada ? x.m : x.n);
+    if (epilogue.add && x.in_place) args.push_back(addend = c);
+    if (epilogue.add && !x.in_place)
+      addend = also("addend", BufferClass::input, x.batch * stride_c);
     if (epilogue.bias) bias = also("bias", BufferClass::input, x.n);
+    if (epilogue.dgelu) pre = also("pre", BufferClass::input, x.batch * stride_c);
     PlanStep& step = call("gemm", args,
                           {{"m", x.m},
                            {"n", x.n},

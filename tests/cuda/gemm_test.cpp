@@ -41,9 +41,12 @@ void check(const Case& x) {
   std::string vc = values(x.c, x.batch * plan.stride_c, 3), got(vc.size(), '\0');
   p->write(plan.a, va.data(), va.size());
   p->write(plan.b, vb.data(), vb.size());
-  std::string addend = values(x.c, x.batch * plan.stride_c, 4), bias = values(x.c, x.n, 5), aux;
+  std::string addend = x.in_place ? vc : values(x.c, x.batch * plan.stride_c, 4);
+  std::string bias = values(x.c, x.n, 5), aux;
   if (plan.addend >= 0) p->write(plan.addend, addend.data(), addend.size());
   if (plan.bias >= 0) p->write(plan.bias, bias.data(), bias.size());
+  std::string pre = values(x.c, x.batch * plan.stride_c, 6);
+  if (plan.pre >= 0) p->write(plan.pre, pre.data(), pre.size());
   // Twice the rounding of the sum's type: tensor cores cut off where others round. In tf32 both
   // factors are cut to 10 bits first.
   double unit = x.tf32 ? std::ldexp(1, -9) : 2 * rounding(x.c == f64 ? f64 : f32);
@@ -78,7 +81,31 @@ void check(const Case& x) {
       wide = 1.13 * wide + 0.5 * std::fabs(v) * (on_stand_in() ? unit : std::ldexp(1, -10));
       v = 0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v)));
     }
+    if (plan.epilogue.dgelu) {
+      // Of pre in [-1, 1]: a slope is at most 1.1, and changes by 1.3 times what tanh does.
+      double u = load_as_double(pre.data(), x.c, at);
+      double t = std::tanh(0.7978845608028654 * (u + 0.044715 * u * u * u));
+      wide = 1.1 * wide + std::fabs(v) * (on_stand_in() ? 8 * unit : 1.3 * std::ldexp(1, -10));
+      v *= 0.5 * (1 + t) +
+           0.5 * u * (1 - t * t) * 0.7978845608028654 * (1 + 3 * 0.044715 * u * u);
+    }
     bound.back() = wide + rounding(x.c) * std::fabs(v);
+  }
+  std::vector<double> want_sums, bound_sums;
+  for (int64_t j = 0; plan.sums >= 0 && j < (plan.epilogue.bgrada ? x.m : x.n); ++j) {
+    double sum = 0, size = 0, error = 0;
+    for (int64_t q = 0; q < (plan.epilogue.bgrad ? x.m : x.k); ++q) {
+      int64_t at_a = x.trans_a ? q * plan.lda + j : j * plan.lda + q;
+      int64_t at_b = x.trans_b ? j * plan.ldb + q : q * plan.ldb + j;
+      double term = plan.epilogue.bgrad    ? want[static_cast<size_t>(q * plan.ldc + j)]
+                    : plan.epilogue.bgrada ? load_as_double(va.data(), x.ab, x.offset + at_a)
+                                           : load_as_double(vb.data(), plan.type_b, at_b);
+      sum += term, size += std::fabs(term);
+      if (plan.epilogue.bgrad) error += bound[static_cast<size_t>(q * plan.ldc + j)];
+    }
+    want_sums.push_back(sum);
+    bound_sums.push_back(error + static_cast<double>(x.m + x.k) * unit * size +
+                         rounding(x.c) * (std::fabs(sum) + error) + least(x.c));
   }
   for (int run = 0; run < 3; ++run) {
     p->write(plan.c, vc.data(), vc.size());
@@ -91,6 +118,13 @@ void check(const Case& x) {
     INFO("run " << run << ", element " << first);
     if (wrong > 0) CHECK(load_as_double(got.data(), x.c, first) == want[first]);
     CHECK(wrong == 0);
+    for (size_t j = 0; j < want_sums.size(); ++j) {
+      std::string sums(want_sums.size() * static_cast<size_t>(size_of(x.c)), '\0');
+      p->read(plan.sums, sums.data(), sums.size());
+      INFO("sum " << j);
+      double v = load_as_double(sums.data(), x.c, static_cast<int64_t>(j));
+      REQUIRE(std::fabs(v - want_sums[j]) <= bound_sums[j]);
+    }
     if (plan.aux < 0) continue;
     aux.resize(vc.size());
     p->read(plan.aux, aux.data(), aux.size());
@@ -160,7 +194,8 @@ TEST_CASE("GEMM: operands of two types, and a type that cuBLASLt does not combin
 TEST_CASE("GEMM: epilogues, by cuBLASLt and by the own kernel") {
   if (no_gpu()) return;
   for (const char* epilogue : {"add", "bias", "add_bias", "gelu", "bias_gelu", "gelu_aux",
-                               "bias_gelu_aux", "add_bias_gelu_aux"})
+                               "bias_gelu_aux", "add_bias_gelu_aux", "dgelu", "dgelu_bgrad",
+                               "bgrada", "bgradb", "add_bgrada"})
     for (DType c : {bf16, f16, f32})
       for (int64_t n : {64, 72, 13}) {  // rows of 13 are the own kernel's
         Case x{40, n, 48};
@@ -168,9 +203,18 @@ TEST_CASE("GEMM: epilogues, by cuBLASLt and by the own kernel") {
         check(x);
         x.trans_b = true, x.pad = 8, x.alpha = 0.5;
         check(x);
-        x.batch = 2;  // the own kernel's, too
+        if (!GemmPlan(x).epilogue.sums()) x.batch = 2;  // the own kernel's, too
+        check(x);
+        x.trans_a = !x.trans_b;
         check(x);
         x.k = 0;
+        check(x);
+        if (!GemmPlan(x).epilogue.add) continue;
+        x.in_place = true;
+        check(x);
+        x.k = 48, x.batch = 1;
+        check(x);
+        x.pad = 0, x.alpha = 1;
         check(x);
       }
   Case x{40, 64, 48};
@@ -178,13 +222,35 @@ TEST_CASE("GEMM: epilogues, by cuBLASLt and by the own kernel") {
   x.ab = x.c = bf16;
   std::string line = GemmPlan(x).load()->backend("gemm");
   if (!std::getenv("STAND_IN_NO_CUBLASLT")) CHECK(!has_part(line, "own kernel"));
+  x.epilogue = "dgelu_bgrad";
+  line = GemmPlan(x).load()->backend("gemm");
+  if (!std::getenv("STAND_IN_NO_CUBLASLT")) CHECK(!has_part(line, "own kernel"));
+  x.epilogue = "bias_gelu_aux";
   x.n = 60;  // rows of aux that are no multiples of 8
   line = GemmPlan(x).load()->backend("gemm");
   CHECK(has(line, "1 by an own kernel"));
 }
 
+TEST_CASE("GEMM: sums that cuBLASLt has no algorithm for are a kernel's behind its product") {
+  if (no_gpu() || !on_stand_in() || std::getenv("STAND_IN_NO_CUBLASLT")) return;
+  setenv("STAND_IN_NO_SUMS", "1", 1);
+  for (const char* epilogue : {"dgelu_bgrad", "bgrada", "bgradb", "add_bgradb"})
+    for (bool trans : {false, true}) {
+      Case x{44, 72, 56};  // sizes that no other test asks an algorithm for
+      x.ab = x.c = bf16, x.epilogue = epilogue, x.trans_a = trans, x.trans_b = trans;
+      CHECK(!has_part(GemmPlan(x).load()->backend("gemm"), "own kernel"));
+      check(x);
+    }
+  unsetenv("STAND_IN_NO_SUMS");
+}
+
 TEST_CASE("GEMM: an empty sum, and empty results") {
   if (no_gpu()) return;
+  for (const char* epilogue : {"dgelu_bgrad", "bgrada", "bgradb"})
+    for (Case x : {Case{0, 24, 8}, Case{24, 0, 8}, Case{24, 16, 0}, Case{0, 0, 8}}) {
+      x.epilogue = epilogue;
+      check(x);
+    }
   for (double beta : {0.0, 1.5}) {
     Case x{20, 36, 0};
     x.beta = beta, x.batch = 2;

@@ -68,7 +68,7 @@ DType type_in(const std::string& text, const char* name) {
 
 void gemm(void** args, unsigned blocks, const std::string& text) {
   auto number = [&](int i) { return arg<int64_t>(args, i); };
-  if (stopped(args, 17)) return;
+  if (stopped(args, 18)) return;
   int64_t m = number(3), n = number(4), k = number(5), lda = number(6), ldb = number(7),
           ldc = number(8);
   auto is = [&](const char* name) {
@@ -98,8 +98,30 @@ void gemm(void** args, unsigned blocks, const std::string& text) {
         if (is("kAux")) fusec::store_from_double(arg<char*>(args, 14), tc, at, x);
         if (is("kGelu"))
           x = 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+        if (is("kDgelu")) {
+          double u = fusec::load_as_double(arg<const char*>(args, 17), tc, at);
+          double t = std::tanh(0.7978845608028654 * (u + 0.044715 * u * u * u));
+          x *= 0.5 * (1 + t) +
+               0.5 * u * (1 - t * t) * 0.7978845608028654 * (1 + 0.134145 * u * u);
+        }
         fusec::store_from_double(c, tc, at, x);
       }
+}
+
+void gemm_sums(void** args, unsigned blocks, const std::string& text) {
+  auto number = [&](int i) { return arg<int64_t>(args, i); };
+  if (stopped(args, 5)) return;
+  const char* of = text.find("typedef C X;") != std::string::npos   ? "C"
+                   : text.find("typedef A X;") != std::string::npos ? "A"
+                                                                    : "B";
+  bool across = text.find("kAcross = true") != std::string::npos;
+  for (int64_t j = 0; j < number(2) && j < blocks * 32ll; ++j) {
+    double sum = 0;
+    for (int64_t r = 0; r < number(3); ++r)
+      sum += fusec::load_as_double(arg<const char*>(args, 0), type_in(text, of),
+                                   across ? r * number(4) + j : j * number(4) + r);
+    fusec::store_from_double(arg<char*>(args, 1), type_in(text, "C"), j, sum);
+  }
 }
 
 void guard(void** args, unsigned, const std::string&) {
@@ -127,6 +149,7 @@ void gather(void** args, unsigned, const std::string&) {
 EXPORT fusec_kernel_scale{4, scale};
 EXPORT fusec_kernel_add{4, add};
 EXPORT fusec_kernel_scales{3, scales};
-EXPORT fusec_kernel_fusec_gemm{18, gemm};
+EXPORT fusec_kernel_fusec_gemm{19, gemm};
+EXPORT fusec_kernel_fusec_gemm_sums{6, gemm_sums};
 EXPORT fusec_kernel_fusec_guard{2, guard};
 EXPORT fusec_kernel_fusec_gather{8, gather};

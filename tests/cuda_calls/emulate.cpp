@@ -17,6 +17,7 @@
 
 #include "calls/prelude.h"
 #include "fusec/base/sha256.h"
+#include "gemm.h"
 
 namespace fusec::test {
 namespace {
@@ -45,7 +46,22 @@ struct HostText {
   std::string text;
   bool bf16;
 };
+// The own GEMM brings its conversions with it.
+std::string host_gemm(std::string text) {
+  for (auto [assembly, host] :
+       {std::pair{"asm(\"cvt.f32.f16 %0, %1;\" : \"=f\"(r) : \"h\"(x.bits));",
+                  "r = half_value(x.bits);"},
+        std::pair{"asm(\"cvt.rn.f16.f32 %0, %1;\" : \"=h\"(p->bits) : \"f\"(x));",
+                  "p->bits = half_bits(x);"}})
+    if (size_t at = text.find(assembly); at != std::string::npos)
+      text.replace(at, std::strlen(assembly), host);
+  return "inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }\n"
+         "inline double __longlong_as_double(long long x) { return std::bit_cast<double>(x); }\n" +
+         text;
+}
+
 HostText host_text(std::string text) {
+  if (text.find("own GEMM") != std::string::npos) text = host_gemm(std::move(text));
   bool is_bf16 = cut(text, cuda::kBf16Instructions);
   is_bf16 |= cut(text, cuda::kBf16Mma);
   cut(text, cuda::kF16Instructions);
@@ -150,6 +166,11 @@ F symbol(void* library, const char* name) {
   return reinterpret_cast<F>(s);
 }
 
+std::vector<cuda::CallLaunch> launches(const LibraryCall& call, const cuda::CallTarget& target) {
+  return call.name == "gemm" ? cuda::own_gemm(cuda::read_gemm(call))
+                             : cuda::launches_of(call, target);
+}
+
 }  // namespace
 
 Watched::Watched(int64_t bytes) : size_(bytes), memory_(bytes + 2 * kZone + 256, std::byte{0xff}) {
@@ -165,7 +186,7 @@ bool Watched::intact() const {
 void compile_ahead(const std::vector<TargetedCall>& calls) {
   std::set<std::string> texts;
   for (const TargetedCall& c : calls)
-    for (const cuda::CallLaunch& l : cuda::launches_of(c.call, c.target)) texts.insert(l.text);
+    for (const cuda::CallLaunch& l : launches(c.call, c.target)) texts.insert(l.text);
   std::vector<std::string> all(texts.begin(), texts.end());
   std::atomic<size_t> next = 0;
   std::vector<std::future<void>> workers;
@@ -180,9 +201,9 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
                  std::vector<Watched>& arguments, bool skip) {
   Emulated result;
   result.status.skip = skip;
-  Watched workspace(cuda::call_workspace(call, target));
+  Watched workspace(call.name == "gemm" ? 0 : cuda::call_workspace(call, target));
   uint64_t seed = 1;
-  for (const cuda::CallLaunch& l : cuda::launches_of(call, target)) {
+  for (const cuda::CallLaunch& l : launches(call, target)) {
     void* library = compiled(l.text);
     int64_t words[20] = {};
     const size_t maps = l.maps.size();

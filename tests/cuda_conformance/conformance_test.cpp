@@ -314,3 +314,37 @@ TEST_CASE("products with bias, alone and before attention, on a GPU") {
     CHECK(report.ok());
   }
 }
+
+TEST_CASE("epilogues of gradients on a GPU") {
+  if (no_gpu()) return;
+  for (bool gelu_in_gemm : {false, true})
+    for (int64_t rows : {256, 96, 33})
+      for (int64_t width : {512, 136, 13})
+        for (Precision precision : {Precision::bf16, Precision::f32}) {
+          say(std::to_string(rows) + " rows, width " + std::to_string(width) +
+              (gelu_in_gemm ? ", GELU in its GEMM" : "") +
+              (precision == Precision::f32 ? ", f32" : ", bf16"));
+          Graph g;
+          Tensor x = g.input("x", {rows, 64}), t = g.input("t", {rows, 64});
+          Tensor w0 = g.parameter("w0", {64, 64}), b0 = g.parameter("b0", {64});
+          Tensor w1 = g.parameter("w1", {width, 64}), b1 = g.parameter("b1", {width});
+          Tensor w2 = g.parameter("w2", {64, width}), b2 = g.parameter("b2", {64});
+          Tensor w3 = g.parameter("w3", {24, 64}), w4 = g.parameter("w4", {24, 64});
+          Tensor h = linear(x, w0, b0);  // whose gradient is a sum of products
+          Tensor y = linear(gelu(linear(h, w1, b1)), w2, b2);
+          Tensor z = tanh(linear(h, w3)) * linear(h * 0.5, w4);
+          Tensor loss = mean(square(y - t), {0, 1}) + mean(square(z), {0, 1});
+          std::vector<Tensor> p = {w0, b0, w1, b1, w2, b2, w3, w4}, d = grad(loss, p);
+          std::vector<Output> outputs = {{"loss", loss}};
+          for (size_t i = 0; i < d.size(); ++i)
+            outputs.push_back({"grad" + std::to_string(i), d[i]});
+          CheckOptions options;
+          options.compile.device = "cuda";
+          options.compile.precision = precision;
+          options.compile.gelu_in_gemm = gelu_in_gemm;
+          options.whole = precision == Precision::f32;
+          CheckReport report = check(g, outputs, options);
+          INFO(report.str());
+          CHECK(report.ok());
+        }
+}

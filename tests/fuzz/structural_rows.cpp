@@ -191,6 +191,35 @@ Made do_linear(Builder& b) {
   if (b.dice.chance(2)) return product(linear(x, w, b.parameter({n}, x.dtype())), k);
   return product(linear(x, w), k);
 }
+// Products of several activations in one sum: a chain of GEMMs.
+Made do_sum_of_products(Builder& b) {
+  Tensor x = gemm_operand(b, 2);
+  x = reshape(x, {-1, std::max<int64_t>(1, x.size(-1))});
+  static const std::vector<int64_t> widths = {1, 5, 8, 16};
+  int64_t k = x.size(1), n = b.dice.of(widths), count = 2 + b.dice.below(2);
+  if (numel(x.shape()) == 0 || numel(x.shape()) > 4096) return {};
+  Tensor sum = linear(x, b.parameter({n, k}, x.dtype()));
+  for (int64_t i = 1; i < count; ++i) {
+    Tensor y = linear(b.dice.chance(2) ? tanh(x * (0.5 * static_cast<double>(i))) : x,
+                      b.parameter({n, k}, x.dtype()));
+    sum = b.dice.chance(2) ? sum + y : y + sum;
+  }
+  if (b.dice.chance(2)) return product(sum, count * k);
+  return product(linear(sum, b.parameter({4, n}, x.dtype())), 4 * count * k * n);
+}
+// A GELU, tanh form, between two products with biases: what its gradient needs is stored.
+Made do_gelu_mlp(Builder& b) {
+  Tensor x = gemm_operand(b, 1);
+  static const std::vector<int64_t> widths = {3, 8, 16, 24};
+  int64_t k = x.size(-1), n = b.dice.of(widths), out = b.dice.of(widths);
+  if (numel(x.shape()) == 0) return {};
+  DType t = x.dtype();
+  auto layer = [&](const Tensor& y, int64_t from, int64_t to) {
+    Tensor w = b.parameter({to, from}, t);
+    return b.dice.chance(2) ? linear(y, w, b.parameter({to}, t)) : linear(y, w);
+  };
+  return product(layer(gelu(layer(x, k, n)), n, out), 4 * k * n);
+}
 Made do_matmul(Builder& b) {
   Tensor x = gemm_operand(b, 2);
   if (x.rank() > 4) return {};
@@ -497,6 +526,8 @@ std::vector<OpRow> structural_rows() {
       {"max", 6, do_extreme<max>},
       {"min", 4, do_extreme<min>},
       {"linear", 5, do_linear},
+      {"sum_of_products", 4, do_sum_of_products},
+      {"gelu_mlp", 4, do_gelu_mlp},
       {"matmul", 3, do_matmul},
       {"einsum", 4, do_einsum},
       {"gather", 5, do_gather},

@@ -54,6 +54,6 @@ fusec.graph "a" {
 // STAGE: fusec: error: unknown stage "fusd" (did you mean "fused"?)
 
 //--- plan.txt
-plan "a" version 3 {
+plan "a" version 4 {
   arena 256 of
 // PLAN: fusec: error: line {{[0-9]+}}: found {{.*}} expected

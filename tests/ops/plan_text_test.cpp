@@ -274,7 +274,7 @@ TEST_CASE("syntax errors say line, found and expected") {
     CHECK(e.message() == "line 7: unknown primitive \"exq\"");
   }
   try {
-    parse_plan("plan \"x\" version 3 {\n  arena ten of 3\n}");
+    parse_plan("plan \"x\" version 4 {\n  arena ten of 3\n}");
     FAIL("accepted arena ten");
   } catch (const Error& e) {
     CHECK(e.message() == "line 2: found \"ten\", expected arena bytes (a 64-bit integer)");
@@ -299,7 +299,7 @@ TEST_CASE("truncated and mutated text never crashes the reader") {
     read_garbage(mutated);
   }
   read_garbage(std::string(1000, '\0'));
-  read_garbage("plan \"\" version 3 { arena 1 of 1 buffers { b0 : input \"a\" f32[" +
+  read_garbage("plan \"\" version 4 { arena 1 of 1 buffers { b0 : input \"a\" f32[" +
                std::string(9999, '9'));
 }
 
@@ -325,10 +325,31 @@ TEST_CASE("verify refuses broken plans, naming the rule") {
         p, [&](Plan& q) { q.steps[4].call.attrs["epilogue"] = std::string(text); }, rule);
   };
   for (const char* wrong :
-       {"relu", "gelu_bias", "bias_", "biasgelu", "aux", "bias_aux", "_bias", ""})
+       {"relu", "gelu_bias", "bias_", "biasgelu", "aux", "bias_aux", "_bias", "", "add_add", "bgrad",
+        "bgrad_dgelu", "bias_dgelu", "gelu_dgelu", "add_dgelu", "dgelu_bgrada", "bias_bgradb",
+        "bgrada_bgradb", "none_add"})
     epilogue(wrong, "gemm: expected an epilogue of");
+  for (const char* right : {"add", "bias_gelu_aux", "dgelu", "dgelu_bgrad", "bgrada", "add_bgradb"}) {
+    LibraryCall call;
+    call.attrs["epilogue"] = std::string(right);
+    CHECK(epilogue_of(call).str() == right);
+  }
+  epilogue("dgelu_bgrad", "gemm: expected 5 arguments for epilogue \"dgelu_bgrad\", found 3");
   epilogue("bias", "gemm: expected 4 arguments for epilogue \"bias\", found 3");
   epilogue("add_bias_gelu_aux", "gemm: expected 6 arguments");
+  auto in_place = [&](int64_t at, bool operand, const char* rule) {
+    expect_broken(
+        p,
+        [&](Plan& q) {
+          LibraryCall& call = q.steps[4].call;
+          call.attrs["epilogue"] = std::string("add");
+          if (operand) call.args[0] = call.args[2];
+          call.args.push_back({call.args[2].buffer, call.args[2].byte_offset + at});
+        },
+        rule);
+  };
+  in_place(4, false, "an addend in the memory of C lies where C does");
+  in_place(0, true, "accumulated in place is no other argument, found it as argument 0");
   expect_broken(p, [](Plan& q) { q.steps[0].segments[0].args[0].buffer = 1; }, "have one type");
 }
 
@@ -354,7 +375,7 @@ TEST_CASE("verify refuses broken kernels, naming the rule") {
 
 TEST_CASE("what makes a buffer, commit steps and guards read back") {
   Plan p = parse_plan(
-      "plan \"g\" version 3 { arena 0 of 0\n"
+      "plan \"g\" version 4 { arena 0 of 0\n"
       "buffers { b0 : parameter \"p\" f32[] made by \"parameter (a.cpp:1)\" }\n"
       "steps {\n"
       "0 : call guard (b0) { type \"f32\" }\n"

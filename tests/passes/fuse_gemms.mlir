@@ -4,6 +4,7 @@
 // RUN: %fusec --print-after=fuse_gemms --stop-after=canonical --no-locations %t/backward.mlir | FileCheck %t/backward.mlir
 // RUN: %fusec explain --all %t/refuses.mlir | FileCheck %t/refuses.mlir
 // RUN: %fusec --no-fuse --dump-ir=canonical --no-locations %t/forward.mlir | FileCheck %t/forward.mlir --check-prefix=OFF
+// RUN: %fusec --print-after=fuse_gemms --stop-after=canonical --no-locations %t/square.mlir | FileCheck %t/square.mlir
 
 //--- forward.mlir
 // Two weights of one activation: one product, whose columns the kernels read as they are.
@@ -91,3 +92,25 @@ fusec.graph "refuses" {
 // CHECK-DAG: another product uses the same weight
 // CHECK-DAG: a width of 60 is not a multiple of 8
 // CHECK-DAG: its copies move {{[0-9]+}} bytes; reading the activation once saves 131072
+
+//--- square.mlir
+// Products of square weights, whose gradients have the same shapes: the later ones are the gradients,
+// never the other way round, and a weight may be declared between the products.
+fusec.graph "square" {
+  %x = fusec.input "x" : tensor<16x8xf32>
+  %w = fusec.parameter "w" : tensor<8x8xf32>
+  %a = fusec.contract "mk,nk->mn"(%x, %w) : (tensor<16x8xf32>, tensor<8x8xf32>) -> tensor<16x8xf32>
+  %v = fusec.parameter "v" : tensor<8x8xf32>
+  %b = fusec.contract "mk,nk->mn"(%x, %v) : (tensor<16x8xf32>, tensor<8x8xf32>) -> tensor<16x8xf32>
+  %y = fusec.map add(%b, %a) : (tensor<16x8xf32>, tensor<16x8xf32>) -> tensor<16x8xf32>
+  %dy = fusec.input "dy" : tensor<16x8xf32>
+  %da = fusec.contract "mn,nk->mk"(%dy, %v) : (tensor<16x8xf32>, tensor<8x8xf32>) -> tensor<16x8xf32>
+  %db = fusec.contract "mn,nk->mk"(%dy, %w) : (tensor<16x8xf32>, tensor<8x8xf32>) -> tensor<16x8xf32>
+  %dx = fusec.map add(%da, %db) : (tensor<16x8xf32>, tensor<16x8xf32>) -> tensor<16x8xf32>
+  fusec.output "y" %y : tensor<16x8xf32>
+  fusec.output "dx" %dx : tensor<16x8xf32>
+}
+// CHECK-LABEL: // after fuse_gemms
+// CHECK: fusec.graph "square"
+// CHECK: fusec.output "y"
+// CHECK: fusec.output "dx"

@@ -4,6 +4,8 @@
 // RUN: %fusec --dump-ir=plan %t/swap.mlir | FileCheck %t/swap.mlir
 // RUN: %fusec --dump-ir=plan %t/keeps.mlir | FileCheck %t/keeps.mlir
 // RUN: %fusec --dump-ir=plan %t/guard.mlir | FileCheck %t/guard.mlir
+// RUN: %fusec --dump-ir=plan %t/accumulate.mlir | FileCheck %t/accumulate.mlir
+// RUN: %fusec --dump-ir=plan %t/apart.mlir | FileCheck %t/apart.mlir
 
 //--- reuse.mlir
 // Four values of 32 KB one after the other need one place: each step overwrites its dying operand.
@@ -94,3 +96,53 @@ fusec.graph "guard" {
 // CHECK-NEXT: 2 : run {{.*}} commit makes "map.sub
 // CHECK-NEXT: n 8192 ([[Q:b[0-9]+]], b{{[0-9]+}}, [[Q]])
 // CHECK-NEXT: }
+
+//--- accumulate.mlir
+// Three products are summed where the output lies: no temporary.
+fusec.graph "accumulate" {
+  %x = fusec.input "x" : tensor<64x32xf32>
+  %y = fusec.input "y" : tensor<64x32xf32>
+  %z = fusec.input "z" : tensor<64x32xf32>
+  %w = fusec.parameter "w" : tensor<48x32xf32>
+  %c = fusec.contract "mk,nk->mn"(%z, %w) : (tensor<64x32xf32>, tensor<48x32xf32>) -> tensor<64x48xf32>
+  %a = fusec.contract "mk,nk->mn"(%x, %w) : (tensor<64x32xf32>, tensor<48x32xf32>) -> tensor<64x48xf32>
+  %b = fusec.contract "mk,nk->mn"(%y, %w) : (tensor<64x32xf32>, tensor<48x32xf32>) -> tensor<64x48xf32>
+  %s = fusec.map add(%a, %b) : (tensor<64x48xf32>, tensor<64x48xf32>) -> tensor<64x48xf32>
+  %t = fusec.map add(%s, %c) : (tensor<64x48xf32>, tensor<64x48xf32>) -> tensor<64x48xf32>
+  fusec.output "t" %t : tensor<64x48xf32>
+}
+// CHECK: plan "accumulate"
+// CHECK-NOT: temporary
+// CHECK: [[W:b[0-9]+]] : parameter "w"
+// CHECK-NOT: temporary
+// CHECK: [[T:b[0-9]+]] : output "t"
+// CHECK-NOT: temporary
+// CHECK: steps {
+// CHECK-NEXT: 0 : call gemm (b{{[0-9]+}}, [[W]], [[T]])
+// CHECK-NEXT: 1 : call gemm (b{{[0-9]+}}, [[W]], [[T]], [[T]]) {{.*}}epilogue "add"
+// CHECK-NEXT: 2 : call gemm (b{{[0-9]+}}, [[W]], [[T]], [[T]]) {{.*}}epilogue "add"{{.*}}
+// CHECK-NEXT: }
+
+//--- apart.mlir
+// An addend that is an operand of the product, is read by a later step, or is no temporary stays.
+fusec.graph "apart" {
+  %x = fusec.input "x" : tensor<64x64xf32>
+  %z = fusec.input "z" : tensor<64x64xf32>
+  %w = fusec.parameter "w" : tensor<64x64xf32>
+  %h = fusec.contract "mk,nk->mn"(%x, %w) : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %p = fusec.contract "mk,nk->mn"(%h, %w) : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %s = fusec.map add(%p, %h) : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %q = fusec.contract "mk,nk->mn"(%x, %s) : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %r = fusec.contract "mk,nk->mn"(%z, %w) : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %t = fusec.map add(%r, %q) : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %u = fusec.contract "mk,nk->mn"(%q, %w) : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  %v = fusec.map add(%u, %z) : (tensor<64x64xf32>, tensor<64x64xf32>) -> tensor<64x64xf32>
+  fusec.output "t" %t : tensor<64x64xf32>
+  fusec.output "v" %v : tensor<64x64xf32>
+}
+// CHECK: plan "apart"
+// CHECK: [[Z:b[0-9]+]] : input "z"
+// CHECK: steps {
+// CHECK: call gemm (b{{[0-9]+}}, b{{[0-9]+}}, [[H:b[0-9]+]])
+// CHECK: call gemm ([[H]], b{{[0-9]+}}, [[S:b[0-9]+]], [[H]]) {{.*}}epilogue "add"
+// CHECK-NOT: call gemm (b{{[0-9]+}}, b{{[0-9]+}}, [[Q:b[0-9]+]], [[Q]])

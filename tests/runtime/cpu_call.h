@@ -42,12 +42,16 @@ class CpuCall {
       store_from_double(data_.back().data(), type, static_cast<int64_t>(i), values[i]);
     return *this;
   }
+  // The memory of argument `arg`, once more.
+  CpuCall& again(size_t arg) { return call_.args.push_back(call_.args[arg]), *this; }
   CpuCall& attr(const std::string& key, int64_t v) { return call_.attrs[key] = v, *this; }
   CpuCall& attr(const std::string& key, int v) { return attr(key, static_cast<int64_t>(v)); }
   CpuCall& attr(const std::string& key, double v) { return call_.attrs[key] = v, *this; }
   CpuCall& attr(const std::string& key, const char* v) {
     return call_.attrs[key] = std::string(v), *this;
   }
+
+  const LibraryCall& call() const { return call_; }
 
   CpuCall& run(int threads = 2) {
     auto plan = std::make_shared<Plan>(plan_);

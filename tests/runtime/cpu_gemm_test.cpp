@@ -2,6 +2,7 @@
 // instruction set; odd sizes, every transpose, alpha, beta, batch and dtype.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -67,15 +68,21 @@ void check(const Problem& p, const Values& got) {
 }
 
 std::string run_call(const Problem& p, int threads, Values* out, const char* epilogue = "none",
-                     const Values& addend = {}, const Values& bias = {}, Values* aux = nullptr) {
+                     const Values& addend = {}, const Values& bias = {}, Values* aux = nullptr,
+                     bool in_place = false) {
   CpuCall call("gemm");
-  call.operand(p.a(), p.type_a).operand(p.b(), p.type_b).operand(p.c(), p.type_c);
+  call.operand(p.a(), p.type_a).operand(p.b(), p.type_b);
+  call.operand(in_place ? addend : p.c(), p.type_c);
   call.attr("epilogue", epilogue);
   std::string words = epilogue;
   auto has = [&](const char* word) { return words.find(word) != std::string::npos; };
   if (has("aux")) call.operand(p.c(), p.type_c);
-  if (has("add")) call.operand(addend, p.type_c);
+  GemmEpilogue e = epilogue_of(call.call());
+  if (e.sums()) call.operand(Values(e.bgrada ? p.m : p.n, std::nan("")), p.type_c);
+  if (has("add") && in_place) call.again(2);
+  if (has("add") && !in_place) call.operand(addend, p.type_c);
   if (has("bias")) call.operand(bias, p.type_c);
+  if (e.dgelu) call.operand(addend, p.type_c);
   call.attr("m", p.m).attr("n", p.n).attr("k", p.k).attr("batch", p.batch);
   call.attr("lda", p.lda()).attr("ldb", p.ldb()).attr("ldc", p.ldc());
   call.attr("stride_a", p.stride_a()).attr("stride_b", p.stride_b());
@@ -85,7 +92,7 @@ std::string run_call(const Problem& p, int threads, Values* out, const char* epi
   call.attr("type_c", name_of(p.type_c).data());
   call.run(threads);
   *out = call.values(2);
-  if (aux && has("aux")) *aux = call.values(3);
+  if (aux && (has("aux") || e.sums())) *aux = call.values(3);
   return call.bytes(2);
 }
 
@@ -190,23 +197,26 @@ TEST_CASE("gemm: the tile grid covers C with tiles no larger than the bound") {
 }
 
 TEST_CASE("gemm: epilogues, of oneDNN's products and of the own kernel's, in tiles") {
-  for (const char* name : {"add", "bias", "gelu", "bias_gelu", "gelu_aux", "add_bias_gelu_aux"})
+  for (std::string name : {"add", "add!", "bias", "gelu", "bias_gelu", "gelu_aux",
+                           "add_bias_gelu_aux", "add_bias_gelu_aux!"})
     for (DType type : {f32, bf16, f16})
       for (int64_t k : {40, 0}) {
         CAPTURE(name);
+        bool in_place = name.back() == '!';  // the addend lies in C
+        std::string words = name.substr(0, name.size() - in_place);
         CAPTURE(name_of(type));
         CAPTURE(k);
         Problem p{700, 530, k, 2};  // two tiles each way
         p.type_c = type, p.pad = 3;
         LibraryCall call;
-        call.attrs["epilogue"] = std::string(name);
+        call.attrs["epilogue"] = words;
         GemmEpilogue e = epilogue_of(call);
         Values sums, plain = random_values(p.n, 7), got, aux;
         Problem wide = p;
         wide.type_c = f32;
         run_call(wide, 2, &sums);
         Values addend = random_values(p.batch * p.stride_c(), 8);
-        run_call(p, 2, &got, name, addend, plain, &aux);
+        run_call(p, 2, &got, words.c_str(), addend, plain, &aux, in_place);
         double worst = 0, worst_aux = 0;
         double unit = type == bf16 ? 1.0 / 256 : type == f16 ? 1.0 / 2048 : 1e-6;
         for (int64_t x = 0; x < p.batch; ++x)
@@ -226,9 +236,59 @@ TEST_CASE("gemm: epilogues, of oneDNN's products and of the own kernel's, in til
         CHECK(worst <= 1);
         CHECK(worst_aux <= 1);
         Values again;
-        CHECK(run_call(p, 1, &again, name, addend, plain) ==
-              run_call(p, 4, &again, name, addend, plain));
+        auto run = [&](int threads) {
+          return run_call(p, threads, &again, words.c_str(), addend, plain, nullptr, in_place);
+        };
+        CHECK(run(1) == run(4));
       }
+}
+
+TEST_CASE("gemm: a GELU's slope and sums beside the product, odd and empty sizes") {
+  for (const char* name : {"dgelu", "dgelu_bgrad", "bgrada", "bgradb", "add_bgrada"})
+    for (DType type : {f32, bf16, f16})
+      for (int trans = 0; trans < 4; ++trans)
+        for (auto [m, n, k] : {std::array<int64_t, 3>{300, 270, 40}, {13, 7, 1}, {5, 6, 0},
+                               {0, 9, 4}, {9, 0, 4}, {700, 3, 600}}) {
+          CAPTURE(name); CAPTURE(name_of(type)); CAPTURE(trans);
+          CAPTURE(m); CAPTURE(n); CAPTURE(k);
+          Problem p{m, n, k};
+          p.trans_a = trans & 1, p.trans_b = trans & 2, p.pad = 3;
+          p.type_a = p.type_b = p.type_c = type;
+          LibraryCall call;
+          call.attrs["epilogue"] = std::string(name);
+          GemmEpilogue e = epilogue_of(call);
+          Problem wide = p;
+          wide.type_c = f32;
+          Values products, pre = random_values(p.stride_c(), 9), got, sums;
+          run_call(wide, 2, &products);
+          std::string bytes = run_call(p, 1, &got, name, pre, pre, &sums);
+          CHECK(bytes == run_call(p, 3, &got, name, pre, pre, &sums));
+          double unit = type == bf16 ? 1.0 / 256 : type == f16 ? 1.0 / 2048 : 1e-6, worst = 0;
+          auto at = [&](int64_t i, int64_t j) { return i * p.ldc() + j; };
+          for (int64_t i = 0; i < m; ++i)
+            for (int64_t j = 0; j < n; ++j) {
+              double v = products[at(i, j)] + (e.add ? pre[at(i, j)] : 0), x = pre[at(i, j)];
+              double t = std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x));
+              if (e.dgelu)
+                v *= 0.5 * (1 + t) +
+                     0.5 * x * (1 - t * t) * 0.7978845608028654 * (1 + 0.134145 * x * x);
+              // Orders of the sum differ, and the slope is of some roundings in f32.
+              double slack = 1e-6 * std::sqrt(1.0 + static_cast<double>(k)) * (4 + std::abs(v));
+              worst = std::max(worst, std::abs(got[at(i, j)] - v) / (slack + unit * std::abs(v)));
+            }
+          CHECK(worst <= 1);
+          worst = 0;
+          Values a = p.a(), b = p.b();
+          for (int64_t j = 0; e.sums() && j < (e.bgrada ? m : n); ++j) {
+            double sum = 0;
+            for (int64_t q = 0; q < (e.bgrad ? m : k); ++q)
+              sum += e.bgrad    ? got[at(q, j)]
+                     : e.bgrada ? a[p.trans_a ? q * p.lda() + j : j * p.lda() + q]
+                                : b[p.trans_b ? j * p.ldb() + q : q * p.ldb() + j];
+            worst = std::max(worst, std::abs(sums[j] - sum) / (1e-7 + unit * std::abs(sum)));
+          }
+          CHECK(worst <= 1);
+        }
 }
 
 TEST_CASE("gemm: an unknown type is refused by name") {

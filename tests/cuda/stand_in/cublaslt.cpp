@@ -23,7 +23,9 @@ namespace {
 struct Matmul {
   int compute = 0, scale = 0;
   int32_t transposed[2] = {0, 0};
-  uint32_t epilogue = 1;  // 4: bias, 32: GELU, 128: what goes into it is stored
+  // 4: bias, 32: GELU, 128: what goes into it is stored. 192: times GELU's slope, 16: with sums
+  // over the columns. 256, 512: sums over k of A, of B.
+  uint32_t epilogue = 1;
   const void* bias = nullptr;
   void* aux = nullptr;
   int64_t aux_ld = 0;
@@ -75,6 +77,10 @@ DType dtype(int type) {
 }
 double at(const void* data, const Layout& l, int64_t item, int64_t row, int64_t col) {
   return fusec::load_as_double(data, dtype(l.type), item * l.stride + col * l.ld + row);
+}
+double slope(double x) {
+  double t = std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x));
+  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608028654 * (1 + 0.134145 * x * x);
 }
 double scalar(const void* p, int type) {
   return type == 1 ? *static_cast<const double*>(p) : *static_cast<const float*>(p);
@@ -150,8 +156,12 @@ EXPORT int cublasLtMatmulAlgoGetHeuristic(void*, Matmul* m, Layout* a, Layout* b
   for (const Layout* l : {a, b, c})
     if (l->ld % 4 != 0) return kNotSupported;
   uint32_t e = m->epilogue;
-  if (e != 1 && e != 4 && e != 32 && e != 36 && e != 160 && e != 164) return kInvalid;
-  if ((e & 4) && (!m->bias || (m->bias_type >= 0 && m->bias_type != c->type))) return kNotSupported;
+  bool sums = e == 208 || e == 256 || e == 512;
+  if (e != 1 && e != 4 && e != 32 && e != 36 && e != 160 && e != 164 && e != 192 && !sums)
+    return kInvalid;
+  if (sums && std::getenv("STAND_IN_NO_SUMS")) return kNotSupported;
+  if (((e & 4) || sums) && (!m->bias || (m->bias_type >= 0 && m->bias_type != c->type)))
+    return kNotSupported;
   if ((e & 128) && (!m->aux || m->aux_ld % 8 != 0 || m->aux_ld < static_cast<int64_t>(c->rows)))
     return kInvalid;
   for (uint64_t i = 1; i <= algorithms().size() && *count < wanted; ++i)
@@ -188,12 +198,32 @@ EXPORT int cublasLtMatmul(void*, Matmul* m, const void* alpha, const void* a, La
           double old = plus == 0 ? 0 : plus * at(c, xc, item, i, j);
           double x = by * sum + old;
           if (desc.epilogue & 4) x += fusec::load_as_double(desc.bias, dtype(xc.type), i);
-          if (desc.epilogue & 128)
+          if (desc.epilogue & 64)
+            x *= slope(fusec::load_as_double(desc.aux, dtype(xc.type), j * desc.aux_ld + i));
+          else if (desc.epilogue & 128)
             fusec::store_from_double(desc.aux, dtype(xc.type), j * desc.aux_ld + i, x);
           if (desc.epilogue & 32)
             x = 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
           fusec::store_from_double(d, dtype(xc.type), item * xc.stride + j * xc.ld + i, x);
         }
+    auto rows = static_cast<int64_t>(xc.rows), cols = static_cast<int64_t>(xc.cols);
+    auto sum = [&](int64_t length, int64_t terms, auto term) {
+      for (int64_t v = 0; v < length; ++v) {
+        double total = 0;
+        for (int64_t t = 0; t < terms; ++t) total += term(v, t);
+        fusec::store_from_double(const_cast<void*>(desc.bias), dtype(xc.type), v, total);
+      }
+    };
+    if (desc.epilogue & 16)
+      sum(rows, cols, [&](int64_t v, int64_t t) { return at(d, xc, 0, v, t); });
+    if (desc.epilogue & 256)
+      sum(rows, inner, [&](int64_t v, int64_t t) {
+        return desc.transposed[0] ? at(a, xa, 0, t, v) : at(a, xa, 0, v, t);
+      });
+    if (desc.epilogue & 512)
+      sum(cols, inner, [&](int64_t v, int64_t t) {
+        return desc.transposed[1] ? at(b, xb, 0, v, t) : at(b, xb, 0, t, v);
+      });
     return 0;
   });
 }

@@ -20,7 +20,7 @@ struct PassContext {
   TargetInfo target;
   bool fuse = true;   // false: one kernel an op
   bool bf16 = false;  // precision policy of GEMM and attention operands
-  bool gelu_in_gemm = false;  // GELU may be an epilogue of a bf16 GEMM
+  bool gelu_in_gemm = false;  // GELU and its gradient may be epilogues of bf16 GEMMs
   bool guarded = false;       // plan for steps that may be skipped, even without a guard
   int64_t memory_budget = 0;  // bytes that a step may hold; 0: as many as it likes
   std::function<int64_t(const Plan&)> workspace;  // what the device's libraries add to a plan

@@ -60,7 +60,7 @@ struct Segment {
 // A call into a device library. Calls known to every device, all tensors dense row-major unless
 // said otherwise; `type` below is the element type attribute ("f32", "bf16"):
 //
-//  gemm               (a, b, c[, aux][, addend][, bias]): for each batch item
+//  gemm               (a, b, c[, aux][, sums][, addend][, bias][, pre]): for each batch item
 //                     C = alpha * op(A) op(B) + beta * C, and what GemmEpilogue says behind it
 //                     attrs: m n k, batch, lda ldb ldc (elements), stride_a stride_b stride_c
 //                     (elements a batch item), trans_a trans_b (0/1: A is [m,k] or [k,m]), type_a
@@ -112,19 +112,29 @@ struct LibraryCall {
 };
 
 // What a gemm does with its f32 sums before it rounds them to type_c and stores them, as words
-// joined by "_" in this order: "add", "bias", "gelu", "aux"; "none" is nothing. Not for f64, nor
-// (but for "none") with beta. addend and aux lie as C does and have its type, as the bias has.
+// joined by "_" in this order: "add", "bias", "gelu", "aux", "dgelu", "bgrad", "bgrada", "bgradb";
+// "none" is nothing. Not for f64, nor (but for "none") with beta; "dgelu" stands without "add",
+// "bias" and "gelu", "bgrada" and "bgradb" with "add" at most and one of the two. addend, aux and
+// pre lie as C does and have its type, as the vectors have. The addend may be C itself, at one
+// address: then C is accumulated in place. It may not overlap C in part.
 struct GemmEpilogue {
-  bool add = false;   // + addend, element by element
-  bool bias = false;  // + bias[n], to every row
-  bool gelu = false;  // the tanh form, last
-  bool aux = false;   // with gelu: what goes into it is rounded and stored, too
-  bool any() const { return add || bias || gelu; }
-  size_t arguments() const { return 3 + aux + add + bias; }
+  bool add = false;     // + addend, element by element
+  bool bias = false;    // + bias[n], to every row
+  bool gelu = false;    // the tanh form, last
+  bool aux = false;     // with gelu: what goes into it is rounded and stored, too
+  bool dgelu = false;   // * the slope of gelu at pre, element by element
+  bool bgrad = false;   // with dgelu: sums[n], of the columns of C, before or behind its rounding
+  bool bgrada = false;  // sums[m], of op(A) over k. Batch 1, as for bgrad and bgradb
+  bool bgradb = false;  // sums[n], of op(B) over k
+  bool any() const { return add || bias || gelu || dgelu || bgrada || bgradb; }
+  bool sums() const { return bgrad || bgrada || bgradb; }
+  size_t arguments() const { return pre_at() + dgelu; }
   // Places among the arguments, where there is such a one.
   size_t aux_at() const { return 3; }
-  size_t addend_at() const { return 3 + aux; }
-  size_t bias_at() const { return size_t{3} + aux + add; }
+  size_t sums_at() const { return 3 + aux; }
+  size_t addend_at() const { return sums_at() + sums(); }
+  size_t bias_at() const { return addend_at() + add; }
+  size_t pre_at() const { return bias_at() + bias; }
   FUSEC_API std::string str() const;
 };
 // Of a call "gemm"; an internal Error if there is no such epilogue.
@@ -195,9 +205,9 @@ void each_argument(const Plan& plan, Step& step, F f) {
 // internal Error that names the step and the rule.
 FUSEC_API void verify(const Plan& plan);
 
-// The version of the text form, on its first line: plan "name" version 3 { ... }. It grows with
+// The version of the text form, on its first line: plan "name" version 4 { ... }. It grows with
 // every change of meaning, and no other version is read.
-inline constexpr int kPlanVersion = 3;
+inline constexpr int kPlanVersion = 4;
 
 // Text form and back; parse(print(p)) prints the same text. Throws a user Error with line number.
 FUSEC_API std::string print(const Plan& plan);
