@@ -24,13 +24,13 @@ namespace {
 // before it takes down the libraries that they are in. Kept for good.
 class UnderWay {
  public:
-  // The first call comes from such a thread once its libraries are open, so that exit() comes here
-  // before it comes to them.
   static UnderWay& get() {
     static UnderWay& all = *new UnderWay;
-    static const int registered = std::atexit([] { get().end(); });
-    static_cast<void>(registered);
     return all;
+  }
+  // exit() comes here before it comes to what is open now.
+  static void stop_before_what_is_open() {
+    std::atexit([] { get().end(); });
   }
   void add(std::atomic<bool>* stop) {
     std::lock_guard lock(mutex_);
@@ -58,16 +58,6 @@ class UnderWay {
   std::set<std::atomic<bool>*> stops_;
   bool ending_ = false;
   std::atomic<pid_t> process_ = 0;  // whose threads they are
-};
-
-class Entry {
- public:
-  explicit Entry(std::atomic<bool>* stop) : stop_(stop) { UnderWay::get().add(stop); }
-  ~Entry() { UnderWay::get().remove(stop_); }
-  Entry(const Entry&) = delete;
-
- private:
-  std::atomic<bool>* stop_;
 };
 
 }  // namespace
@@ -195,11 +185,19 @@ void GemmSteps::start(const Stream& stream) {
   if (products_.empty()) return;
   cleared_ = std::make_unique<Events>(1);
   cleared_->record(0, stream);
+  static std::once_flag here;
+  std::call_once(here, UnderWay::stop_before_what_is_open);
+  UnderWay::get().add(&stop_);
   auto work = [this] {
+    struct End {
+      std::atomic<bool>* stop;
+      ~End() { UnderWay::get().remove(stop); }
+    } end{&stop_};
     Current current(gpu_);
     std::string ignored;
     cublaslt_handle(gpu_, &ignored);
-    const Entry entry(&stop_);
+    static std::once_flag there;
+    std::call_once(there, UnderWay::stop_before_what_is_open);
     if (!bound_) bind();
     warm_up();
   };
