@@ -43,19 +43,22 @@ class OneNode {
   BoundedFeeds feeds_;
 };
 
-// t = tanh(c (x + a x^3)) of gelu's tanh form, and its error. A GPU's library may take it from the
-// hardware where the result has 16 bits (tanh.approx: 2^-11 of tanh, PTX ISA).
+// t = tanh(c (x + a x^3)) of gelu's tanh form, and its error. cuBLASLt may take it from the
+// hardware where the result has 16 bits (tanh.approx: 2^-11 of tanh, PTX ISA); the CPU's is within
+// the bounds of the op.
 constexpr double kGeluC = 0.7978845608028654, kGeluA = 0.044715;
 double gelu_tanh(double x) { return std::tanh(kGeluC * (x + kGeluA * x * x * x)); }
-double tanh_error(double t, DType type) { return type == DType::f32 ? 0 : 0x1p-11 * std::fabs(t); }
+double tanh_error(double t, DType type, bool on_gpu) {
+  return type == DType::f32 || !on_gpu ? 0 : 0x1p-11 * std::fabs(t);
+}
 
 // gelu(x) = 0.5 x (1 + t) changes by 0.5 |x| times as much as t does.
-void through_gelu(BoundedData& sums, DType type) {
+void through_gelu(BoundedData& sums, DType type, bool on_gpu) {
   auto count = static_cast<int64_t>(sums.value.size());
   std::vector<double> moved;
   for (int64_t i = 0; i < count; ++i)
     moved.push_back(0.5 * (std::fabs(sums.value[i]) + sums.error[i]) *
-                    tanh_error(gelu_tanh(sums.value[i]), type));
+                    tanh_error(gelu_tanh(sums.value[i]), type, on_gpu));
   OneNode node;
   node.bounded({count}, DType::f32, std::move(sums));
   sums = std::move(node.evaluate(OpKind::map, MapAttr{Pointwise::gelu}, 1)[0]);
@@ -66,7 +69,7 @@ void through_gelu(BoundedData& sums, DType type) {
 // so that its own error alone is scaled, and one f32 rounding comes with the product. The slope
 // 0.5 (1 + t) + 0.5 c x (1 - t^2) (1 + 3 a x^2) changes by at most 0.5 + c |x t| (1 + 3 a x^2)
 // times as much as t does.
-void times_slope(BoundedData& sums, const std::vector<double>& pre, DType type) {
+void times_slope(BoundedData& sums, const std::vector<double>& pre, DType type, bool on_gpu) {
   auto count = static_cast<int64_t>(pre.size());
   OneNode node;
   node.input({count}, DType::f32, pre);
@@ -74,7 +77,7 @@ void times_slope(BoundedData& sums, const std::vector<double>& pre, DType type) 
   for (int64_t i = 0; i < count; ++i) {
     double x = pre[i], t = gelu_tanh(x);
     double by_t = 0.5 + kGeluC * std::fabs(x * t) * (1 + 3 * kGeluA * x * x);
-    double moved = by_t * tanh_error(t, type);
+    double moved = by_t * tanh_error(t, type, on_gpu);
     double s = slope.value[i], es = slope.error[i] + moved;
     double &v = sums.value[i], &e = sums.error[i];
     e = std::fabs(s) * e + std::fabs(v) * es + e * es;
@@ -137,11 +140,11 @@ std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader
   }
   std::vector<ExpectedWrite> out = {sums};
   if (e.aux) out.push_back(sums), out[1].argument = e.aux_at();
-  if (e.gelu) through_gelu(out[0].data, sums.type);
+  if (e.gelu) through_gelu(out[0].data, sums.type, reader.on_gpu());
   if (e.dgelu) {
     std::vector<double> pre = reader.read(call.args[e.pre_at()], sums.type), at;
     for (int64_t i : sums.at) at.push_back(pre[i]);
-    times_slope(out[0].data, at, sums.type);
+    times_slope(out[0].data, at, sums.type, reader.on_gpu());
   }
   for (ExpectedWrite& w : out) round_to_storage(w.data, w.type);
   if (e.bgrad && sums.left_out == 0) {

@@ -24,6 +24,7 @@ class StepReader {
   std::vector<double> read(const BufferRef& ref, DType type) const;
   // The first `count` elements; NaN for those that the buffer does not have.
   std::vector<double> read(const BufferRef& ref, DType type, int64_t count) const;
+  bool on_gpu() const { return program_.on_gpu(); }
 
  private:
   const Program& program_;

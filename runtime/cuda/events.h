@@ -20,6 +20,9 @@ class Events {
   void record(size_t i, const Stream& stream) const {
     FUSEC_CU(cuEventRecord(events_[i], stream.get()), "recording an event");
   }
+  void wait(size_t i, const std::string& doing) const {
+    FUSEC_CU(cuEventSynchronize(events_[i]), doing);
+  }
   // Both must have been passed: the stream was waited for.
   double seconds(size_t from, size_t to) const {
     float milliseconds = 0;

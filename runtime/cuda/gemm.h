@@ -9,6 +9,7 @@
 #include "call.h"
 #include "fusec/base/dtype.h"
 #include "fusec/base/sha256.h"
+#include "fusec/core/disk_cache.h"
 #include "vendor/cublaslt.h"
 
 namespace fusec::cuda {
@@ -59,6 +60,7 @@ struct GemmMemory {
 struct LtOptions {
   bool tf32 = false;
   bool tune = false;  // measure, where the disk does not know the fastest algorithm
+  std::shared_ptr<DiskCache> cache = {};  // may be null
 };
 
 // A product bound to its addresses and to an algorithm of cuBLASLt.
@@ -73,10 +75,19 @@ class LtGemm {
   void run(CuStream stream) const;
   bool measured() const { return measured_; }  // products were run to choose its algorithm
 
+  // To have its kernel loaded before the first step. Products of one key run one kernel.
+  std::string kernel_key() const;
+  // Whether each of its matrices, laid from `begin` on, ends before `end`.
+  bool fits(CuAddress begin, CuAddress end) const;
+  // As run(), with all matrices laid over each other from `begin` on, as each is aligned; the
+  // status. Where that memory is zero it stays so.
+  int run_in(CuAddress begin, CuStream stream) const;
+
  private:
   LtGemm() = default;
   int describe();
   int describe_epilogue();
+  int point_epilogue(const GemmMemory& memory) const;
   // The algorithm: of an equal product of this process, of the disk cache, of the heuristic.
   int choose(const Gpu& gpu);
   // What the heuristic offers, the best by its own lights first.
@@ -85,7 +96,11 @@ class LtGemm {
   LtAlgo measure(const Gpu& gpu, const std::vector<LtAlgo>& offered);
   bool takes(const LtAlgo& algo) const;
   Digest problem(const Gpu& gpu) const;
-  int multiply(const LtAlgo& algo, CuAddress c, CuStream stream) const;
+  int multiply(const LtAlgo& algo, const GemmMemory& memory, CuStream stream) const;
+  // Bytes of each matrix, in the order of the call's arguments.
+  int64_t bytes_of_a() const;
+  int64_t bytes_of_b() const;
+  int64_t bytes_of_c() const;
 
   Gemm g_{};
   LtHandle handle_ = nullptr;

@@ -109,9 +109,20 @@ int LtGemm::describe_epilogue() {
                   (e.dgelu ? kSlope | kAux : 0) | (e.bgrad ? kColumnSums : 0) |
                   (e.bgradb ? kSumsOfA : 0) | (e.bgrada ? kSumsOfB : 0);
   if (what != 0) set(kEpilogue, what);
-  if (e.bias || e.sums())
-    set(kBiasPointer, memory_.bias), set(kBiasType, int32_t{lt_type(g_.type_c)});
-  if (e.aux || e.dgelu) set(kAuxPointer, memory_.aux), set(kAuxLd, g_.ldc);
+  if (e.bias || e.sums()) set(kBiasType, int32_t{lt_type(g_.type_c)});
+  if (e.aux || e.dgelu) set(kAuxLd, g_.ldc);
+  return status == 0 ? point_epilogue(memory_) : status;
+}
+
+int LtGemm::point_epilogue(const GemmMemory& memory) const {
+  const GemmEpilogue& e = g_.epilogue;
+  int status = 0;
+  auto set = [&](int which, CuAddress at) {
+    if (status == 0)
+      status = cublaslt().cublasLtMatmulDescSetAttribute(matmul_, which, &at, sizeof at);
+  };
+  if (e.bias || e.sums()) set(kBiasPointer, memory.bias);
+  if (e.aux || e.dgelu) set(kAuxPointer, memory.aux);
   return status;
 }
 
@@ -143,15 +154,16 @@ bool LtGemm::takes(const LtAlgo& algo) const {
 }
 
 int LtGemm::choose(const Gpu& gpu) {
-  static std::mutex mutex;  // held while measuring, too: measurements must not meet
-  static std::map<Digest, LtAlgo> known;
+  // Kept for good: a thread may be here when the process ends.
+  static std::mutex& mutex = *new std::mutex;
+  static std::map<Digest, LtAlgo>& known = *new std::map<Digest, LtAlgo>;
   Digest key = problem(gpu);
   std::lock_guard lock(mutex);
   if (auto it = known.find(key); it != known.end()) {
     algo_ = it->second;
     return 0;
   }
-  std::shared_ptr<DiskCache> cache = DiskCache::of_environment();
+  DiskCache* cache = options_.cache.get();
   std::optional<std::string> kept = cache ? cache->get(key) : std::nullopt;
   bool found = kept && kept->size() == sizeof algo_;
   if (found) {
@@ -196,31 +208,39 @@ int LtGemm::ask(std::vector<LtAlgo>* offered) {
   return offered->empty() ? kNotSupported : 0;
 }
 
+int64_t LtGemm::bytes_of_a() const {
+  return span(g_.trans_a ? g_.k : g_.m, g_.trans_a ? g_.m : g_.k, g_.lda, g_.batch, g_.stride_a,
+              g_.type_a);
+}
+int64_t LtGemm::bytes_of_b() const {
+  return span(g_.trans_b ? g_.n : g_.k, g_.trans_b ? g_.k : g_.n, g_.ldb, g_.batch, g_.stride_b,
+              g_.type_b);
+}
+int64_t LtGemm::bytes_of_c() const {
+  return span(g_.m, g_.n, g_.ldc, g_.batch, g_.stride_c, g_.type_c);
+}
+
 LtAlgo LtGemm::measure(const Gpu& gpu, const std::vector<LtAlgo>& offered) {
   if (offered.size() == 1) return offered.front();
+  std::lock_guard alone(running_products());
   Stream stream(gpu);
-  int64_t a = span(g_.trans_a ? g_.k : g_.m, g_.trans_a ? g_.m : g_.k, g_.lda, g_.batch,
-                   g_.stride_a, g_.type_a);
-  int64_t b = span(g_.trans_b ? g_.n : g_.k, g_.trans_b ? g_.k : g_.n, g_.ldb, g_.batch,
-                   g_.stride_b, g_.type_b);
-  if (memory_.a.free) fill_with_noise(stream, memory_.a.at, a);
-  if (memory_.b.free) fill_with_noise(stream, memory_.b.at, b);
+  if (memory_.a.free) fill_with_noise(stream, memory_.a.at, bytes_of_a());
+  if (memory_.b.free) fill_with_noise(stream, memory_.b.at, bytes_of_b());
   // Parameters and states keep their values: a product that goes there goes elsewhere, at an
   // address of the same alignment. One that writes aux or sums, too, is not measured there.
   if (!memory_.c.free && (g_.epilogue.aux || g_.epilogue.sums())) return offered.front();
-  CuAddress c = memory_.c.at;
+  GemmMemory memory = memory_;
   DeviceBlock elsewhere;
   if (!memory_.c.free) {
-    int64_t bytes = span(g_.m, g_.n, g_.ldc, g_.batch, g_.stride_c, g_.type_c);
     try {
-      elsewhere = DeviceBlock(gpu, stream, bytes + 256, "measuring a matrix product");
+      elsewhere = DeviceBlock(gpu, stream, bytes_of_c() + 256, "measuring a matrix product");
     } catch (const OutOfMemory&) {
       return offered.front();
     }
-    c = elsewhere.address() + memory_.c.at % 256;
+    memory.c.at = elsewhere.address() + memory_.c.at % 256;
   }
   measured_ = true;
-  auto run = [&](int i) { return multiply(offered[static_cast<size_t>(i)], c, stream.get()); };
+  auto run = [&](int i) { return multiply(offered[static_cast<size_t>(i)], memory, stream.get()); };
   int best = fastest(stream, static_cast<int>(offered.size()), run);
   stream.wait("measuring a matrix product");
   return offered[static_cast<size_t>(std::max(best, 0))];
@@ -261,18 +281,56 @@ LtGemm::~LtGemm() {
   if (matmul_) lt.cublasLtMatmulDescDestroy(matmul_);
 }
 
-int LtGemm::multiply(const LtAlgo& algo, CuAddress c, CuStream stream) const {
+int LtGemm::multiply(const LtAlgo& algo, const GemmMemory& memory, CuStream stream) const {
   const void* alpha = g_.doubles() ? static_cast<const void*>(&g_.alpha) : &alpha_;
   const void* beta = g_.doubles() ? static_cast<const void*>(&g_.beta) : &beta_;
   auto pointer = [](CuAddress address) { return reinterpret_cast<void*>(address); };
   return cublaslt().cublasLtMatmul(
-      handle_, matmul_, alpha, pointer(memory_.b.at), b_layout_, pointer(memory_.a.at), a_layout_,
-      beta, pointer(g_.epilogue.add ? memory_.addend : c), c_layout_, pointer(c), c_layout_, &algo,
-      pointer(memory_.workspace), static_cast<size_t>(memory_.workspace_bytes), stream);
+      handle_, matmul_, alpha, pointer(memory.b.at), b_layout_, pointer(memory.a.at), a_layout_,
+      beta, pointer(g_.epilogue.add ? memory.addend : memory.c.at), c_layout_,
+      pointer(memory.c.at), c_layout_, &algo, pointer(memory.workspace),
+      static_cast<size_t>(memory.workspace_bytes), stream);
+}
+
+// What the library may tell kernels apart by: the algorithm, types, forms, alignments.
+std::string LtGemm::kernel_key() const {
+  std::string key(reinterpret_cast<const char*>(algo_.data), sizeof algo_.data);
+  auto even = [](int64_t v) { return int64_t{1} << std::countr_zero(static_cast<uint64_t>(v | 16)); };
+  auto aligned = [&](CuAddress address, int64_t stride, DType type) {
+    return int64_t{alignment(address, stride, g_.batch, type)};
+  };
+  for (int64_t v :
+       {int64_t{lt_type(g_.type_a)}, int64_t{lt_type(g_.type_b)}, int64_t{lt_type(g_.type_c)},
+        int64_t{g_.trans_a}, int64_t{g_.trans_b}, int64_t{beta_ != 0}, int64_t{alpha_ != 1},
+        int64_t{g_.batch > 1}, even(g_.m), even(g_.n), even(g_.k), even(g_.lda), even(g_.ldb),
+        even(g_.ldc), aligned(memory_.a.at, g_.stride_a, g_.type_a),
+        aligned(memory_.b.at, g_.stride_b, g_.type_b),
+        aligned(memory_.c.at, g_.stride_c, g_.type_c), aligned(memory_.aux, 0, g_.type_c),
+        aligned(memory_.addend, g_.stride_c, g_.type_c), aligned(memory_.bias, 0, g_.type_c)})
+    key += " " + std::to_string(v);
+  return key + " " + g_.epilogue.str();
+}
+
+bool LtGemm::fits(CuAddress begin, CuAddress end) const {
+  // Those of the epilogue are as large as C, or smaller.
+  const int64_t most = std::max({bytes_of_a(), bytes_of_b(), bytes_of_c()});
+  return begin <= end && static_cast<uint64_t>(most) + 2 * 256 <= end - begin;
+}
+
+int LtGemm::run_in(CuAddress begin, CuStream stream) const {
+  const CuAddress base = (begin + 255) / 256 * 256;
+  GemmMemory there = memory_;
+  for (CuAddress* at : {&there.a.at, &there.b.at, &there.c.at, &there.aux, &there.addend,
+                        &there.bias})
+    *at = base + *at % 256;
+  int status = point_epilogue(there);
+  if (status == 0) status = multiply(algo_, there, stream);
+  const int back = point_epilogue(memory_);
+  return status == 0 ? back : status;
 }
 
 void LtGemm::run(CuStream stream) const {
-  int status = multiply(algo_, memory_.c.at, stream);
+  int status = multiply(algo_, memory_, stream);
   if (status != 0)
     fail_device("cublasLtMatmul failed for " + g_.str() + " (" +
                 cublaslt().cublasLtGetStatusString(status) + ")");

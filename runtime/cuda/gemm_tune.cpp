@@ -63,6 +63,11 @@ int fastest(const Stream& stream, int count, const std::function<int(int)>& run)
   return -1;
 }
 
+std::mutex& running_products() {
+  static std::mutex mutex;
+  return mutex;
+}
+
 void fill_with_noise(const Stream& stream, CuAddress to, int64_t bytes) {
   // 16-bit words: a sign, an exponent near 1 for f32, bf16 and f16 (small for f64), 7 random bits.
   constexpr int64_t kWords = 1 << 16;

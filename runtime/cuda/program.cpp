@@ -6,11 +6,12 @@
 #include <optional>
 #include <utility>
 
-#include "events.h"
+#include "bind_launches.h"
 #include "fusec/base/bytes.h"
 #include "fusec/base/error.h"
 #include "fusec/base/timing.h"
 #include "fusec/core/checked_run.h"
+#include "gemm_steps.h"
 #include "graph.h"
 #include "profiled_run.h"
 #include "staging.h"
@@ -67,16 +68,22 @@ class CudaProgram final : public Program {
       place_buffers();
       span.note(size_text(measured_bytes()));
     }
+    place_.arena = arena_.address();
     place_.status = fixed_.address();
     place_.tables = fixed_.address() + kStatusBytes;
     place_.workspace = workspace_.address();
     place_.workspace_bytes = workspace_.bytes();
-    if (options_.tune_gemms) stream_.wait("placing " + plan_->graph);  // it runs products
+    gemms_.emplace(*plan_, gpu_, place_, options_);
+    if (options_.tune_gemms) {
+      stream_.wait("placing " + plan_->graph);  // it runs products
+      gemms_->bind();
+      if (gemms_->measured())
+        FUSEC_CU(cuMemsetD8Async(arena_.address(), 0, static_cast<size_t>(arena_.bytes()),
+                                 stream_.get()),
+                 "clearing the arena");
+    }
+    gemms_->start(stream_);
     bound_ = bind_steps(*plan_, kernels, gpu_, place_, target_, options_);
-    if (bound_.tuned)
-      FUSEC_CU(
-          cuMemsetD8Async(arena_.address(), 0, static_cast<size_t>(arena_.bytes()), stream_.get()),
-          "clearing the arena");
     TimeSpan span("waiting for cleared memory and tables");
     copy_to_device(place_.tables, bound_.tables.data(),
                    static_cast<int64_t>(bound_.tables.size() * sizeof(uint64_t)), stream_,
@@ -127,7 +134,7 @@ class CudaProgram final : public Program {
     Current current(gpu_);
     auto everything = [this] {
       begin();
-      for (size_t i = 0; i < bound_.steps.size(); ++i) act(i);
+      for (size_t i = 0; i < plan_->steps.size(); ++i) act(i);
       fetch_status();
     };
     std::optional<TimeSpan> span;
@@ -137,6 +144,7 @@ class CudaProgram final : public Program {
           small_write_seconds_);
       span.emplace("first run");
     }
+    gemms_->wait();
     if (warm_ && !graph_.recorded() && graph_.problem().empty()) {
       TimeSpan recording("recording the CUDA graph");
       graph_.record(stream_, everything);
@@ -166,9 +174,10 @@ class CudaProgram final : public Program {
   }
 
   void run_step(int step) override {
-    if (step < 0 || step >= static_cast<int>(bound_.steps.size()))
+    if (step < 0 || step >= static_cast<int>(plan_->steps.size()))
       fail_internal("plan " + plan_->graph + " has no step " + std::to_string(step));
     Current current(gpu_);
+    gemms_->wait();
     if (step == 0) begin();
     act(static_cast<size_t>(step));
     fetch_status();
@@ -177,7 +186,8 @@ class CudaProgram final : public Program {
 
   ProfiledRun run_profiled() override {
     Current current(gpu_);
-    RunParts parts{bound_.steps.size(), [this] { begin(); }, [this] { fetch_status(); },
+    gemms_->wait();
+    RunParts parts{plan_->steps.size(), [this] { begin(); }, [this] { fetch_status(); },
                    [this](size_t i) { act(i); }, [this](size_t i) { return kernels_of(i); }};
     std::string why = untraced_;
     if (!warm_)
@@ -204,6 +214,7 @@ class CudaProgram final : public Program {
     return total;
   }
 
+  bool on_gpu() const override { return true; }
   std::string backend(std::string_view work) const override {
     std::string compiled = "compiled for " + gpu_.info.arch();
     if (std::string version = options_.nvrtc.empty() ? nvrtc_version() : options_.nvrtc;
@@ -279,6 +290,7 @@ class CudaProgram final : public Program {
     if (static_cast<int64_t>(bytes) != b.type.bytes())
       fail_user(name(buffer) + " is " + b.type.str() + ", " + std::to_string(b.type.bytes()) +
                 " bytes; got " + std::to_string(bytes));
+    if (b.cls == BufferClass::temporary) gemms_->wait();  // its thread uses their memory
     return place_.buffers[buffer];
   }
 
@@ -287,9 +299,13 @@ class CudaProgram final : public Program {
              "clearing the status");
   }
 
+  const Step& bound(size_t i) const {
+    return is_gemm(plan_->steps[i]) ? gemms_->step(i) : bound_.steps[i];
+  }
+
   void act(size_t i) {
     try {
-      bound_.steps[i].go(stream_.get());
+      bound(i).go(stream_.get());
     } catch (Error& e) {
       e.add_note("in " + step_name(*plan_, static_cast<int>(i)));
       throw;
@@ -314,18 +330,20 @@ class CudaProgram final : public Program {
   // By their names; none for a GEMM of the library.
   std::vector<std::string> kernels_of(size_t step) const {
     std::vector<std::string> names;
-    for (const Launch& l : bound_.steps[step].launches) names.push_back(l.entry);
+    for (const Launch& l : bound(step).launches) names.push_back(l.entry);
     return names;
   }
 
   std::string gemm_line() const {
-    std::string own = std::to_string(bound_.own_gemms) + " by an own kernel";
-    if (bound_.lt_gemms == 0 && bound_.own_gemms > 0) return own + " (" + bound_.why_own + ")";
+    gemms_->wait();
+    const std::string& why = gemms_->why_own();
+    std::string own = std::to_string(gemms_->own()) + " by an own kernel";
+    if (gemms_->by_library() == 0 && gemms_->own() > 0) return own + " (" + why + ")";
     const CublasLt& lt = cublaslt();
     if (!lt.problem.empty()) return "own kernel (" + lt.problem + ")";
     std::string line = lt.line + ", tf32 " + (options_.tf32 ? "on" : "off");
     if (options_.tune_gemms) line += ", the fastest of those measured";
-    return bound_.own_gemms == 0 ? line : line + "; " + own + " (" + bound_.why_own + ")";
+    return gemms_->own() == 0 ? line : line + "; " + own + " (" + why + ")";
   }
 
   // Destroyed from the last to the first: what runs, then the memory it uses, then the stream.
@@ -347,6 +365,7 @@ class CudaProgram final : public Program {
   bool warm_ = false;     // every kernel has been launched once
   int small_writes_ = 0;  // before the first run
   double small_write_seconds_ = 0;
+  std::optional<GemmSteps> gemms_;  // the first to go: its thread uses what is above
 };
 
 }  // namespace

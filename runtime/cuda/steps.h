@@ -2,12 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "code_set.h"
 #include "gemm.h"
 #include "launch.h"
 #include "memory.h"
@@ -25,7 +23,7 @@ int64_t call_workspace_bytes(const Plan& plan, const CallTarget& target);
 // Where the plan's data lie on the GPU.
 struct Placement {
   std::vector<CuAddress> buffers;  // by index into Plan::buffers
-  CuAddress status = 0, tables = 0, workspace = 0;
+  CuAddress arena = 0, status = 0, tables = 0, workspace = 0;
   int64_t workspace_bytes = 0;
 };
 
@@ -36,18 +34,13 @@ struct Step {
 };
 
 struct BoundSteps {
-  std::vector<Step> steps;
+  std::vector<Step> steps;  // those of matrix products are empty: see gemm_steps.h
   std::vector<std::unique_ptr<Code>> code;
   std::vector<uint64_t> tables;  // the words to write at Placement::tables
-  int lt_gemms = 0, own_gemms = 0;
-  std::string why_own;  // the reason of the first own GEMM
-  bool tuned = false;   // products were run, so that the arena may hold anything
 };
 
-// Chooses algorithms (with LoadOptions::tune_gemms by running products: nothing may be under way,
-// and the arena hold no value yet), compiles the texts of library calls (one call for all distinct
-// ones) that `target` asks for and the options do not hold, loads all code. The GPU's context must
-// be current.
+// Binds all steps but matrix products: compiles the texts of library calls that `target` asks for
+// and the options do not hold, loads all code. The GPU's context must be current.
 BoundSteps bind_steps(const Plan& plan, const std::vector<KernelCode>& kernels, const Gpu& gpu,
                       const Placement& placement, const CallTarget& target,
                       const LoadOptions& options);

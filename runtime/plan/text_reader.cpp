@@ -3,6 +3,7 @@
 #include "text_reader.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 
@@ -18,11 +19,15 @@ bool starts_word(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 bool in_word(char c) { return starts_word(c) || is_digit(c) || c == '.'; }
-int hex_digit(char c) {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
+// By character; below 0: none.
+constexpr std::array<int8_t, 256> kHexDigits = [] {
+  std::array<int8_t, 256> values{};
+  values.fill(-1);
+  for (int i = 0; i < 16; ++i)
+    values[static_cast<size_t>("0123456789abcdef"[i])] = static_cast<int8_t>(i);
+  return values;
+}();
+int hex_digit(char c) { return kHexDigits[static_cast<unsigned char>(c)]; }
 constexpr std::string_view kOrigin = "// from \"";
 
 }  // namespace
@@ -179,12 +184,17 @@ double Reader::number(const char* what) {
 std::string Reader::hex(const char* what) {
   expect("{");
   std::string out;
+  out.reserve((std::min(text_.find('}', at_), text_.size()) - at_) / 2);
   while (peek() != '}') {
-    int high = hex_digit(peek());
-    int low = high >= 0 && at_ + 1 < text_.size() ? hex_digit(text_[at_ + 1]) : -1;
-    if (low < 0) fail(std::string(what) + ": two of 0-9a-f a byte, or \"}\"");
-    out += static_cast<char>(high * 16 + low);
-    at_ += 2;
+    // Tables of megabytes are read here.
+    const size_t before = at_;
+    for (; at_ + 1 < text_.size(); at_ += 2) {
+      const int high = kHexDigits[static_cast<unsigned char>(text_[at_])];
+      const int low = kHexDigits[static_cast<unsigned char>(text_[at_ + 1])];
+      if ((high | low) < 0) break;
+      out += static_cast<char>(high * 16 + low);
+    }
+    if (at_ == before) fail(std::string(what) + ": two of 0-9a-f a byte, or \"}\"");
   }
   expect("}");
   return out;

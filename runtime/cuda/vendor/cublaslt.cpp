@@ -34,7 +34,7 @@ CublasLt open() {
 }  // namespace
 
 const CublasLt& cublaslt() {
-  static const CublasLt library = open();
+  static const CublasLt& library = *new CublasLt(open());  // threads may outlive main()
   return library;
 }
 
@@ -79,7 +79,7 @@ LtHandle cublaslt_handle(const Gpu& gpu, std::string* why) {
   }
   // Kept for good, as the GPU's context is.
   static std::mutex mutex;
-  static std::map<int, LtHandle> known;
+  static std::map<int, LtHandle>& known = *new std::map<int, LtHandle>;
   std::lock_guard lock(mutex);
   LtHandle& handle = known[gpu.info.ordinal];
   if (handle) return handle;

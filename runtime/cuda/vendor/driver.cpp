@@ -116,7 +116,7 @@ DeviceInfo query(int ordinal, CuDevice device) {
 }  // namespace
 
 const Driver& driver() {
-  static const Driver opened = open();
+  static const Driver& opened = *new Driver(open());  // threads may outlive main()
   return opened;
 }
 
@@ -143,7 +143,7 @@ void Driver::fail(CuResult result, const char* call, const std::string& doing) c
 const Gpu& gpu(int ordinal) {
   require_device(ordinal);
   static std::mutex mutex;
-  static std::map<int, Gpu> known;
+  static std::map<int, Gpu>& known = *new std::map<int, Gpu>;
   std::lock_guard lock(mutex);
   if (auto it = known.find(ordinal); it != known.end()) return it->second;
   Gpu g;

@@ -5,11 +5,13 @@
 // when it is run.
 #include <dlfcn.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <mutex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -90,8 +92,12 @@ double scalar(const void* p, int type) {
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-int heuristics = 0;  // calls of the heuristic
-uint64_t last_algorithm = 0, multiplied = 0;
+// Products are chosen and run by several threads.
+std::atomic<int> heuristics = 0;  // calls of the heuristic
+std::atomic<uint64_t> last_algorithm = 0, multiplied = 0;
+// Held by a test, it keeps whoever binds a product where it is.
+std::mutex gate;
+EXPORT std::mutex* fusec_stand_in_gate() { return &gate; }
 EXPORT int fusec_stand_in_heuristics() { return heuristics; }
 // The algorithm of the latest product, and how many products were asked for.
 EXPORT int fusec_stand_in_last_algorithm() { return static_cast<int>(last_algorithm); }
@@ -104,6 +110,7 @@ EXPORT int cublasLtCreate(void** handle) {
   return *handle = &one, 0;
 }
 EXPORT int cublasLtMatmulDescCreate(Matmul** m, int compute, int scale) {
+  std::lock_guard wait(gate);
   return *m = new Matmul{compute, scale}, 0;
 }
 EXPORT int cublasLtMatmulDescDestroy(Matmul* m) { return delete m, 0; }

@@ -4,6 +4,7 @@
 // memory that was not allocated is not copied. A test may ask for failures: see stand_in.h.
 #include <dlfcn.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -54,11 +55,13 @@ constexpr int kOutOfMemory = 2, kNoContext = 201, kInvalid = 1, kNotFound = 500,
 thread_local std::vector<void*> contexts;
 std::map<uintptr_t, size_t> blocks;
 size_t used = 0;
-int sticky = 0;  // a fault that lost the GPU
+std::atomic<int> sticky = 0;  // a fault that lost the GPU
 fusec::test::StandIn control;
 char primary;
 
-std::mutex asking;  // loads and copies come from several threads
+std::mutex asking;     // loads, copies and products come from several threads
+std::mutex allocating;
+std::mutex noting;
 
 int asked_failure(const char* name) {
   std::lock_guard lock(asking);
@@ -72,7 +75,7 @@ int asked_failure(const char* name) {
 
 int enter(const char* name, bool needs_context = true) {
   if (int code = asked_failure(name)) return code;
-  if (sticky != 0) return sticky;
+  if (int code = sticky) return code;
   return needs_context && contexts.empty() ? kNoContext : 0;
 }
 
@@ -82,6 +85,7 @@ int enter(const char* name, bool needs_context = true) {
   if (int code_ = enter(#name, false)) return code_
 
 bool inside(uintptr_t address, size_t bytes) {
+  std::lock_guard lock(allocating);
   auto it = blocks.upper_bound(address);
   if (it == blocks.begin()) return false;
   --it;
@@ -90,6 +94,7 @@ bool inside(uintptr_t address, size_t bytes) {
 
 int execute(const Node& node) {
   if (int code = node.work()) return code;
+  std::lock_guard lock(noting);
   if (!control.traced.empty()) control.ran.push_back({node.type, node.name});
   return 0;
 }
@@ -128,11 +133,13 @@ int context_pop(void** context) {
 }
 int memory_info(size_t* free, size_t* total) {
   ENTER(cuMemGetInfo);
+  std::lock_guard lock(allocating);
   return *free = kMemory - used, *total = kMemory, 0;
 }
 int memory_alloc(unsigned long long* address, size_t bytes) {
   ENTER(cuMemAlloc);
   if (bytes == 0) return kInvalid;
+  std::lock_guard lock(allocating);
   if (used + bytes > kMemory) return kOutOfMemory;
   void* p = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   std::memset(p, 0xa5, bytes);
@@ -143,6 +150,7 @@ int memory_alloc(unsigned long long* address, size_t bytes) {
 }
 int memory_free(unsigned long long address) {
   ENTER(cuMemFree);
+  std::lock_guard lock(allocating);
   auto it = blocks.find(address);
   if (it == blocks.end()) return kInvalid;
   used -= it->second;
@@ -280,7 +288,7 @@ int launch(Kernel* k, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsign
   std::vector<uint64_t> copied(k->function->args);  // a launch keeps no pointer to its arguments
   for (size_t i = 0; i < copied.size(); ++i) std::memcpy(&copied[i], args[i], sizeof(uint64_t));
   return put(s, kKernelNode, k->entry, [=] {
-    if (int code = asked_failure(("run " + k->entry).c_str())) return sticky = code;
+    if (int code = asked_failure(("run " + k->entry).c_str())) return sticky = code, code;
     std::vector<uint64_t> own = copied;
     std::vector<void*> pointers;
     for (uint64_t& value : own) pointers.push_back(&value);

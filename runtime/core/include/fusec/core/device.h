@@ -87,6 +87,8 @@ class Program {
   virtual int64_t measured_bytes() const = 0;
   // "gemm", "attention", "optimizer", "kernels" -> a line for the start-up table.
   virtual std::string backend(std::string_view work) const = 0;
+  // Whether a GPU runs it, whose libraries may be coarser than the CPU's.
+  virtual bool on_gpu() const { return false; }
 };
 
 }  // namespace fusec

@@ -11,7 +11,9 @@
 namespace fusec {
 
 inline void put_number(std::string& out, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
+  char text[8];
+  for (int i = 0; i < bytes; ++i) text[i] = static_cast<char>(value >> (8 * i));
+  out.append(text, static_cast<size_t>(bytes));
 }
 inline void put_text(std::string& out, std::string_view text) {
   put_number(out, text.size(), 8);
