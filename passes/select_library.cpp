@@ -1,5 +1,5 @@
-// Turns contractions, attention, gather, scatter, cumsum and top_k into library calls (plan.h); also
-// paged_attention.
+// Turns contractions, attention (paged, too), gather, scatter, cumsum and top_k into library calls
+// (plan.h).
 //
 //   %c = contract "mk,nk->mn"(%a, %b)  ->  %c = library "gemm"(%a, %b) {m, n, k, trans_b = 1, ...}
 //

@@ -209,7 +209,8 @@ ExpectedWrite paged_attention(const LibraryCall& call, const StepReader& reader)
   int64_t slots = pages * page_size;
   DType type = dtype_attribute(call, "type"), page_type = dtype_attribute(call, "page_type");
   double keys = static_cast<double>(max_pages * page_size);
-  double work = 2 * static_cast<double>(tokens * h * d) * keys + static_cast<double>(slots * kv * d);
+  double work =
+      2 * static_cast<double>(tokens * h * d) * keys + static_cast<double>(slots * kv * d);
   bool part = work > kMostWork && kv > 1;
   int64_t heads = part ? h / kv : h, shared = part ? 1 : kv;
   PagedArguments at = paged_arguments(call);

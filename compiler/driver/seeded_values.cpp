@@ -45,7 +45,9 @@ Role role_of(const Graph& graph, Value leaf) {
         from_leaf(cu)) role.documents = graph.type(n.inputs[cu - 3]).shape[1];
     if (n.kind == OpKind::paged_attention) {
       const Shape &k = graph.type(n.inputs[1]).shape, &table = graph.type(n.inputs[3]).shape;
-      auto least = [](std::optional<int64_t>& x, int64_t most) { x = std::min(most, x.value_or(most)); };
+      auto least = [](std::optional<int64_t>& x, int64_t most) {
+        x = std::min(most, x.value_or(most));
+      };
       if (from_leaf(3)) least(role.pages, k[0]);
       if (from_leaf(4)) least(role.length, k[0] > 0 ? table[1] * k[1] : 0);
       if (n.as<PagedAttentionAttr>().cu_q && from_leaf(5))

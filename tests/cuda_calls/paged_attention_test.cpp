@@ -1,6 +1,7 @@
-// paged_attention: the CUDA texts, run on the host thread by thread, against formulas in double. The
-// bounds follow from what a kernel may round: weights to the stored type before the second product
-// (times the value's scale, for 8-bit pages), the result to the stored type, all else in f32.
+// paged_attention: the CUDA texts, run on the host thread by thread, against formulas in double.
+// The bounds follow from what a kernel may round: weights to the stored type before the second
+// product (times the value's scale, for 8-bit pages), the result to the stored type, all else in
+// f32.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -186,7 +187,9 @@ TEST_CASE("any form: types, head sizes, all options") {
 
 TEST_CASE("the form follows from type, head size and alignment; parts from shapes alone") {
   PagedShape x = decode(8, 4, 128, 100, 16, 2048, {1}).shape;
-  auto form = [](const PagedShape& s) { return form_of(s.call()).find("mma") != std::string::npos; };
+  auto form = [](const PagedShape& s) {
+    return form_of(s.call()).find("mma") != std::string::npos;
+  };
   CHECK(form(x));
   PagedShape narrow = x, narrow_f16 = x, odd = x, single = x;
   narrow.narrow = narrow_f16.narrow = true, narrow_f16.type = f16, odd.d = 72, single.type = f32;
@@ -194,6 +197,13 @@ TEST_CASE("the form follows from type, head size and alignment; parts from shape
   CHECK_FALSE(form(narrow_f16));
   CHECK_FALSE(form(odd));
   CHECK_FALSE(form(single));
+  PagedShape large = x;
+  large.d = 256;
+  CHECK(form(large));
+  cuda::CallTarget consumer;
+  consumer.major = 12, consumer.shared_per_block = 99 << 10;
+  CHECK(form_of(large.call(), consumer).find("any form") != std::string::npos);
+  CHECK(form_of(x.call(), consumer).find("mma.sync") != std::string::npos);
   LibraryCall off = x.call();
   off.args[1].byte_offset = 8;
   CHECK(form_of(off).find("any form") != std::string::npos);

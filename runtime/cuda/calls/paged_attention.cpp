@@ -1,10 +1,11 @@
 // paged_attention: reads the call, picks the form, cuts it into blocks. A tile is a few rows (query
 // token, head) of one sequence and key head, so that each key and value is read once for all heads
 // that share it; its keys are cut into parts, a block each, as many as fill the GPU twice, by the
-// shapes alone. A block leaves unnormalised sums with maximum and total of each row; a second kernel
-// joins the parts of a row in order. Which sequence a tile is of follows from cu_q, data of the run:
-// sequence i owns the tiles from i + cu_q[i] * group / rows on. Lengths, cu_q and page numbers are
-// checked where they are read; a bad one is reported, and nothing outside the pages is read.
+// shapes alone. A block leaves unnormalised sums with maximum and total of each row; a second
+// kernel joins the parts of a row in order. Which sequence a tile is of follows from cu_q, data of
+// the run: sequence i owns the tiles from i + cu_q[i] * group / rows on. Lengths, cu_q and page
+// numbers are checked where they are read; a bad one is reported, and nothing outside the pages is
+// read.
 #include "paged_attention.h"
 
 #include <algorithm>
@@ -90,7 +91,7 @@ DEV Work work_of(const int* table, const int* lengths, const int* cu, int tokens
   return w;
 }
 
-// The row of all pages that holds key j; -1 if there is none. Pages are only read of keys below end.
+// The row of all pages that holds key j; -1 if there is none. Entries are read of keys below end.
 DEV int row_of_key(const Work& w, int j, Status* status, int step) {
   if (j >= w.end) return -1;
   int page = w.table[j / kPageSize];
@@ -204,12 +205,6 @@ Paged read_paged(const LibraryCall& call) {
   return p;
 }
 
-bool fits_tensor_cores(const Paged& p, const LibraryCall& call, const CallTarget& target) {
-  bool types = p.narrow() ? p.type == bf16 && p.d % 32 == 0 : p.type != f32 && p.d % 16 == 0;
-  return types && target.major >= 8 && p.d <= 256 && p.scale > 0 &&
-         common_unit(call, {0, 1, 2}, 16) == 16;
-}
-
 }  // namespace
 
 PagedCut cut_paged(const Paged& p, int64_t rows, const CallTarget& target) {
@@ -248,15 +243,14 @@ Constants paged_constants(const Paged& p, const PagedCut& cut, int64_t groups,
 
 std::vector<LaunchArg> paged_kernel_arguments(const Paged& p, const PagedCut& cut, int64_t sums,
                                               int64_t rest) {
-  auto or_any = [](size_t i) { return argument(i); };  // 0, q: never read
   return {argument(0),
           argument(1),
           argument(2),
           argument(3),
           argument(4),
-          or_any(p.at.cu_q),
-          or_any(p.at.k_scale),
-          or_any(p.at.v_scale),
+          argument(p.at.cu_q),  // one that is not there is q, unread
+          argument(p.at.k_scale),
+          argument(p.at.v_scale),
           workspace(sums),
           workspace(rest),
           i32_value(p.tokens),
@@ -288,8 +282,9 @@ CallLaunch join_parts(const Paged& p, const PagedCut& cut, const LibraryCall& ca
 CallPlan plan_paged_attention(const LibraryCall& call, const CallTarget& target) {
   Paged p = read_paged(call);
   if (p.tokens == 0) return {};
-  bool mma = fits_tensor_cores(p, call, target);
-  PagedCut cut = cut_paged(p, mma ? mma_paged_rows(p) : any_paged_rows(p), target);
+  int64_t rows = common_unit(call, {0, 1, 2}, 16) == 16 ? mma_paged_rows(p, target) : 0;
+  const bool mma = rows > 0;
+  PagedCut cut = cut_paged(p, mma ? rows : any_paged_rows(p), target);
   CallPlan plan;
   int64_t heads = cut.parts * p.tokens * p.h, sums = take(plan.workspace, heads * p.d * 4);
   int64_t rest = take(plan.workspace, heads * 8);

@@ -1,8 +1,9 @@
-// What the forms of paged_attention share: the problem, how it is cut into blocks, and the text that
-// finds a block's queries and keys and leaves its result.
+// What the forms of paged_attention share: the problem, how it is cut into blocks, and the text
+// that finds a block's queries and keys and leaves its result.
 //
-//   tensor cores    bf16 and f16 pages, heads that are multiples of 16 up to 256; u8 pages read by
-//                   bf16 queries, heads that are multiples of 32; 16-byte rows: mma.sync (sm_80)
+//   tensor cores    bf16 and f16 pages, heads that are multiples of 16 up to 256 (as far as shared
+//                   memory goes); u8 pages read by bf16 queries, heads that are multiples of 32;
+//                   16-byte rows: mma.sync (sm_80)
 //   any             every type and head size up to 512, f32 arithmetic
 #pragma once
 
@@ -45,8 +46,8 @@ CallLaunch join_parts(const Paged& p, const PagedCut& cut, const LibraryCall& ca
 // The kernel of each form, its grid and arguments not yet set.
 CallLaunch mma_paged_attention(const Paged& p, const PagedCut& cut, const CallTarget& target);
 CallLaunch any_paged_attention(const Paged& p, const PagedCut& cut);
-// Rows of a tile of each form.
-int64_t mma_paged_rows(const Paged& p);
+// Rows of a tile of each form; 0: tensor cores do not take the call.
+int64_t mma_paged_rows(const Paged& p, const CallTarget& target);
 int64_t any_paged_rows(const Paged& p);
 
 }  // namespace fusec::cuda

@@ -1,7 +1,7 @@
 // paged_attention for every type and head size up to 512, in f32 arithmetic without tensor cores.
-// 8 lanes take a key, a block of 128 threads 16 keys at a time; each lane holds every eighth element
-// of a head of up to 4 query rows, and each group of lanes runs an online softmax of its own. Keys
-// and values of a step are loaded before either is used.
+// 8 lanes take a key, a block of 128 threads 16 keys at a time; each lane holds every eighth
+// element of a head of up to 4 query rows, and each group of lanes runs an online softmax of its
+// own. Keys and values of a step are loaded before either is used.
 #include <algorithm>
 
 #include "fusec/base/error.h"

@@ -1,13 +1,13 @@
-// paged_attention on tensor cores (mma.sync). A block of 4 warps takes 16 or 32 rows, all heads that
-// share a key head first, so that keys and values cross the memory once. Each warp walks over 16
-// keys at a time, every fourth such slice, with copies, maxima and sums of its own: no barrier of
-// the block until the end, and several slices of each warp under way. Page numbers are looked up one
-// slice ahead of the copies that need them.
+// paged_attention on tensor cores (mma.sync). A block of 4 warps takes 16 or 32 rows, all heads
+// that share a key head first, so that keys and values cross the memory once. Each warp walks over
+// 16 keys at a time, every fourth such slice, with copies, maxima and sums of its own: no barrier
+// of the block until the end, and several slices of each warp under way. Page numbers are looked up
+// one slice ahead of the copies that need them.
 //
 // 8-bit pages: keys and values become bf16 in registers (whole numbers up to 128, exact), the
 // scale of a key multiplies its scores, that of a value its weights. A product's summed columns may
-// come in any order if both operands agree, and so may the columns of a result: a lane reads 4 bytes
-// at once and the columns of Q are stored as they fall to the lanes.
+// come in any order if both operands agree, and so may the columns of a result: a lane reads 4
+// bytes at once, and the columns of Q are stored as they fall to the lanes.
 #include <algorithm>
 
 #include "paged_attention.h"
@@ -269,19 +269,33 @@ fusec_paged_attention(const unsigned short* __restrict__ q, const Page* __restri
 }
 )cuda";
 
+// Shared memory of a block: Q, and stages of all warps in `budget` bytes beside it.
+struct Layout {
+  int64_t q, stage, budget;
+  Layout(const Paged& p, int64_t rows, const CallTarget& target) {
+    int64_t panels = (p.d + 63) / 64;
+    int64_t side = p.narrow() ? kSlice * 16 * (p.d / 16 | 1) : kSlice * 128 * panels;
+    q = rows * 128 * panels;
+    stage = kWarps * (2 * side + (p.narrow() ? kScaleBytes : 0));
+    budget = target.shared_per_block - (4 << 10) - q;
+  }
+};
+
 }  // namespace
 
-int64_t mma_paged_rows(const Paged& p) {
-  return p.d <= 128 && (p.at.cu_q || p.group() > 16) ? 32 : 16;
+int64_t mma_paged_rows(const Paged& p, const CallTarget& target) {
+  bool types = p.narrow() ? p.type == bf16 && p.d % 32 == 0 : p.type != f32 && p.d % 16 == 0;
+  if (!types || target.major < 8 || p.d > 256 || p.scale <= 0) return 0;
+  int64_t rows = p.d <= 128 && (p.at.cu_q || p.group() > 16) ? 32 : 16;
+  Layout layout(p, rows, target);
+  return layout.budget >= 2 * layout.stage ? rows : 0;
 }
 
 CallLaunch mma_paged_attention(const Paged& p, const PagedCut& cut, const CallTarget& target) {
-  int64_t panels = (p.d + 63) / 64, q_bytes = cut.rows * 128 * panels;
-  int64_t side = p.narrow() ? kSlice * 16 * (p.d / 16 | 1) : kSlice * 128 * panels;
-  int64_t stage = kWarps * (2 * side + (p.narrow() ? kScaleBytes : 0));
-  // Two blocks a multiprocessor where it has the memory; and what the sums of four warps need.
-  int64_t budget = std::min<int64_t>(100 << 10, target.shared_per_block - (4 << 10)) - q_bytes;
-  int64_t stages = std::clamp<int64_t>(budget / stage, 2, 5);
+  Layout layout(p, cut.rows, target);
+  // As many as leave room for two blocks a multiprocessor of 227 KB, two in any case.
+  int64_t budget = std::min<int64_t>(layout.budget, (100 << 10) - layout.q);
+  int64_t stages = std::clamp<int64_t>(budget / layout.stage, 2, 5);
   Constants constants = paged_constants(p, cut, kWarps, "call: paged_attention (mma.sync)");
   constants.integer("kStages", stages)
       .integer("kBlocksAnSm", 2)
@@ -295,7 +309,8 @@ CallLaunch mma_paged_attention(const Paged& p, const PagedCut& cut, const CallTa
            std::string(kPagedText) + std::string(kKernel);
   l.entry = "fusec_paged_attention";
   l.block[0] = 128;
-  l.dynamic_shared = std::max(q_bytes + stages * stage, kWarps * cut.rows * p.d * 4);
+  // The sums of four warps take the place of both at the end.
+  l.dynamic_shared = std::max(layout.q + stages * layout.stage, kWarps * cut.rows * p.d * 4);
   return l;
 }
 

@@ -122,8 +122,8 @@ struct PagedKv {
 };
 
 // Number of the row of [pages * page_size] that holds token positions[i] of sequence sequences[i];
-// -1, no row, for a negative position. positions and sequences (without: i itself) are i32 [tokens];
-// a position must lie within max_pages * page_size.
+// -1, no row, for a negative position. positions and sequences (without: i itself) are i32
+// [tokens]; a position must lie within max_pages * page_size.
 inline Tensor paged_rows(At positions, const Tensor& page_table, int64_t page_size,
                          const Tensor& sequences = {}) {
   CallSite here(positions);
@@ -144,11 +144,11 @@ inline Tensor paged_rows(At positions, const Tensor& page_table, int64_t page_si
   return select(none, -1.0, found * size + (at - page * size));
 }
 
-// What the pages become when k_new and v_new [tokens, KV, d] are written to `rows` (paged_rows; of
-// each only once): the new tokens of some sequences. For u8 pages each head of a token is rounded to
-// 8 bits by its largest element: e = round(x / scale) + 128, scale = max |x| / 127. Where the pages
-// are states that take what comes back (assign), and are read before and not after, or through
-// what comes back, only the new rows are written: no copy of the cache is made.
+// What the pages become when k_new and v_new [tokens, KV, d] are written to `rows` (paged_rows;
+// none twice): the new tokens of some sequences. For u8 pages each head of a token is rounded to 8
+// bits by its largest element: e = round(x / scale) + 128, scale = max |x| / 127. Where the pages
+// are states that take what comes back (assign), and all who want the new tokens read what comes
+// back, only the new rows are written: no copy of the cache is made. Not under a guard.
 inline PagedKv append_kv(At k_new, const Tensor& v_new, const PagedKv& pages, const Tensor& rows) {
   CallSite here(k_new);
   bool narrow = pages.k_scale.defined();
