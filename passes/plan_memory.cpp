@@ -170,6 +170,13 @@ void scatter_in_place(Plan& plan) {
     for (int r : uses[t].reads) fits = fits && r >= scatter;
     for (int r : uses[p].reads) fits = fits && r < scatter;
     if (!fits) continue;
+    for (size_t w = 1; w < uses[t].writes.size(); ++w) {  // the rest of p is not touched
+      PlanStep& step = plan.steps[uses[t].writes[w]];
+      int64_t count = step.call.integer("count");
+      step.bytes = step.unfused_bytes =
+          count * (step.call.text("index_type") == "i64" ? 8 : 4) +
+          2 * count * step.call.integer("width") * size_of(plan.buffers[p].type.dtype);
+    }
     rename(plan, uses[t], t, p);
     gone.insert({first, last});
   }
