@@ -163,6 +163,33 @@ Kernel attention_kernel(int64_t b, int64_t t, int64_t h, int64_t kv, int64_t d, 
           }};
 }
 
+// Decoding: a token of each of `b` sequences over `length` cached keys; bytes: what is cached.
+Kernel decode_kernel(int64_t b, int64_t length, DType pages) {
+  return {"decode B" + std::to_string(b) + " L" + std::to_string(length) + " H32 KV8 d128 " +
+              std::string(name_of(pages)),
+          [=](Graph& g) -> Work {
+            constexpr int64_t kPage = 16, kKv = 8, kWidth = 128;
+            const int64_t each = (length + kPage - 1) / kPage, all = b * each;
+            std::vector<float> table(all), lengths(b, static_cast<float>(length));
+            for (int64_t i = 0; i < all; ++i)  // in no order: 7919 is prime
+              table[i] = static_cast<float>(all % 7919 == 0 ? i : i * 7919 % all);
+            const Shape s = {all, kPage, kKv, kWidth};
+            PagedAttentionOptions options;
+            double bytes = 2 * static_cast<double>(b * length * kKv) * kWidth *
+                           static_cast<double>(size_of(pages));
+            if (pages == u8) {
+              options.k_scale = g.input("k_scale", {all, kPage, kKv});
+              options.v_scale = g.input("v_scale", {all, kPage, kKv});
+              bytes += 2 * static_cast<double>(b * length * kKv) * 4;
+            }
+            Tensor o = paged_attention(g.input("q", {b, 32, kWidth}, bf16), g.input("k", s, pages),
+                                       g.input("v", s, pages),
+                                       g.constant(std::move(table), {b, each}, i32),
+                                       g.constant(std::move(lengths), {b}, i32), options);
+            return {{{"o", o}}, bytes, 0, "paged_attention", 256};
+          }};
+}
+
 std::vector<Kernel> kernels(const Options& o) {
   auto less = [&](int64_t n) { return std::max<int64_t>(1, n / o.shrink); };
   const int64_t tokens = less(32768);
@@ -179,6 +206,10 @@ std::vector<Kernel> kernels(const Options& o) {
   for (const auto& [b, t, h, kv, d, causal] : shapes)
     for (const bool backward : {false, true})
       list.push_back(attention_kernel(less(b), less(t), h, kv, d, causal, backward));
+  const std::pair<int64_t, int64_t> caches[] = {{1, 1024},  {1, 8192},  {1, 32768}, {8, 8192},
+                                                {32, 4096}, {64, 1024}, {64, 8192}};
+  for (const DType pages : {bf16, u8})
+    for (const auto& [b, length] : caches) list.push_back(decode_kernel(b, less(length), pages));
   const int64_t side = less(8192);
   list.push_back({"matrix product", [=](Graph& g) -> Work {
                     Tensor a = g.input("a", {side, side}, bf16);

@@ -10,7 +10,7 @@
 namespace fusec::bench {
 
 // Fills a tensor: floats with random signs and mantissas and the exponent of [0.5, 1), integers
-// with 0 .. below-1; all repeat after a million.
+// with 0 .. below-1, u8 with any; all repeat after a million.
 inline void set_random(Executable& exe, const std::string& name, int64_t below = 1) {
   const TensorType t = exe.type(name);
   const int64_t n = numel(t.shape), drawn = std::min<int64_t>(n, 1 << 20);
@@ -28,6 +28,7 @@ inline void set_random(Executable& exe, const std::string& name, int64_t below =
     exe.write(name, v.data(), v.size() * sizeof zero);
   };
   if (t.dtype == DType::bf16) return fill(uint16_t{0}, 0x807F, 0x3F00);
+  if (t.dtype == DType::u8) return fill(uint8_t{0}, 0xFF, 0);
   if (t.dtype == DType::f32 || t.dtype == DType::i32)
     return fill(uint32_t{0}, 0x807FFFFF, 0x3F000000);
   fail_internal("no random values for " + name + ", which is " + t.str());

@@ -229,6 +229,7 @@ std::vector<Tensor> operand_gradients(const GradientCall& call) {
     case OpKind::top_k: return {top_k_gradient(call)};
     case OpKind::attention: return attention_gradients(call);
     case OpKind::attention_grad:
+    case OpKind::paged_attention:
     case OpKind::input:
     case OpKind::parameter:
     case OpKind::state:

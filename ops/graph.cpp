@@ -11,7 +11,7 @@ std::string_view name_of(OpKind kind) {
   static constexpr std::string_view names[] = {
       "input",  "parameter", "state",   "constant", "iota",   "map",       "cast",
       "reduce", "contract",  "view",    "concat",   "gather", "scatter",   "cumsum",
-      "top_k",  "attention", "attention_grad", "assign", "guard"};
+      "top_k",  "attention", "attention_grad", "paged_attention", "assign", "guard"};
   return names[static_cast<int>(kind)];
 }
 

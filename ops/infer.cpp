@@ -259,6 +259,45 @@ Types infer_attention_grad(const AttentionAttr& attr, const Types& in, SourceLoc
   return out;
 }
 
+// Heads of q and of the pages, then what says where the keys of each sequence lie.
+Types infer_paged_attention(const PagedAttentionAttr& a, const Types& in, SourceLoc loc) {
+  const std::string op = "paged_attention";
+  size_t operands = 5 + a.cu_q + 2 * a.scales;
+  count(op, in, operands, operands, loc);
+  const TensorType &q = in[0], &k = in[1], &table = in[3], &lengths = in[4];
+  bool heads = q.shape.size() == 3 && k.shape.size() == 4 && k == in[2] && is_float(q.dtype) &&
+               q.dtype != DType::f64 && k.shape[1] > 0 && k.shape[2] > 0 && q.shape[1] > 0 &&
+               q.shape[2] > 0 && q.shape[2] == k.shape[3] && q.shape[1] % k.shape[2] == 0;
+  if (!heads || k.dtype != (a.scales ? DType::u8 : q.dtype))
+    bad(op,
+        "q [tokens, H, d] of f32, bf16 or f16, k_pages and v_pages [pages, page_size, KV, d] of "
+        "its type, or u8 with k_scale and v_scale, H a multiple of KV",
+        q.str() + ", " + k.str() + ", " + in[2].str() + (a.scales ? " with" : " without") +
+            " scales",
+        loc);
+  if (table.dtype != DType::i32 || table.shape.size() != 2)
+    bad(op, "page_table i32[B, max_pages]", table.str(), loc);
+  int64_t b = table.shape[0];
+  if (lengths != TensorType{{b}, DType::i32})
+    bad(op, "lengths i32[" + std::to_string(b) + "], one a row of page_table", lengths.str(), loc);
+  if (a.cu_q && in[5] != TensorType{{b + 1}, DType::i32})
+    bad(op, "cu_q i32[" + std::to_string(b + 1) + "], where each sequence's queries begin and end",
+        in[5].str(), loc);
+  if (!a.cu_q && q.shape[0] != b)
+    bad(op, "a query token a sequence, q [" + std::to_string(b) + ", H, d]; else cu_q",
+        q.str(), loc);
+  TensorType scales{{k.shape[0], k.shape[1], k.shape[2]}, DType::f32};
+  for (size_t i = operands - 2; a.scales && i < operands; ++i)
+    if (in[i] != scales)
+      bad(op, "k_scale and v_scale " + scales.str() + ", one a token and head", in[i].str(), loc);
+  if (a.window < 0) bad(op, "window > 0, or 0 for none", std::to_string(a.window), loc);
+  constexpr int64_t kMost = (int64_t{1} << 31) - 1;  // places are counted in i32
+  if (table.shape[1] > kMost / k.shape[1] || k.shape[0] > kMost / k.shape[1])
+    bad(op, "at most " + std::to_string(kMost) + " tokens in all pages, and in those of a sequence",
+        k.str() + " and page_table " + table.str(), loc);
+  return {q};
+}
+
 }  // namespace
 
 TensorType infer_view(const ViewAttr& a, const std::vector<int64_t>& target, const TensorType& in,
@@ -295,6 +334,8 @@ Types infer_unchecked(OpKind kind, const Attr& attr, const Types& in, SourceLoc 
     case OpKind::attention: return infer_attention(std::get<AttentionAttr>(attr), in, loc);
     case OpKind::attention_grad:
       return infer_attention_grad(std::get<AttentionAttr>(attr), in, loc);
+    case OpKind::paged_attention:
+      return infer_paged_attention(std::get<PagedAttentionAttr>(attr), in, loc);
     case OpKind::input:
     case OpKind::parameter:
     case OpKind::state:

@@ -392,4 +392,22 @@ Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o) {
   return q.tensor.graph().append(OpKind::attention, attr, std::move(values), q.loc);
 }
 
+Tensor paged_attention(At q, const Tensor& k_pages, const Tensor& v_pages,
+                       const Tensor& page_table, const Tensor& lengths,
+                       const PagedAttentionOptions& o) {
+  if (o.k_scale.defined() != o.v_scale.defined())
+    fail_user("paged_attention: expected both k_scale and v_scale, or neither", q.loc);
+  std::vector<Tensor> operands = {q.tensor, k_pages, v_pages, page_table, lengths};
+  if (o.cu_q.defined()) operands.push_back(o.cu_q);
+  if (o.k_scale.defined()) operands.insert(operands.end(), {o.k_scale, o.v_scale});
+  same_graph(operands, "paged_attention", q.loc);
+  std::vector<Value> values;
+  for (const Tensor& t : operands) values.push_back(t.value());
+  PagedAttentionAttr attr{o.scale, o.softcap, o.window, o.cu_q.defined(), o.k_scale.defined()};
+  if (attr.scale == 0)  // of a q without elements of a head, which is refused, any
+    attr.scale =
+        q.tensor.rank() > 0 ? 1.0 / std::sqrt(static_cast<double>(q.tensor.shape().back())) : 1;
+  return q.tensor.graph().append(OpKind::paged_attention, attr, std::move(values), q.loc);
+}
+
 }  // namespace fusec

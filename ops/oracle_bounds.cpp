@@ -289,6 +289,7 @@ std::vector<BoundedData> compute_bounded(const BoundedCall& call) {
     case OpKind::top_k: return top_k(call);
     case OpKind::attention: return attention_bounded(call);
     case OpKind::attention_grad: return attention_grad_bounded(call);
+    case OpKind::paged_attention: return {paged_attention_bounded(call)};
     case OpKind::input:
     case OpKind::parameter:
     case OpKind::state:

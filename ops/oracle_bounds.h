@@ -19,6 +19,7 @@ struct BoundedCall {
 std::vector<BoundedData> compute_bounded(const BoundedCall& call);
 std::vector<BoundedData> attention_bounded(const BoundedCall& call);
 std::vector<BoundedData> attention_grad_bounded(const BoundedCall& call);
+BoundedData paged_attention_bounded(const BoundedCall& call);
 
 // |v|, or |v| + e.
 Data magnitudes(const BoundedData& x, bool with_error);

@@ -253,6 +253,7 @@ std::vector<Data> compute(const Call& call) {
     case OpKind::top_k: return top_k(call);
     case OpKind::attention: return attention(call);
     case OpKind::attention_grad: return attention_grad(call);
+    case OpKind::paged_attention: return {paged_attention(call)};
     case OpKind::input:
     case OpKind::parameter:
     case OpKind::state:

@@ -21,5 +21,6 @@ std::vector<Data> compute(const Call& call);
 
 std::vector<Data> attention(const Call& call);       // (o, lse)
 std::vector<Data> attention_grad(const Call& call);  // (dq, dk, dv)
+Data paged_attention(const Call& call);
 
 }  // namespace fusec::oracle

@@ -142,6 +142,53 @@ void write_in_place(Plan& plan, bool guarded) {
   plan.steps = std::move(kept);
 }
 
+// A scatter into persistent memory that its result is assigned to:
+//
+//   copy p -> t ; scatter(t, i, x) ; .. reads of t .. ; copy t -> p    becomes    scatter(p, i, x)
+//
+// if nothing reads p between the scatter and the end. Not under a guard, which may still refuse.
+void scatter_in_place(Plan& plan) {
+  std::vector<Uses> uses = collect(plan);
+  auto whole_copy = [&](int s) {
+    const PlanStep& step = plan.steps[s];
+    return step.kernel < 0 && step.call.name == "copy" && step.call.args[0].byte_offset == 0 &&
+           step.call.args[1].byte_offset == 0 &&
+           plan.buffers[step.call.args[0].buffer].type.bytes() == step.call.integer("bytes") &&
+           plan.buffers[step.call.args[1].buffer].type.bytes() == step.call.integer("bytes");
+  };
+  std::set<int> gone;
+  for (size_t c = 0; c < plan.steps.size(); ++c) {
+    int last = static_cast<int>(c);
+    if (!whole_copy(last)) continue;
+    int t = plan.steps[c].call.args[0].buffer, p = plan.steps[c].call.args[1].buffer;
+    if (!is_persistent(plan.buffers[p].cls) || plan.buffers[t].cls != BufferClass::temporary ||
+        uses[p].writes.size() != 1 || uses[t].writes.size() < 2)
+      continue;
+    int first = uses[t].writes[0], scatter = uses[t].writes[1];
+    bool fits = whole_copy(first) && plan.steps[first].call.args[0].buffer == p;
+    for (size_t w = 1; w < uses[t].writes.size(); ++w) {
+      const PlanStep& step = plan.steps[uses[t].writes[w]];
+      fits = fits && step.kernel < 0 && step.call.name == "scatter";
+    }
+    for (int r : uses[t].reads) fits = fits && r >= scatter;
+    for (int r : uses[p].reads) fits = fits && r < scatter;
+    if (!fits) continue;
+    for (size_t w = 1; w < uses[t].writes.size(); ++w) {  // the rest of p is not touched
+      PlanStep& step = plan.steps[uses[t].writes[w]];
+      int64_t count = step.call.integer("count");
+      step.bytes = step.unfused_bytes =
+          count * (step.call.text("index_type") == "i64" ? 8 : 4) +
+          2 * count * step.call.integer("width") * size_of(plan.buffers[p].type.dtype);
+    }
+    rename(plan, uses[t], t, p);
+    gone.insert({first, last});
+  }
+  std::vector<PlanStep> kept;
+  for (size_t s = 0; s < plan.steps.size(); ++s)
+    if (!gone.count(static_cast<int>(s))) kept.push_back(std::move(plan.steps[s]));
+  plan.steps = std::move(kept);
+}
+
 // Marks the steps that write persistent memory and moves them behind all others, in their order:
 // by then every guard has spoken. Nothing reads what they write, or write_in_place had left it.
 void commit_last(Plan& plan) {
@@ -314,6 +361,7 @@ void place(Plan& plan) {
 
 void plan_memory(Plan& plan, bool guarded) {
   for (const PlanStep& s : plan.steps) guarded = guarded || s.call.name == "guard";
+  if (!guarded) scatter_in_place(plan);
   write_in_place(plan, guarded);
   if (guarded) commit_last(plan);
   drop_unused(plan);

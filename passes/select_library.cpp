@@ -1,4 +1,5 @@
-// Turns contractions, attention, gather, scatter, cumsum and top_k into library calls (plan.h).
+// Turns contractions, attention (paged, too), gather, scatter, cumsum and top_k into library calls
+// (plan.h).
 //
 //   %c = contract "mk,nk->mn"(%a, %b)  ->  %c = library "gemm"(%a, %b) {m, n, k, trans_b = 1, ...}
 //
@@ -93,6 +94,22 @@ class Selector {
     }
     if (attr.captured_grads) config.push_back(integer("captured_grads", attr.captured_grads));
     finish(call(name, a.getArgs(), results, config)->getResults());
+  }
+
+  void paged_attention(PagedAttentionOp a) {
+    TensorType q = type_of(a.getArgs()[0]), k = type_of(a.getArgs()[1]);
+    TensorType table = type_of(a.getArgs()[3]);
+    auto attr = std::get<PagedAttentionAttr>(info_of(a).attr);
+    SmallVector<NamedAttribute> config = {
+        integer("tokens", q.shape[0]),      integer("b", table.shape[0]),
+        integer("h", q.shape[1]),           integer("kv", k.shape[2]),
+        integer("d", q.shape[2]),           integer("pages", k.shape[0]),
+        integer("page_size", k.shape[1]),   integer("max_pages", table.shape[1]),
+        integer("window", attr.window),     integer("cu_q", attr.cu_q),
+        number("scale", attr.scale),        number("softcap", attr.softcap),
+        text("type", std::string(name_of(q.dtype))),
+        text("page_type", std::string(name_of(k.dtype)))};
+    finish(call("paged_attention", a.getArgs(), {a.getType()}, config)->getResults());
   }
 
   void gather(GatherOp g) {
@@ -249,6 +266,8 @@ void select_library(GraphOp graph, PassContext&) {
       select.attention(o, "attention", 0);
     else if (auto o = dyn_cast<AttentionGradOp>(op))
       select.attention(o, "attention_grad", 1);
+    else if (auto o = dyn_cast<PagedAttentionOp>(op))
+      select.paged_attention(o);
     else if (auto o = dyn_cast<GatherOp>(op))
       select.gather(o);
     else if (auto o = dyn_cast<ScatterOp>(op))

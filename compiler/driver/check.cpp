@@ -32,7 +32,7 @@ double work_of(const Graph& graph) {
     for (const TensorType& t : n.results) results += static_cast<double>(numel(t.shape));
     for (Value v : n.inputs) operands += static_cast<double>(numel(graph.type(v).shape));
     if (n.kind == OpKind::contract || n.kind == OpKind::attention ||
-        n.kind == OpKind::attention_grad)
+        n.kind == OpKind::attention_grad || n.kind == OpKind::paged_attention)
       operands *= std::max(1.0, std::sqrt(results));
     total += results + operands;
   }

@@ -303,6 +303,54 @@ std::vector<ExpectedWrite> attention(const LibraryCall& call, const StepReader& 
   return out;
 }
 
+// Of a large one, the last key head and the query heads that share it.
+ExpectedWrite paged_attention(const LibraryCall& call, const StepReader& reader) {
+  int64_t tokens = call.integer("tokens"), b = call.integer("b"), h = call.integer("h");
+  int64_t kv = call.integer("kv"), d = call.integer("d"), pages = call.integer("pages");
+  int64_t page_size = call.integer("page_size"), max_pages = call.integer("max_pages");
+  int64_t slots = pages * page_size;
+  DType type = dtype_attribute(call, "type"), page_type = dtype_attribute(call, "page_type");
+  double keys = static_cast<double>(max_pages * page_size);
+  double work =
+      2 * static_cast<double>(tokens * h * d) * keys + static_cast<double>(slots * kv * d);
+  bool part = work > kMostWork && kv > 1;
+  int64_t heads = part ? h / kv : h, shared = part ? 1 : kv;
+  PagedArguments at = paged_arguments(call);
+  OneNode node;
+  // The last `mine` of `all` heads of `width` elements of each row.
+  auto places = [&](int64_t rows, int64_t all, int64_t mine, int64_t width) {
+    std::vector<int64_t> out;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t i = (all - mine) * width; i < all * width; ++i)
+        out.push_back(r * all * width + i);
+    return out;
+  };
+  auto heads_of = [&](size_t argument, DType t, Shape shape, int64_t rows, int64_t all,
+                      int64_t mine, int64_t width) {
+    std::vector<double> x = reader.read(call.args[argument], t, rows * all * width), some;
+    for (int64_t i : places(rows, all, mine, width)) some.push_back(x[i]);
+    node.input(std::move(shape), t, std::move(some));
+  };
+  auto numbers = [&](size_t argument, Shape shape) {
+    std::vector<double> x = reader.read(call.args[argument], DType::i32, numel(shape));
+    node.input(std::move(shape), DType::i32, std::move(x));
+  };
+  heads_of(0, type, {tokens, heads, d}, tokens, h, heads, d);
+  for (size_t i : {1, 2})
+    heads_of(i, page_type, {pages, page_size, shared, d}, slots, kv, shared, d);
+  numbers(3, {b, max_pages});
+  numbers(4, {b});
+  if (at.cu_q) numbers(at.cu_q, {b + 1});
+  for (size_t i : {at.k_scale, at.v_scale})
+    if (i) heads_of(i, DType::f32, {pages, page_size, shared}, slots, kv, shared, 1);
+  PagedAttentionAttr attr{call.number("scale"), call.number("softcap"), call.integer("window"),
+                          at.cu_q != 0, at.k_scale != 0};
+  std::vector<int64_t> where;
+  if (part) where = places(tokens, h, heads, d);
+  return {5, type, std::move(node.evaluate(OpKind::paged_attention, attr, 1)[0]), std::move(where),
+          tokens * (h - heads) * d};
+}
+
 ExpectedWrite rows(const LibraryCall& call, const StepReader& reader) {
   bool gather = call.name == "gather";
   Shape table = {call.integer("rows"), call.integer("width")}, index = {call.integer("count")};
@@ -340,6 +388,7 @@ std::vector<ExpectedWrite> top_k(const LibraryCall& call, const StepReader& read
 std::vector<ExpectedWrite> define_call(const LibraryCall& call, const StepReader& reader) {
   if (call.name == "gemm") return gemm(call, reader);
   if (call.name == "attention" || call.name == "attention_grad") return attention(call, reader);
+  if (call.name == "paged_attention") return {paged_attention(call, reader)};
   if (call.name == "gather" || call.name == "scatter") return {rows(call, reader)};
   if (call.name == "cumsum") return {cumsum(call, reader)};
   if (call.name == "top_k") return top_k(call, reader);

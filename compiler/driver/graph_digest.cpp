@@ -86,6 +86,11 @@ class Writer {
     const auto& [k] = a;
     number(k);
   }
+  void attr(const PagedAttentionAttr& a) {
+    const auto& [scale, softcap, window, cu_q, scales] = a;
+    number(scale), number(softcap), number(window);
+    number(int64_t{cu_q}), number(int64_t{scales});
+  }
   void attr(const AttentionAttr& a) {
     const auto& [causal, scale, softcap, top_left, window, prefix, sinks, hook, grads] = a;
     number(int64_t{causal});

@@ -17,6 +17,8 @@ struct Role {
   std::optional<int64_t> rows;       // index into a table of so many rows
   bool distinct = false;             // rows are set: none may come twice
   std::optional<int64_t> documents;  // cu_seqlens over so many tokens
+  std::optional<int64_t> pages;      // numbers of so many pages
+  std::optional<int64_t> length;     // lengths up to this
 };
 
 Role role_of(const Graph& graph, Value leaf) {
@@ -41,6 +43,16 @@ Role role_of(const Graph& graph, Value leaf) {
     size_t cu = n.kind == OpKind::attention ? 3 : n.kind == OpKind::attention_grad ? 6 : 99;
     if (cu < 99 && attention_operands(n.as<AttentionAttr>(), cu, n.inputs.size()).cu_seqlens &&
         from_leaf(cu)) role.documents = graph.type(n.inputs[cu - 3]).shape[1];
+    if (n.kind == OpKind::paged_attention) {
+      const Shape &k = graph.type(n.inputs[1]).shape, &table = graph.type(n.inputs[3]).shape;
+      auto least = [](std::optional<int64_t>& x, int64_t most) {
+        x = std::min(most, x.value_or(most));
+      };
+      if (from_leaf(3)) least(role.pages, k[0]);
+      if (from_leaf(4)) least(role.length, k[0] > 0 ? table[1] * k[1] : 0);
+      if (n.as<PagedAttentionAttr>().cu_q && from_leaf(5))
+        least(role.documents, graph.type(n.inputs[0]).shape[0]);
+    }
   }
   return role;
 }
@@ -94,6 +106,11 @@ std::vector<double> seeded_values(const Graph& graph, Value leaf, uint64_t seed)
         out.push_back(static_cast<double>(draw.below(*role.documents + 1)));
       std::sort(out.begin(), out.end());
       out.front() = 0;
+      return out;
+    }
+    if (role.pages || role.length) {
+      int64_t end = role.pages ? *role.pages : *role.length + 1;
+      for (int64_t i = 0; i < count; ++i) out.push_back(static_cast<double>(draw.below(end)));
       return out;
     }
     if (role.rows) return rows(draw, role, count);

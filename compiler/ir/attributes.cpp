@@ -129,6 +129,11 @@ OpInfo info_of(Operation* op) {
     a.captured_grads = static_cast<int64_t>(o.getCapturedGrads().value_or(0));
     return {OpKind::attention_grad, a};
   }
+  if (auto o = dyn_cast<PagedAttentionOp>(op))
+    return {OpKind::paged_attention,
+            PagedAttentionAttr{o.getScale().convertToDouble(), o.getSoftcap().convertToDouble(),
+                               static_cast<int64_t>(o.getWindow().value_or(0)), o.getCuQ(),
+                               o.getScales()}};
   fail_internal("no recorder form of " + op->getName().getStringRef().str());
 }
 

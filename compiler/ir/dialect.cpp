@@ -85,6 +85,7 @@ LogicalResult CumsumOp::verify() { return verify_types(*this); }
 LogicalResult TopKOp::verify() { return verify_types(*this); }
 LogicalResult AttentionOp::verify() { return verify_types(*this); }
 LogicalResult AttentionGradOp::verify() { return verify_types(*this); }
+LogicalResult PagedAttentionOp::verify() { return verify_types(*this); }
 
 LogicalResult IotaOp::verify() {
   int64_t axis = getAxis(), rank = getResult().getType().getRank();

@@ -329,6 +329,7 @@ class Exporter {
       // What follows the results: cu_seqlens and its like of attention, what an epilogue reads.
       size_t own = call.name == "attention"        ? 3
                    : call.name == "attention_grad" ? 6
+                   : call.name == "paged_attention" ? 5
                    : call.name == "gemm"           ? 2
                                                    : in.size();
       call.args.assign(in.begin(), in.begin() + own);
@@ -457,6 +458,9 @@ int64_t flops_of(Operation* op) {
     return (call.name == "attention" ? 4 : 10) * call.integer("b") * call.integer("t") *
            call.integer("s") * call.integer("h") * call.integer("d") /
            (call.integer("causal") ? 2 : 1);
+  if (call.name == "paged_attention")  // at most: with full pages
+    return 4 * call.integer("tokens") * call.integer("h") * call.integer("d") *
+           call.integer("max_pages") * call.integer("page_size");
   return 0;
 }
 

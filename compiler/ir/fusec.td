@@ -154,6 +154,14 @@ def AttentionGradOp : Op_<"attention_grad", [Pure]> {
   let assemblyFormat = "`(` $args `)` attr-dict `:` functional-type($args, results)";
   let hasVerifier = 1;
 }
+def PagedAttentionOp : Op_<"paged_attention", [Pure]> {
+  let summary = "(q, k_pages, v_pages, page_table, lengths[, cu_q][, k_scale, v_scale]) -> o";
+  let arguments = (ins Variadic<T>:$args, F64Attr:$scale, F64Attr:$softcap,
+                       OptionalAttr<I64Attr>:$window, UnitAttr:$cu_q, UnitAttr:$scales);
+  let results = (outs T:$o);
+  let assemblyFormat = "`(` $args `)` attr-dict `:` functional-type($args, $o)";
+  let hasVerifier = 1;
+}
 def AssignOp : Op_<"assign"> {
   let summary = "At the end of the step the parameter takes the value";
   let arguments = (ins T:$target, T:$value);

@@ -77,6 +77,11 @@ class Importer {
                                        a.top_left, integer(a.window), a.prefix, a.sinks, hook(a),
                                        integer(a.captured_grads));
       }
+      case OpKind::paged_attention: {
+        const auto& a = n.as<PagedAttentionAttr>();
+        return PagedAttentionOp::create(b_, loc, out[0], in, APFloat(a.scale), APFloat(a.softcap),
+                                        integer(a.window), a.cu_q, a.scales);
+      }
       case OpKind::assign: return AssignOp::create(b_, loc, in[0], in[1]);
       case OpKind::guard: return GuardOp::create(b_, loc, in[0]);
     }

@@ -22,6 +22,7 @@ constexpr struct Row {
     {"gemm", prepare_gemm, gemm_workspace},
     {"attention", prepare_attention, attention_workspace},
     {"attention_grad", prepare_attention_grad, attention_grad_workspace},
+    {"paged_attention", prepare_paged_attention, paged_attention_workspace},
     {"gather", prepare_gather, none},
     {"scatter", prepare_scatter, none},
     {"copy", prepare_copy, none},

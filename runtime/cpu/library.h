@@ -47,6 +47,7 @@ struct Workspace {
 Action prepare_gemm(const BoundCall& call);
 Action prepare_attention(const BoundCall& call);
 Action prepare_attention_grad(const BoundCall& call);
+Action prepare_paged_attention(const BoundCall& call);
 Action prepare_gather(const BoundCall& call);
 Action prepare_scatter(const BoundCall& call);
 Action prepare_cumsum(const BoundCall& call);
@@ -59,6 +60,7 @@ Action prepare_guard(const BoundCall& call);
 Workspace gemm_workspace(const CheckedCall& call, int threads);
 Workspace attention_workspace(const CheckedCall& call, int threads);
 Workspace attention_grad_workspace(const CheckedCall& call, int threads);
+Workspace paged_attention_workspace(const CheckedCall& call, int threads);
 
 // Dispatch on call.name; an internal Error names an unknown call.
 Workspace workspace_of(const LibraryCall& call, int threads);

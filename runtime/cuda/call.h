@@ -18,11 +18,13 @@ namespace fusec::cuda {
 struct Status {
   uint32_t skip = 0;  // set by a guard, and with every error
   // The first one wins (atomicCAS). 1: an index out of range. 2: cu_seqlens that do not start at 0,
-  // fall, or exceed the tokens.
+  // fall, or exceed the tokens. Of paged_attention, 3: an entry of page_table that names no page,
+  // 4: a length out of range, 5: a cu_q as 2.
   uint32_t error = 0;
   int64_t step = 0;   // of the plan, where the error was found
   int64_t index = 0;  // 1: the index, and the number of rows it had to be below;
-                      // 2: the value, and the number of tokens
+                      // 2, 5: the value, and the number of tokens; 3: the entry, and the number
+                      // of pages; 4: the length, and the largest
   int64_t bound = 0;
 };
 

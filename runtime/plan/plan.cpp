@@ -52,6 +52,8 @@ constexpr CallRule kCallRules[] = {
      "type_a type_b type_c", 3, 6, 1 << 2},
     {"attention", "b t s h kv d causal docs", "scale softcap", "type", 5, 96, 3 << 3},
     {"attention_grad", "b t s h kv d causal docs", "scale softcap", "type", 9, 96, 7 << 6},
+    {"paged_attention", "tokens b h kv d pages page_size max_pages window cu_q", "scale softcap",
+     "type page_type", 6, 9, 1 << 5},
     {"gather", "rows count width", "", "type index_type", 3, 3, 1 << 2},
     {"scatter", "rows count width", "", "type index_type mode", 3, 3, 1 << 0},
     {"cumsum", "outer n inner reverse", "", "type", 2, 2, 1 << 1},
@@ -325,6 +327,13 @@ static std::string what_is_wrong_with_attention(const LibraryCall& call, size_t 
   return "";
 }
 
+static std::string what_is_wrong_with_paged(const LibraryCall& call, size_t arguments) {
+  size_t expected = paged_arguments(call).count;
+  if (arguments == expected) return "";
+  return call.name + ": expected " + std::to_string(expected) + " arguments, found " +
+         std::to_string(arguments);
+}
+
 std::string GemmEpilogue::str() const {
   std::string out;
   for (const EpilogueWord& w : kEpilogueWords)
@@ -353,6 +362,8 @@ std::string what_is_wrong(const LibraryCall& call, size_t arguments) {
     if (wrong.empty()) wrong = missing<double>(call, rule.doubles, "a double");
     if (wrong.empty()) wrong = missing<std::string>(call, rule.texts, "a text");
     if (wrong.empty() && is_attention(call)) wrong = what_is_wrong_with_attention(call, arguments);
+    if (wrong.empty() && call.name == "paged_attention")
+      wrong = what_is_wrong_with_paged(call, arguments);
     if (wrong.empty() && varies) wrong = wrong_epilogue(call, arguments);
     return wrong;
   }
@@ -417,6 +428,15 @@ AttentionArguments attention_arguments(const LibraryCall& call) {
   if (sinks) a.sinks = next++;
   a.captured = next;
   a.count = next + static_cast<size_t>(call.integer_or("captured", 0));
+  return a;
+}
+
+PagedArguments paged_arguments(const LibraryCall& call) {
+  PagedArguments a;
+  size_t next = 6;
+  if (call.integer("cu_q") != 0) a.cu_q = next++;
+  if (call.text("page_type") == "u8") a.k_scale = next++, a.v_scale = next++;
+  a.count = next;
   return a;
 }
 

@@ -61,6 +61,33 @@ struct AttentionShape {
   LibraryCall grad() const { return builder(true); }
 };
 
+struct PagedShape {
+  int64_t tokens, b, h, kv, d, pages, page_size, max_pages;
+  int64_t window = 0;
+  double softcap = 0;
+  DType type = bf16;
+  bool narrow = false, cu_q = false;
+
+  DType page_type() const { return narrow ? u8 : type; }
+  LibraryCall call() const {
+    return CallBuilder("paged_attention", 6 + cu_q + 2 * narrow)
+        .attr("tokens", tokens)
+        .attr("b", b)
+        .attr("h", h)
+        .attr("kv", kv)
+        .attr("d", d)
+        .attr("pages", pages)
+        .attr("page_size", page_size)
+        .attr("max_pages", max_pages)
+        .attr("window", window)
+        .attr("cu_q", int64_t{cu_q})
+        .attr("scale", 1 / std::sqrt(static_cast<double>(d)))
+        .attr("softcap", softcap)
+        .attr("type", name_of(type))
+        .attr("page_type", name_of(page_type()));
+  }
+};
+
 inline LibraryCall gather_call(int64_t rows, int64_t count, int64_t width, DType type,
                                DType index) {
   return CallBuilder("gather", 3)

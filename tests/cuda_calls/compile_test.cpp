@@ -157,6 +157,26 @@ TEST_CASE("attention in any form compiles") {
               32);
 }
 
+TEST_CASE("paged attention compiles; all values stay in registers") {
+  if (no_nvrtc()) return;
+  std::vector<LibraryCall> calls;
+  for (int64_t d : {64, 80, 128, 256})
+    for (bool narrow : {false, true})
+      for (bool chunks : {false, true}) {
+        if (narrow && d == 80) continue;
+        PagedShape x{64, 64, 32, 8, d, 8192, 16, 2048, 0, 0, bf16, narrow, chunks};
+        calls.push_back(x.call());
+      }
+  for (int64_t kv : {1, 32})
+    for (DType type : {bf16, f16})
+      calls.push_back(
+          PagedShape{8, 8, 32, kv, 128, 8192, 64, 2048, 4096, 30, type, false, false}.call());
+  for (int64_t d : {40, 64, 128, 256})  // in any form
+    for (bool narrow : {false, true})
+      calls.push_back(PagedShape{9, 4, 32, 8, d, 8192, 3, 2048, 77, 5, f32, narrow, true}.call());
+  compile_all(calls);
+}
+
 TEST_CASE("all other calls compile") {
   if (no_nvrtc()) return;
   std::vector<LibraryCall> calls = {gather_call(65536, 16384, 1280, bf16, i32),

@@ -272,6 +272,13 @@ inline unsigned __ballot_sync(unsigned, int x) {
                                                }));
 }
 inline bool __any_sync(unsigned lanes, int x) { return __ballot_sync(lanes, x) != 0; }
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  uint64_t bytes = x | uint64_t{y} << 32;
+  unsigned out = 0;
+  for (int i = 0; i < 4; ++i)
+    out |= static_cast<unsigned>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+  return out;
+}
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }

@@ -348,3 +348,98 @@ TEST_CASE("epilogues of gradients on a GPU") {
           CHECK(report.ok());
         }
 }
+
+TEST_CASE("paged attention in every form, decoding and chunks") {
+  if (no_gpu()) return;
+  struct Paged {
+    int64_t kv, group, d, page_size, max_pages;
+    std::vector<double> lengths;
+    DType type = bf16;
+    bool narrow = false;
+    int64_t window = 0;
+    double softcap = 0;
+    std::vector<double> cu = {};
+  };
+  const std::vector<Paged> cases = {
+      {8, 4, 128, 16, 130, {2080, 1, 700, 0}},
+      {8, 1, 128, 1, 300, {300, 17, 130}},
+      {2, 8, 64, 64, 40, {2500, 64, 65}, f16},
+      {1, 33, 128, 16, 20, {320, 100}},
+      {2, 5, 80, 16, 20, {320, 33}},
+      {2, 2, 256, 16, 70, {1100, 16}},
+      {8, 4, 128, 16, 130, {2080, 1, 700, 0}, bf16, true},
+      {4, 8, 64, 64, 40, {2500, 64, 65}, bf16, true, 900, 20},
+      {1, 2, 256, 3, 200, {600, 7}, bf16, true},
+      {8, 4, 128, 16, 130, {2080, 5}, bf16, false, 512, 0},
+      {2, 4, 128, 16, 130, {2080, 90, 33}, bf16, false, 0, 0, {0, 200, 200, 233}},
+      {2, 4, 128, 16, 130, {2080, 90, 33}, bf16, true, 300, 0, {0, 100, 190, 200}},
+      {2, 3, 72, 16, 70, {1100, 5}, f32},
+      {2, 4, 128, 16, 70, {1100, 5}, f16, true, 200, 9},
+      {2, 4, 128, 16, 70, {1100, 40}, f32, true, 0, 0, {0, 30, 70}},
+  };
+  for (const Paged& c : cases) {
+    const auto b = static_cast<int64_t>(c.lengths.size()), pages = c.max_pages + 3;
+    const int64_t tokens = c.cu.empty() ? b : static_cast<int64_t>(c.cu.back()) + 2;
+    say("paged kv " + std::to_string(c.kv) + " group " + std::to_string(c.group) + " d " +
+        std::to_string(c.d) + (c.narrow ? " u8 " : " ") + std::string(name_of(c.type)));
+    Graph g;
+    AgreeOptions o = on_gpu();
+    PagedAttentionOptions options{.softcap = c.softcap, .window = c.window};
+    const Shape shape = {pages, c.page_size, c.kv, c.d}, scales = {pages, c.page_size, c.kv};
+    Tensor q = g.input("q", {tokens, c.kv * c.group, c.d}, c.type);
+    Tensor k = g.input("k", shape, c.narrow ? u8 : c.type), v = g.input("v", shape, k.dtype());
+    if (c.narrow) {
+      for (const char* name : {"k", "v"}) o.feeds[name] = draw(k.type(), name[0], 0, 256);
+      options.k_scale = g.input("ks", scales), options.v_scale = g.input("vs", scales);
+      for (const char* name : {"ks", "vs"})
+        o.feeds[name] = draw(options.k_scale.type(), name[0], 0.001, 0.02);
+    }
+    if (!c.cu.empty())
+      options.cu_q = g.input("cu", {b + 1}, i32), o.feeds["cu"] = c.cu;
+    o.feeds["lengths"] = c.lengths;
+    for (int64_t i = 0; i < b; ++i)
+      for (int64_t p = 0; p < c.max_pages; ++p)
+        o.feeds["table"].push_back(static_cast<double>((7 * p + 3 * (i / 2) + 1) % pages));
+    Tensor y = paged_attention(q, k, v, g.input("table", {b, c.max_pages}, i32),
+                               g.input("lengths", {b}, i32), options);
+    Reference r = reference_of(g, {y}, o);
+    std::vector<double> first = agree_with(r, g, {y}, o.compile).results[0];
+    CHECK(agree_with(r, g, {y}, o.compile).results[0] == first);
+  }
+}
+
+TEST_CASE("decoding on a GPU: the cache is written in place, a bad page is an error") {
+  if (no_gpu()) return;
+  for (bool narrow : {false, true}) {
+    say(narrow ? "decoding, u8" : "decoding, bf16");
+    Graph g;
+    const Shape shape = {9, 4, 2, 64}, scales = {9, 4, 2};
+    PagedKv pages{g.state("k", shape, narrow ? u8 : bf16), g.state("v", shape, narrow ? u8 : bf16),
+                  {}, {}};
+    if (narrow) pages.k_scale = g.state("ks", scales), pages.v_scale = g.state("vs", scales);
+    Tensor table = g.input("table", {2, 3}, i32), place = g.input("place", {2}, i32);
+    Tensor x = g.input("x", {2, 2, 64}, bf16);
+    PagedKv now = append_kv(x, x, pages, paged_rows(place, table, 4));
+    g.assign(pages.k, now.k);
+    g.assign(pages.v, now.v);
+    if (narrow) g.assign(pages.k_scale, now.k_scale), g.assign(pages.v_scale, now.v_scale);
+    Tensor o = paged_attention(g.input("q", {2, 8, 64}, bf16), now.k, now.v, table, place + 1.0,
+                               {.k_scale = now.k_scale, .v_scale = now.v_scale});
+    AgreeOptions options = on_gpu();
+    options.feeds["table"] = {0, 8, 3, 4, 7, 2};
+    options.feeds["place"] = {6, 9};
+    for (const char* name : {"k", "v"})
+      if (narrow) options.feeds[name] = draw(pages.k.type(), name[0], 0, 256);
+    for (const char* name : {"ks", "vs"})
+      if (narrow) options.feeds[name] = draw(pages.k_scale.type(), name[0], 0.001, 0.02);
+    agree(g, {o}, options);
+    Executable exe = compile(g, {{"o", o}}, {.device = "cuda"});
+    write(exe, "q", std::vector<double>(2 * 8 * 64, 0.5));
+    write(exe, "x", std::vector<double>(2 * 2 * 64, 0.5));
+    write(exe, "table", {0, 8, 3, 4, 77, 2});
+    write(exe, "place", {6, 3});
+    exe.run();
+    write(exe, "place", {6, 11});
+    CHECK_THROWS_WITH(exe.run(), doctest::Contains("page_table"));
+  }
+}

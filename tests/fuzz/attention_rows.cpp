@@ -90,6 +90,33 @@ Made do_attention(Builder& b) {
   return Item{attention(q, k, v, o)};
 }
 
+// Any ratio of heads, pages of any size, 8-bit ones, chunks, windows; sometimes new tokens are
+// written to the pages first.
+Made do_paged_attention(Builder& b) {
+  static const std::vector<int64_t> sizes = {1, 2, 3, 16}, windows = {1, 2, 5, 20};
+  static const std::vector<int64_t> ratios = {1, 2, 5}, heads_of = {4, 8, 16};
+  int64_t kv = b.small(2), h = kv * b.dice.of(ratios), d = b.dice.of(heads_of);
+  int64_t pages = b.dice.below(6), size = b.dice.of(sizes), batch = b.dice.below(4);
+  DType type = b.main_type() == f64 ? f32 : b.main_type();
+  bool chunks = b.dice.chance(2), narrow = b.dice.chance(3);
+  int64_t tokens = chunks ? b.dice.below(9) : batch;
+  PagedAttentionOptions o;
+  if (b.dice.chance(3)) o.softcap = 5;
+  if (b.dice.chance(3)) o.window = b.dice.of(windows);
+  if (chunks) o.cu_q = b.input({batch + 1}, i32);
+  Shape shape = {pages, size, kv, d}, heads = {pages, size, kv};
+  PagedKv kept{b.state(shape, narrow ? u8 : type), b.input(shape, narrow ? u8 : type), {}, {}};
+  if (narrow) kept.k_scale = b.parameter(heads, f32), kept.v_scale = b.input(heads, f32);
+  Tensor table = b.input({batch, b.dice.below(4)}, i32), lengths = b.input({batch}, i32);
+  if (b.dice.chance(2)) {
+    int64_t added = b.small(3);
+    Tensor rows = b.input({added}, i32);
+    kept = append_kv(b.input({added, kv, d}, type), b.input({added, kv, d}, type), kept, rows);
+  }
+  o.k_scale = kept.k_scale, o.v_scale = kept.v_scale;
+  return Item{paged_attention(b.input({tokens, h, d}, type), kept.k, kept.v, table, lengths, o)};
+}
+
 Made do_naive_attention(Builder& b) {
   int64_t t = b.small(5);
   AttentionOptions o;
@@ -101,7 +128,9 @@ Made do_naive_attention(Builder& b) {
 }  // namespace
 
 std::vector<OpRow> attention_rows() {
-  return {{"attention", 6, do_attention}, {"naive_attention", 1, do_naive_attention}};
+  return {{"attention", 6, do_attention},
+          {"paged_attention", 4, do_paged_attention},
+          {"naive_attention", 1, do_naive_attention}};
 }
 
 }  // namespace fusec::fuzz

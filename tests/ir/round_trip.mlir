@@ -75,6 +75,18 @@ fusec.graph "ops" {
   %ho, %hl = fusec.attention(%q, %k, %k, %prefix, %slope, %slope) {causal = true, hook = "a0 = score; a1 = load 0 f32 [head]; a2 = mul(a0, a1); a3 = key; a4 = query; a5 = le(a3, a4); score(a2); mask(a5)", prefix, scale = 2.500000e-01 : f64, sinks, softcap = 0.000000e+00 : f64, top_left, window = 3 : i64} : (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<2xi32>, tensor<4xf32>, tensor<4xf32>) -> (tensor<2x8x4x16xf32>, tensor<2x4x8xf32>)
   // CHECK-NEXT: fusec.attention_grad({{.*}}) {{.*}}captured_grads = 1 : i64, {{.*}} -> (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<4xf32>, tensor<4xf32>)
   %hg:5 = fusec.attention_grad(%ho, %q, %k, %k, %ho, %hl, %prefix, %slope, %slope) {causal = true, captured_grads = 1 : i64, hook = "a0 = score; a1 = load 0 f32 [head]; a2 = mul(a0, a1); a3 = key; a4 = query; a5 = le(a3, a4); score(a2); mask(a5)", prefix, scale = 2.500000e-01 : f64, sinks, softcap = 0.000000e+00 : f64, top_left, window = 3 : i64} : (tensor<2x8x4x16xf32>, tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<2x8x4x16xf32>, tensor<2x4x8xf32>, tensor<2xi32>, tensor<4xf32>, tensor<4xf32>) -> (tensor<2x8x4x16xf32>, tensor<2x6x2x16xf32>, tensor<2x6x2x16xf32>, tensor<4xf32>, tensor<4xf32>)
+  // CHECK-NEXT: fusec.input "pq"
+  %pq = fusec.input "pq" : tensor<6x4x16xbf16>
+  // CHECK-NEXT: fusec.input "pages"
+  %pages = fusec.input "pages" : tensor<9x4x2x16xui8>
+  // CHECK-NEXT: fusec.input "pt"
+  %pt = fusec.input "pt" : tensor<2x3xi32>
+  // CHECK-NEXT: fusec.input "pcu"
+  %pcu = fusec.input "pcu" : tensor<3xi32>
+  // CHECK-NEXT: fusec.input "pscale"
+  %pscale = fusec.input "pscale" : tensor<9x4x2xf32>
+  // CHECK-NEXT: fusec.paged_attention({{.*}}) {cu_q, scale = 2.500000e-01 : f64, scales, softcap = 0.000000e+00 : f64, window = 5 : i64} : (tensor<6x4x16xbf16>, tensor<9x4x2x16xui8>, tensor<9x4x2x16xui8>, tensor<2x3xi32>, tensor<2xi32>, tensor<3xi32>, tensor<9x4x2xf32>, tensor<9x4x2xf32>) -> tensor<6x4x16xbf16>
+  %po = fusec.paged_attention(%pq, %pages, %pages, %pt, %prefix, %pcu, %pscale, %pscale) {cu_q, scale = 0.25 : f64, scales, softcap = 0.0 : f64, window = 5 : i64} : (tensor<6x4x16xbf16>, tensor<9x4x2x16xui8>, tensor<9x4x2x16xui8>, tensor<2x3xi32>, tensor<2xi32>, tensor<3xi32>, tensor<9x4x2xf32>, tensor<9x4x2xf32>) -> tensor<6x4x16xbf16>
   // CHECK-NEXT: fusec.cumsum 1(%{{.*}}) : tensor<4x8xf32> to tensor<4x8xf32>
   %run = fusec.cumsum 1 (%x) : tensor<4x8xf32> to tensor<4x8xf32>
   // CHECK-NEXT: fusec.cumsum 0 reverse(%{{.*}}) : tensor<4x8xf32> to tensor<4x8xf32>

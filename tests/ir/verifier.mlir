@@ -29,6 +29,7 @@
 // RUN: not %fusec --dump-ir=graph %t/attention_prefix.mlir 2>&1 | FileCheck %t/attention_prefix.mlir
 // RUN: not %fusec --dump-ir=graph %t/attention_hook.mlir 2>&1 | FileCheck %t/attention_hook.mlir
 // RUN: not %fusec --dump-ir=graph %t/attention_captured.mlir 2>&1 | FileCheck %t/attention_captured.mlir
+// RUN: not %fusec --dump-ir=graph %t/paged_attention.mlir 2>&1 | FileCheck %t/paged_attention.mlir
 // RUN: not %fusec --dump-ir=graph %t/assign_target.mlir 2>&1 | FileCheck %t/assign_target.mlir
 // RUN: not %fusec --dump-ir=graph %t/assign_type.mlir 2>&1 | FileCheck %t/assign_type.mlir
 // RUN: not %fusec --dump-ir=graph %t/kernel_segments.mlir 2>&1 | FileCheck %t/kernel_segments.mlir
@@ -245,6 +246,16 @@ fusec.graph "attention_captured" {
   %o, %lse = fusec.attention(%q, %q, %q, %i) {causal = true, hook = "a0 = score; a1 = load 0 f32 [key]; a2 = mul(a0, a1); score(a2)", scale = 1.0 : f64, softcap = 0.0 : f64} : (tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<1x8x4x16xf32>, tensor<7xf32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
 }
 // CHECK: attention_captured.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}attention hook: captured tensor 0, f32[7], is read at key along axis 0, which reaches from 0 to 7
+
+//--- paged_attention.mlir
+fusec.graph "paged_attention" {
+  %q = fusec.input "q" : tensor<6x4x16xf32>
+  %k = fusec.input "k" : tensor<9x4x2x16xf32>
+  %t = fusec.input "t" : tensor<2x3xi32>
+  %l = fusec.input "l" : tensor<2xi32>
+  %o = fusec.paged_attention(%q, %k, %k, %t, %l) {scale = 1.0 : f64, softcap = 0.0 : f64} : (tensor<6x4x16xf32>, tensor<9x4x2x16xf32>, tensor<9x4x2x16xf32>, tensor<2x3xi32>, tensor<2xi32>) -> tensor<6x4x16xf32>
+}
+// CHECK: paged_attention.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}paged_attention: expected a query token a sequence, q [2, H, d]; else cu_q, found f32[6, 4, 16]
 
 //--- assign_target.mlir
 fusec.graph "assign_target" {

@@ -6,6 +6,9 @@
 // RUN: %fusec --dump-ir=plan %t/guard.mlir | FileCheck %t/guard.mlir
 // RUN: %fusec --dump-ir=plan %t/accumulate.mlir | FileCheck %t/accumulate.mlir
 // RUN: %fusec --dump-ir=plan %t/apart.mlir | FileCheck %t/apart.mlir
+// RUN: %fusec --dump-ir=plan %t/scatter.mlir | FileCheck %t/scatter.mlir
+// RUN: %fusec --dump-ir=plan %t/scatter_keeps.mlir | FileCheck %t/scatter_keeps.mlir
+// RUN: %fusec --dump-ir=plan %t/paged.mlir | FileCheck %t/paged.mlir
 
 //--- reuse.mlir
 // Four values of 32 KB one after the other need one place: each step overwrites its dying operand.
@@ -146,3 +149,73 @@ fusec.graph "apart" {
 // CHECK: call gemm (b{{[0-9]+}}, b{{[0-9]+}}, [[H:b[0-9]+]])
 // CHECK: call gemm ([[H]], b{{[0-9]+}}, [[S:b[0-9]+]], [[H]]) {{.*}}epilogue "add"
 // CHECK-NOT: call gemm (b{{[0-9]+}}, b{{[0-9]+}}, [[Q:b[0-9]+]], [[Q]])
+
+//--- scatter.mlir
+// Rows are written into a state where it lies; who reads the new value reads it there.
+fusec.graph "scatter" {
+  %p = fusec.parameter "p" state : tensor<64x16xf32>
+  %i = fusec.input "i" : tensor<2xi32>
+  %x = fusec.input "x" : tensor<2x16xf32>
+  %n = fusec.scatter set(%p, %i, %x) : (tensor<64x16xf32>, tensor<2xi32>, tensor<2x16xf32>) -> tensor<64x16xf32>
+  %y = fusec.gather(%n, %i) : (tensor<64x16xf32>, tensor<2xi32>) -> tensor<2x16xf32>
+  fusec.assign %p, %n : tensor<64x16xf32>, tensor<64x16xf32>
+  fusec.output "y" %y : tensor<2x16xf32>
+}
+// CHECK: plan "scatter"
+// CHECK: [[P:b[0-9]+]] : state "p"
+// CHECK: steps {
+// CHECK-NEXT: 0 : call scatter ([[P]], b{{[0-9]+}}, b{{[0-9]+}})
+// CHECK-SAME: bytes 264 unfused 264
+// CHECK-NEXT: 1 : call gather ([[P]], b{{[0-9]+}}, b{{[0-9]+}})
+// CHECK-NEXT: {{^ *}}}
+
+//--- scatter_keeps.mlir
+// The old value is read behind the scatter: a copy is made, and copied back.
+fusec.graph "scatter_keeps" {
+  %p = fusec.parameter "p" state : tensor<64x16xf32>
+  %i = fusec.input "i" : tensor<2xi32>
+  %x = fusec.input "x" : tensor<2x16xf32>
+  %n = fusec.scatter set(%p, %i, %x) : (tensor<64x16xf32>, tensor<2xi32>, tensor<2x16xf32>) -> tensor<64x16xf32>
+  %y = fusec.gather(%p, %i) : (tensor<64x16xf32>, tensor<2xi32>) -> tensor<2x16xf32>
+  fusec.assign %p, %n : tensor<64x16xf32>, tensor<64x16xf32>
+  fusec.output "y" %y : tensor<2x16xf32>
+}
+// CHECK: plan "scatter_keeps"
+// CHECK: [[P:b[0-9]+]] : state "p"
+// CHECK: steps {
+// CHECK: call copy ([[P]], [[T:b[0-9]+]])
+// CHECK: call scatter ([[T]],
+// CHECK: call gather ([[P]],
+// CHECK: call copy ([[T]], [[P]])
+
+//--- paged.mlir
+// One decoding step: the new row goes into the cache, which attention reads; no copy of a cache, and no
+// temporary of its size.
+fusec.graph "paged" {
+  %k = fusec.parameter "k" state : tensor<9x4x2x16xbf16>
+  %v = fusec.parameter "v" state : tensor<9x4x2x16xbf16>
+  %q = fusec.input "q" : tensor<2x4x16xbf16>
+  %new = fusec.input "new" : tensor<2x2x16xbf16>
+  %row = fusec.input "row" : tensor<2xi32>
+  %table = fusec.input "table" : tensor<2x3xi32>
+  %lengths = fusec.input "lengths" : tensor<2xi32>
+  %kf = fusec.view reshape(%k) : tensor<9x4x2x16xbf16> to tensor<36x2x16xbf16>
+  %ks = fusec.scatter set(%kf, %row, %new) : (tensor<36x2x16xbf16>, tensor<2xi32>, tensor<2x2x16xbf16>) -> tensor<36x2x16xbf16>
+  %kn = fusec.view reshape(%ks) : tensor<36x2x16xbf16> to tensor<9x4x2x16xbf16>
+  %vf = fusec.view reshape(%v) : tensor<9x4x2x16xbf16> to tensor<36x2x16xbf16>
+  %vs = fusec.scatter set(%vf, %row, %new) : (tensor<36x2x16xbf16>, tensor<2xi32>, tensor<2x2x16xbf16>) -> tensor<36x2x16xbf16>
+  %vn = fusec.view reshape(%vs) : tensor<36x2x16xbf16> to tensor<9x4x2x16xbf16>
+  %o = fusec.paged_attention(%q, %kn, %vn, %table, %lengths) {scale = 0.25 : f64, softcap = 0.0 : f64} : (tensor<2x4x16xbf16>, tensor<9x4x2x16xbf16>, tensor<9x4x2x16xbf16>, tensor<2x3xi32>, tensor<2xi32>) -> tensor<2x4x16xbf16>
+  fusec.assign %k, %kn : tensor<9x4x2x16xbf16>, tensor<9x4x2x16xbf16>
+  fusec.assign %v, %vn : tensor<9x4x2x16xbf16>, tensor<9x4x2x16xbf16>
+  fusec.output "o" %o : tensor<2x4x16xbf16>
+}
+// CHECK: plan "paged"
+// CHECK: [[K:b[0-9]+]] : state "k"
+// CHECK: [[V:b[0-9]+]] : state "v"
+// CHECK-NOT: : temporary
+// CHECK: steps {
+// CHECK-NEXT: 0 : call scatter ([[K]], b{{[0-9]+}}, b{{[0-9]+}})
+// CHECK-NEXT: 1 : call scatter ([[V]], b{{[0-9]+}}, b{{[0-9]+}})
+// CHECK-NEXT: 2 : call paged_attention (b{{[0-9]+}}, [[K]], [[V]], b{{[0-9]+}}, b{{[0-9]+}}, b{{[0-9]+}}) { b 2, cu_q 0, d 16, h 4, kv 2, max_pages 3, page_size 4, page_type "bf16", pages 9, scale 0.25, softcap 0.0, tokens 2, type "bf16", window 0 }
+// CHECK-NEXT: {{^ *}}}

@@ -60,6 +60,13 @@ fusec.graph "calls" {
   %slope = fusec.input "slope" : tensor<4xf32>
   %ho, %hl = fusec.attention(%q, %k, %k, %slope) {causal = true, hook = "a0 = score; a1 = load 0 f32 [head]; a2 = mul(a0, a1); score(a2)", scale = 0.25 : f64, softcap = 0.0 : f64, window = 3 : i64} : (tensor<1x8x4x16xf32>, tensor<1x8x2x16xf32>, tensor<1x8x2x16xf32>, tensor<4xf32>) -> (tensor<1x8x4x16xf32>, tensor<1x4x8xf32>)
   fusec.output "ho" %ho : tensor<1x8x4x16xf32>
+  %pq = fusec.input "pq" : tensor<6x4x16xbf16>
+  %pages = fusec.input "pages" : tensor<9x4x2x16xui8>
+  %pt = fusec.input "pt" : tensor<2x3xi32>
+  %lengths = fusec.input "lengths" : tensor<2xi32>
+  %scale = fusec.input "scale" : tensor<9x4x2xf32>
+  %po = fusec.paged_attention(%pq, %pages, %pages, %pt, %lengths, %cu, %scale, %scale) {cu_q, scale = 0.25 : f64, scales, softcap = 0.0 : f64, window = 5 : i64} : (tensor<6x4x16xbf16>, tensor<9x4x2x16xui8>, tensor<9x4x2x16xui8>, tensor<2x3xi32>, tensor<2xi32>, tensor<3xi32>, tensor<9x4x2xf32>, tensor<9x4x2xf32>) -> tensor<6x4x16xbf16>
+  fusec.output "po" %po : tensor<6x4x16xbf16>
   %rows = fusec.gather(%table, %index) : (tensor<100x32xf32>, tensor<2x5xi32>) -> tensor<2x5x32xf32>
   %sum = fusec.scatter add(%table, %index, %rows) : (tensor<100x32xf32>, tensor<2x5xi32>, tensor<2x5x32xf32>) -> tensor<100x32xf32>
   %e = fusec.map exp(%sum) : (tensor<100x32xf32>) -> tensor<100x32xf32>
@@ -74,6 +81,7 @@ fusec.graph "calls" {
 // CHECK-LABEL: // after select_library
 // CHECK: fusec.library "attention"({{.*}}) {b = 1 : i64, causal = 1 : i64, d = 16 : i64, docs = 2 : i64, h = 4 : i64, kv = 2 : i64, s = 8 : i64, scale = 2.500000e-01 : f64, softcap = 1.500000e+01 : f64, t = 8 : i64, type = "f32"}
 // CHECK: fusec.library "attention"({{.*}}) {b = 1 : i64, captured = 1 : i64, captured_types = "f32 4", causal = 1 : i64, {{.*}}hook = "a0 = score; {{.*}}", {{.*}}window = 3 : i64}
+// CHECK: fusec.library "paged_attention"({{.*}}) {b = 2 : i64, cu_q = 1 : i64, d = 16 : i64, h = 4 : i64, kv = 2 : i64, max_pages = 3 : i64, page_size = 4 : i64, page_type = "u8", pages = 9 : i64, scale = 2.500000e-01 : f64, softcap = 0.000000e+00 : f64, tokens = 6 : i64, type = "bf16", window = 5 : i64}
 // CHECK: fusec.library "gather"({{.*}}) {count = 10 : i64, index_type = "i32", rows = 100 : i64, type = "f32", width = 32 : i64}
 // CHECK: fusec.library "scatter"({{.*}}) {count = 10 : i64, {{.*}}mode = "add"
 // CHECK: fusec.map exp

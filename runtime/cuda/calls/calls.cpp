@@ -20,7 +20,7 @@ constexpr struct Row {
     {"gather", plan_gather},       {"scatter", plan_scatter},
     {"cumsum", plan_cumsum},       {"top_k", plan_top_k},
     {"copy", plan_copy},           {"fill", plan_fill},
-    {"guard", plan_guard},
+    {"guard", plan_guard},         {"paged_attention", plan_paged_attention},
 };
 
 CallPlan plan_of(const LibraryCall& call, const CallTarget& target) {

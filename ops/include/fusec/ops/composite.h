@@ -115,6 +115,73 @@ inline Tensor naive_attention(At q, const Tensor& k, const Tensor& v, AttentionO
   return reshape(einsum("bgrts,bsgd->btgrd", softmax(scores), v), q.tensor.shape());
 }
 
+// The pages of a cache for paged_attention(): keys, values, and for u8 pages the scales of both.
+struct PagedKv {
+  Tensor k, v;              // [pages, page_size, KV, d]
+  Tensor k_scale, v_scale;  // f32 [pages, page_size, KV], or undefined
+};
+
+// Number of the row of [pages * page_size] that holds token positions[i] of sequence sequences[i];
+// -1, no row, for a negative position. positions and sequences (without: i itself) are i32
+// [tokens]; a position must lie within max_pages * page_size.
+inline Tensor paged_rows(At positions, const Tensor& page_table, int64_t page_size,
+                         const Tensor& sequences = {}) {
+  CallSite here(positions);
+  const Tensor& at = positions.tensor;
+  if (at.dtype() != i32 || at.rank() != 1 || page_table.dtype() != i32 || page_table.rank() != 2 ||
+      (sequences.defined() ? sequences.type() != at.type() : at.size(0) != page_table.size(0)))
+    fail_user("paged_rows: expected positions i32 [tokens], page_table i32 [B, max_pages] and "
+              "sequences i32 [tokens] (or tokens = B), found " + at.type().str() + ", " +
+                  page_table.type().str() +
+                  (sequences.defined() ? ", " + sequences.type().str() : ""),
+              positions.loc);
+  int64_t max_pages = page_table.size(1);
+  double size = static_cast<double>(page_size);
+  Tensor sequence = sequences.defined() ? sequences : at.graph().iota(at.shape(), 0);
+  Tensor none = at < 0.0, page = select(none, 0.0, at) / size;  // whole numbers: rounds down
+  Tensor entry = select(none, -1.0, sequence * static_cast<double>(max_pages) + page);
+  Tensor found = gather(reshape(page_table, {-1}), entry);
+  return select(none, -1.0, found * size + (at - page * size));
+}
+
+// What the pages become when k_new and v_new [tokens, KV, d] are written to `rows` (paged_rows;
+// none twice): the new tokens of some sequences. For u8 pages each head of a token is rounded to 8
+// bits by its largest element: e = round(x / scale) + 128, scale = max |x| / 127. Where the pages
+// are states that take what comes back (assign), and all who want the new tokens read what comes
+// back, only the new rows are written: no copy of the cache is made. Not under a guard.
+inline PagedKv append_kv(At k_new, const Tensor& v_new, const PagedKv& pages, const Tensor& rows) {
+  CallSite here(k_new);
+  bool narrow = pages.k_scale.defined();
+  if (pages.k.rank() != 4 || pages.v.type() != pages.k.type() ||
+      v_new.type() != k_new.tensor.type() || narrow != pages.v_scale.defined() ||
+      narrow != (pages.k.dtype() == u8))
+    fail_user("append_kv: expected k_new and v_new of one type, pages [pages, page_size, KV, d] of "
+              "one type, with scales if they are u8, found " + k_new.tensor.type().str() + ", " +
+                  v_new.type().str() + ", " + pages.k.type().str() + ", " + pages.v.type().str(),
+              k_new.loc);
+  auto written = [&](const Tensor& to, const Tensor& updates) {
+    Shape flat = to.shape();
+    flat[1] *= flat[0];
+    flat.erase(flat.begin());
+    return reshape(scatter(reshape(to, flat), rows, cast(updates, to.dtype())), to.shape());
+  };
+  if (!narrow) return {written(pages.k, k_new.tensor), written(pages.v, v_new), {}, {}};
+  PagedKv out;
+  auto narrowed = [&](const Tensor& x, const Tensor& to, const Tensor& scales, Tensor& out_pages,
+                      Tensor& out_scales) {
+    Tensor wide = cast(x, f32), largest = max(abs(wide), {-1}, true);
+    Tensor scale = select(largest > 0.0, largest * (1.0 / 127), 1.0);
+    Tensor e = clamp(round(wide / scale), -127, 127) + 128.0;
+    out_pages = written(to, e);
+    Shape heads = scale.shape();
+    heads.pop_back();
+    out_scales = written(scales, reshape(scale, heads));
+  };
+  narrowed(k_new.tensor, pages.k, pages.k_scale, out.k, out.k_scale);
+  narrowed(v_new, pages.v, pages.v_scale, out.v, out.v_scale);
+  return out;
+}
+
 // silu(gate) * up (Shazeer 2020), and the same with GELU.
 inline Tensor swiglu(At gate, const Tensor& up) {
   CallSite here(gate);

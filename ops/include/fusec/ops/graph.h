@@ -100,6 +100,7 @@ enum class OpKind : uint8_t {
   top_k,           // the largest elements of the last axis, and where they are
   attention,       // (q, k, v[, cu_seqlens][, prefix][, sinks][, captured...]) -> (o, lse)
   attention_grad,  // (do, q, k, v, o, lse[, the same]) -> (dq, dk, dv[, dsinks][, dcaptured...])
+  paged_attention,  // (q, k_pages, v_pages, page_table, lengths[, cu_q][, k_scale, v_scale]) -> o
   assign,          // write a value to persistent memory at the end of the step
   guard,           // the step's assigns take effect only if this scalar is finite
 };
@@ -153,10 +154,19 @@ struct AttentionAttr {
   int64_t captured_grads = 0;
 };
 
+// cu_q, scales: operands of that name are there. What each means is at PagedAttentionOptions in
+// ops.h.
+struct PagedAttentionAttr {
+  double scale = 1;
+  double softcap = 0;
+  int64_t window = 0;
+  bool cu_q = false, scales = false;
+};
+
 using Attr = std::variant<std::monostate, NameAttr, ConstantAttr, IotaAttr, MapAttr, CastAttr,
                           ReduceAttr, ContractAttr, ViewAttr, ConcatAttr, ScatterAttr,
                           CumsumAttr,
-                          TopKAttr, AttentionAttr>;
+                          TopKAttr, AttentionAttr, PagedAttentionAttr>;
 
 struct Node {
   OpKind kind;

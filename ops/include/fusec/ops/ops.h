@@ -189,4 +189,29 @@ struct AttentionOptions {
 // Dao et al. 2022).
 FUSEC_API Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions options = {});
 
+// Sequence b has lengths[b] keys; key j is row j % page_size of page page_table[b, j / page_size].
+// Its n queries are the last tokens of the sequence: query i of n has place c = lengths[b] - n + i
+// and sees the keys j <= c, with a window those of (c - window, c] only.
+struct PagedAttentionOptions {
+  double scale = 0;          // 0: 1 / sqrt(d)
+  double softcap = 0;        // as AttentionOptions
+  int64_t window = 0;        // 0: none
+  Tensor cu_q;               // optional i32 [B + 1]: queries [cu_q[b], cu_q[b + 1]) are those of b
+  Tensor k_scale, v_scale;   // f32 [pages, page_size, KV]: an element e of u8 pages is
+                             // (e - 128) * scale
+};
+// Attention of new tokens over the keys and values of a paged cache (Kwon et al. 2023), for
+// inference: q [tokens, H, d], one token a sequence (decoding) or, with cu_q, any number (chunks of
+// a prompt behind what is cached); k_pages and v_pages [pages, page_size, KV, d] of the type of q,
+// or u8 with scales; page_table i32 [B, max_pages]; lengths i32 [B], the queries' own tokens
+// included. -> [tokens, H, d]. A page may stand at any place, and in several sequences. A query
+// that sees no key, or is of no sequence, gets zeros. Entries of page_table that hold no key that
+// some query sees are never read; one that is read and names no page, a length that is negative or
+// beyond max_pages * page_size, and a cu_q that does not start at 0, falls or exceeds the tokens,
+// are errors of the run, and nothing is read outside the pages. No gradient. Softmax in f32; keys
+// are cut into parts by the shapes alone and joined in a fixed order.
+FUSEC_API Tensor paged_attention(At q, const Tensor& k_pages, const Tensor& v_pages,
+                                 const Tensor& page_table, const Tensor& lengths,
+                                 const PagedAttentionOptions& options = {});
+
 }  // namespace fusec

@@ -83,6 +83,11 @@ struct Segment {
 //  attention_grad     (do, q, k, v, o, lse, dq, dk, dv[, dsinks][, dcaptured...][, cu_seqlens]
 //                     [, prefix][, sinks][, captured...]): same attrs, and captured_grads (bit i:
 //                     captured tensor i has a gradient, an argument of its type, f32)
+//  paged_attention    (q, k_pages, v_pages, page_table, lengths, o[, cu_q][, k_scale, v_scale]):
+//                     attrs tokens b h kv d, pages page_size max_pages, window (0: none), cu_q
+//                     (0/1: the argument is there), scale, softcap, type (of q and o), page_type
+//                     ("u8": with scales; else type); paged_attention() of the DSL says what they
+//                     mean
 //  gather             (table, index, out): attrs rows (N), count (M), width (elements a row), type,
 //                     index_type. index < 0 -> zeros
 //  scatter            (out, index, updates): out already holds the base. attrs rows, count, width,
@@ -185,6 +190,11 @@ struct AttentionArguments {
   size_t captured = 0, count = 0;                // the captured tensors: [captured, count)
 };
 FUSEC_API AttentionArguments attention_arguments(const LibraryCall& call);
+// Where the optional arguments of a well-formed paged_attention call lie; 0: not there.
+struct PagedArguments {
+  size_t cu_q = 0, k_scale = 0, v_scale = 0, count = 0;
+};
+FUSEC_API PagedArguments paged_arguments(const LibraryCall& call);
 // Of the captured tensors: attribute captured_types. An internal Error if it does not read.
 FUSEC_API std::vector<TensorType> captured_types(const LibraryCall& call);
 
