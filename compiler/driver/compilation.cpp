@@ -14,6 +14,7 @@
 #include "fusec/passes/plan_memory.h"
 #include "fusec/passes/schedule_blocks.h"
 #include "graph_digest.h"
+#include "inline_hooks.h"
 #include "stage_text.h"
 
 namespace fusec {
@@ -35,6 +36,7 @@ std::vector<PassInfo> pass_list() {
   for (const passes::Pass& p : passes::pipeline())
     out.push_back({std::string(p.name), std::string(p.stage), std::string(p.why_here)});
   out.push_back({"schedule_blocks", "plan", "needs final loops; only for devices with blocks"});
+  out.push_back({"inline_hooks", "plan", "needs the call's kernels; only for devices with blocks"});
   out.push_back({"plan_memory", "plan", "needs the order of steps and who reads what"});
   return out;
 }
@@ -131,6 +133,7 @@ void Compilation::from_text(std::string_view text, const std::string& name) {
       throw;
     }
     passes::schedule_blocks(result_.plan, backend_->target());
+    if (backend_->target().cores > 0) inline_hooks(result_.plan);
     verify(result_.plan);
     result_.memory = memory_report(result_.plan, backend_->workspace_bytes(result_.plan));
     source_ = std::move(parts.kernels);
@@ -255,6 +258,11 @@ void Compilation::make_plan() {
   std::vector<ir::KernelOp> sources;
   result_.plan = ir::export_plan(ir::graph_of(*ir_->module), &sources);
   passes::schedule_blocks(result_.plan, ir_->passes.target);
+  if (ir_->passes.target.cores > 0) {
+    std::vector<ir::KernelOp> kept;
+    for (int i : inline_hooks(result_.plan)) kept.push_back(sources[i]);
+    sources = std::move(kept);
+  }
   passes::plan_memory(result_.plan, ir_->passes.guarded);
   if (!options_.compile.plan_text.empty()) result_.plan = parse_plan(options_.compile.plan_text);
   verify(result_.plan);

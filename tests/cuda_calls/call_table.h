@@ -1,6 +1,7 @@
 // Library calls of many types and shapes, by name: what the tests of this folder run over.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -37,6 +38,16 @@ class CallBuilder {
   LibraryCall call_;
 };
 
+// A hook as a plan for a GPU carries it (plan.h).
+struct HookText {
+  std::string forward, grad;  // hook_cuda
+  bool scored = false, masked = false;
+  int64_t mask_axes = 0;
+  std::vector<TensorType> captured = {};
+  std::string loads = {};
+  int64_t grads = 0;
+};
+
 struct AttentionShape {
   int64_t b, t, s, h, kv, d;
   bool causal = true;
@@ -45,10 +56,25 @@ struct AttentionShape {
   int64_t docs = 0;
   int64_t window = 0;
   bool top_left = false, prefix = false, sinks = false;
+  const HookText* hook = nullptr;
 
   CallBuilder builder(bool grad) const {
-    int results = grad ? 9 + sinks : 5;
-    CallBuilder call(grad ? "attention_grad" : "attention", results + (docs > 0) + prefix + sinks);
+    int results = grad ? 9 + sinks : 5, captured = hook ? static_cast<int>(hook->captured.size()) : 0;
+    if (grad && hook) results += std::popcount(static_cast<uint64_t>(hook->grads));
+    CallBuilder call(grad ? "attention_grad" : "attention",
+                     results + (docs > 0) + prefix + sinks + captured);
+    if (hook) {
+      std::string types;
+      for (const TensorType& t : hook->captured) {
+        types += (types.empty() ? "" : "; ") + std::string(name_of(t.dtype));
+        for (int64_t n : t.shape) types += " " + std::to_string(n);
+      }
+      call.attr("hook", "of the test").attr("hook_cuda", grad ? hook->grad : hook->forward);
+      call.attr("hook_scored", int64_t{hook->scored}).attr("hook_masked", int64_t{hook->masked});
+      call.attr("hook_mask_axes", hook->mask_axes).attr("hook_loads", hook->loads);
+      if (captured) call.attr("captured", captured).attr("captured_types", types);
+      if (grad) call.attr("captured_grads", hook->grads);
+    }
     call.attr("b", b).attr("t", t).attr("s", s).attr("h", h).attr("kv", kv).attr("d", d);
     call.attr("causal", int64_t{causal}).attr("docs", docs).attr("type", name_of(type));
     if (window) call.attr("window", window);

@@ -12,6 +12,7 @@
 #include "call.h"
 #include "call_table.h"
 #include "fusec/cuda/cuda.h"
+#include "hook_table.h"
 
 using namespace fusec;
 using namespace fusec::test;
@@ -109,6 +110,25 @@ TEST_CASE("attention on tensor cores compiles; accumulators stay in registers") 
   compile_all(calls, 32);
 }
 
+TEST_CASE("attention on tensor cores with prefixes, sinks and hooks compiles") {
+  if (no_nvrtc()) return;
+  std::vector<LibraryCall> calls;
+  for (int64_t d : {64, 128}) {
+    const AttentionShape plain{1, 2048, 2048, 32, 16, d, true, bf16};
+    AttentionShape prefix = plain, sinks = plain, both{1, 2048, 2048, 32, 16, d, true, bf16, 0, 8, 512};
+    prefix.prefix = sinks.sinks = both.prefix = both.sinks = true;
+    const Sizes sizes{plain.b, plain.t, plain.s, plain.h};
+    const HookFormulas learnt = biased({1, 64, 64, 32}, true), mask = documents(sizes, 100);
+    std::vector<AttentionShape> shapes = {prefix, sinks, plain, plain, both};
+    shapes[2].hook = &learnt.text, shapes[3].hook = &mask.text, shapes[4].hook = &learnt.text;
+    for (const AttentionShape& x : shapes) {
+      calls.push_back(x.forward());
+      calls.push_back(x.grad());
+    }
+  }
+  compile_all(calls, 32);
+}
+
 TEST_CASE("attention for sm_90a compiles; products run on their own") {
   if (no_nvrtc()) return;
   std::set<std::string> seen;
@@ -155,6 +175,10 @@ TEST_CASE("attention in any form compiles") {
   compile_all({half.forward(), half.grad(), single.forward(), single.grad(), window.forward(),
                window.grad()},
               32);
+  AttentionShape hooked{2, 40, 60, 4, 2, 72, true, f16, 15};
+  const HookFormulas hook = biased({2, 40, 60, 4}, true);
+  hooked.hook = &hook.text;
+  compile_all({hooked.forward(), hooked.grad()}, 32);
 }
 
 TEST_CASE("paged attention compiles; all values stay in registers") {

@@ -292,6 +292,19 @@ inline int atomicAdd(int* p, int x) {
   *p += x;
   return old;
 }
+inline unsigned atomicMax(unsigned* p, unsigned x) {
+  unsigned old = *p;
+  if (x > old) *p = x;
+  return old;
+}
+inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long x) {
+  unsigned long long old = *p;
+  *p += x;
+  return old;
+}
+inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
+inline double __longlong_as_double(long long x) { return std::bit_cast<double>(x); }
+inline long long __double2ll_rn(double x) { return std::llrint(x); }
 inline unsigned atomicAdd(unsigned* p, unsigned x) {
   unsigned old = *p;
   *p += x;

@@ -235,7 +235,7 @@ TEST_CASE("attention on a GPU: windows, alignment, prefixes and sinks") {
   for (DType type : {f32, bf16, f16})
     for (int which = 0; which < 5; ++which) {
       CAPTURE(which);
-      Graph g;
+      Graph g;  // heads of 32: on tensor cores, f32 aside
       Tensor q = g.input("q", {2, 90, 4, 32}, type), k = g.input("k", {2, 130, 2, 32}, type);
       Tensor v = g.input("v", {2, 130, 2, 32}, type), sinks = g.parameter("sinks", {4});
       AttentionOptions o{.causal = which != 1};
@@ -250,6 +250,96 @@ TEST_CASE("attention on a GPU: windows, alignment, prefixes and sinks") {
       for (const Tensor& x : grad(sum(square(wide) * wide), wrt)) wanted.push_back(x);
       AgreeOptions a = on_gpu();
       if (which > 2) a.feeds["prefix"] = {50, 0};
+      agree(g, wanted, a);
+    }
+}
+
+// A hook of each kind on q [b, t, h, d] and s keys, and what is differentiated beside q, k, v.
+struct HookRow {
+  const char* name;
+  std::vector<Tensor> (*add)(Graph& g, AttentionOptions& o, int64_t b, int64_t t, int64_t h,
+                             int64_t s);
+};
+const HookRow kHooks[] = {
+    {"alibi",
+     [](Graph& g, AttentionOptions& o, int64_t, int64_t, int64_t h, int64_t) {
+       Tensor slope = g.parameter("slope", {h});
+       o.score = [=](Score p) {
+         return p.value + slope(p.head) * 0.05 * cast(p.key - p.query, f32);
+       };
+       return std::vector<Tensor>{slope};
+     }},
+    {"soft cap",
+     [](Graph&, AttentionOptions& o, int64_t, int64_t, int64_t, int64_t) {
+       o.score = [](Score p) { return tanh(p.value * 0.2) * 5.0; };
+       return std::vector<Tensor>{};
+     }},
+    {"documents by captured numbers",
+     [](Graph& g, AttentionOptions& o, int64_t, int64_t t, int64_t, int64_t s) {
+       Tensor of_query = g.input("of_query", {t}, i32), of_key = g.input("of_key", {s}, i32);
+       o.mask = [=](Position p) { return of_query(p.query) == of_key(p.key); };
+       return std::vector<Tensor>{};
+     }},
+    {"dilated window",
+     [](Graph&, AttentionOptions& o, int64_t, int64_t, int64_t, int64_t) {
+       o.window = 60;
+       o.mask = [](Position p) {
+         Tensor apart = p.query - p.key;
+         return apart - apart / 3.0 * 3.0 == 0.0;
+       };
+       return std::vector<Tensor>{};
+     }},
+    {"a table and a learnt bias",
+     [](Graph& g, AttentionOptions& o, int64_t b, int64_t t, int64_t h, int64_t s) {
+       Tensor table = g.input("table", {t, s}, b8), bias = g.parameter("bias", {h, t, s});
+       Tensor heat = g.parameter("heat", {b}), far = g.parameter("far", {t + s});
+       double last = static_cast<double>(s);
+       o.mask = [=](Position p) { return table(p.query, p.key); };
+       o.score = [=](Score p) {
+         return p.value * heat(p.batch) + bias(p.head, p.query, p.key) +
+                far(p.query - p.key + last);
+       };
+       return std::vector<Tensor>{bias, heat, far};
+     }}};
+
+TEST_CASE("attention on a GPU: hooks of scores and masks") {
+  if (no_gpu()) return;
+  struct Sizes {
+    int64_t t, s, d;
+    DType type;
+    bool causal, prefix, sinks;
+  };
+  const Sizes sizes[] = {{150, 150, 64, bf16, true, false, false},
+                         {130, 203, 128, f16, true, false, true},
+                         {203, 130, 64, bf16, true, true, true},
+                         {90, 140, 80, bf16, false, false, false},
+                         {1, 70, 64, bf16, true, false, false},
+                         {70, 90, 24, f32, true, true, false}};
+  for (const HookRow& hook : kHooks)
+    for (const Sizes& n : sizes) {
+      const std::string what = std::string("hook: ") + hook.name + ", t " + std::to_string(n.t) +
+                               " s " + std::to_string(n.s) + " d " + std::to_string(n.d);
+      say(what);
+      INFO(what);
+      Graph g;
+      Tensor q = g.input("q", {2, n.t, 4, n.d}, n.type), k = g.input("k", {2, n.s, 2, n.d}, n.type);
+      Tensor v = g.input("v", {2, n.s, 2, n.d}, n.type), w = g.input("w", {2, n.t, 4, n.d}, f32);
+      AttentionOptions o{.causal = n.causal};
+      std::vector<Tensor> wrt = {q, k, v};
+      if (n.prefix) o.prefix = g.input("prefix", {2}, i32);
+      if (n.sinks) o.sinks = g.parameter("sinks", {4}), wrt.push_back(o.sinks);
+      for (const Tensor& x : hook.add(g, o, 2, n.t, 4, n.s)) wrt.push_back(x);
+      Tensor y = attention(q, k, v, o);
+      std::vector<Tensor> wanted = {y};
+      for (const Tensor& x : grad(sum(cast(y, f32) * w), wrt)) wanted.push_back(x);
+      AgreeOptions a = on_gpu();
+      if (n.prefix) a.feeds["prefix"] = {50, 0};
+      if (std::string(hook.name).find("documents") == 0) {
+        std::vector<double> of_query(n.t), of_key(n.s);
+        for (int64_t i = 0; i < n.t; ++i) of_query[i] = static_cast<double>(i / 40 % 3);
+        for (int64_t i = 0; i < n.s; ++i) of_key[i] = static_cast<double>(i / 40 % 3);
+        a.feeds["of_query"] = of_query, a.feeds["of_key"] = of_key;
+      }
       agree(g, wanted, a);
     }
 }

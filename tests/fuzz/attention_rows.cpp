@@ -68,7 +68,8 @@ Made do_attention(Builder& b) {
   static const std::vector<int64_t> lengths = {1, 3, 7, 16, 40}, windows = {1, 2, 5, 20, 1000};
   int64_t batch = b.small(2), t = b.dice.of(lengths), kv = b.small(2), h = kv * b.small(2);
   int64_t s = b.dice.chance(2) ? t : b.dice.chance(3) ? b.dice.of(lengths) : t + b.dice.below(5);
-  int64_t d = b.dice.chance(2) ? 4 : 8;
+  static const std::vector<int64_t> heads = {4, 8, 16};  // 16 on a GPU's tensor cores
+  int64_t d = b.dice.of(heads);
   DType type = b.main_type() == f64 ? f32 : b.main_type();
   AttentionOptions o;
   o.causal = b.dice.chance(2);

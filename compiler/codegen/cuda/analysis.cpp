@@ -190,10 +190,7 @@ void fail_kernel(const KernelProgram& kernel, const std::string& what) {
 }
 
 Analysis analyse(const KernelProgram& k) {
-  if (k.schedule.ragged)
-    fail_unsupported("kernel " + k.name +
-                     ": a hook of attention runs on the CPU only; compile for the CPU, or record "
-                     "naive_attention() with a bias");
+  if (k.schedule.ragged) fail_kernel(k, "a hook's kernel is no kernel of its own here");
   const KernelSchedule& s = k.schedule;
   if (s.block <= 0 || s.team <= 0)
     fail_kernel(k, "expected a schedule for blocks of threads, found block " +

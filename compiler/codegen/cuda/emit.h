@@ -40,11 +40,17 @@ class Emitter {
   // `kernel` is of few dimensions and outlives the emitter.
   Emitter(const KernelProgram& kernel, LaunchForm form, bool comments);
   std::string text();  // once
+  HookFunctions hook(const LibraryCall& call);  // instead of text()
 
  private:
   using Ops = std::vector<int>;
 
   using Body = std::function<void(const std::string&)>;
+
+  // emit_hook.cpp
+  struct HookParts;
+  std::string captured_element(const HookParts& h, int op) const;
+  unsigned hook_leaves(const HookParts& h, int root, Point& p);
 
   // emit_flat.cpp
   void flat();

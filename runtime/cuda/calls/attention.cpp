@@ -3,7 +3,7 @@
 // i; with them, its own document, found by bisection in cu_seqlens, which is data of the run. A
 // window cuts both at its distance. Every mask is thus one range of keys a query and one range of
 // queries a key, so tiles outside are never touched; the keys below a prefix may be a second range
-// of keys a query, which the general form alone takes. Refuses hooks.
+// of keys a query. What a hook's mask hides is no range: attention_hook.cpp.
 #include "attention.h"
 
 #include <algorithm>
@@ -61,6 +61,17 @@ DEV Range keys_of(int query, int t, int s, const int* cu, int docs) {
                    !kCausal);
 }
 
+// Keys that all queries of a token's batch item or document see.
+DEV Range prefix_of(int token, int item, int t, int s, const int* cu, int docs,
+                    const int* prefix) {
+  if (!kPrefix) return {0, 0};
+  if (!kDocs) return {0, clamp_to(prefix[item], s)};
+  int number = document_number(token, cu, docs);
+  if (number < 0) return {0, 0};
+  Range r = document_of(token, t, cu, docs);
+  return {r.low, r.low + clamp_to(prefix[number], r.high - r.low)};
+}
+
 // Queries that see a key; none beyond the last key.
 DEV Range queries_of(int key, int t, int s, const int* cu, int docs) {
   if (key >= s) return {0, 0};
@@ -71,6 +82,16 @@ DEV Range queries_of(int key, int t, int s, const int* cu, int docs) {
   }
   int shift = kTopLeft ? 0 : s - t;
   return in_window({kCausal ? clamp_to(key - shift, t) : 0, t}, key - shift, !kCausal, true);
+}
+
+// The same where keys below a prefix are seen by all queries of their item or document.
+DEV Range queries_of(int key, int item, int t, int s, const int* cu, int docs, const int* prefix) {
+  if (kPrefix && key < s) {
+    Range before = prefix_of(key, item, t, s, cu, docs, prefix);
+    if (key >= before.low && key < before.high)
+      return kDocs ? document_of(key, t, cu, docs) : Range{0, t};
+  }
+  return queries_of(key, t, s, cu, docs);
 }
 
 // Of `count` ranges: `all` holds each that is not empty, `whole` is what they have in common.
@@ -111,12 +132,15 @@ Attention read_attention(const LibraryCall& call) {
   require(call, a.kv > 0 && a.h > 0 && a.h % a.kv == 0, "h must be a multiple of kv");
   require(call, a.docs == 0 || (a.b == 1 && a.t == a.s), "documents need b = 1 and t = s");
   require(call, a.type == f32 || a.type == bf16 || a.type == f16, "takes f32, bf16 or f16");
-  if (call.attrs.contains("hook"))
-    fail_unsupported(
-        "attention with a hook of scores or masks: the CUDA device has no kernel for it; compile "
-        "for the CPU, or record naive_attention() with a bias");
   AttentionArguments at = attention_arguments(call);
   a.cu_seqlens = at.cu_seqlens, a.prefix = at.prefix, a.sinks = at.sinks;
+  a.captured = at.captured, a.captured_count = at.count - at.captured;
+  if (call.attrs.contains("hook")) {
+    a.hook = call.text("hook_cuda");
+    a.scored = call.integer("hook_scored") != 0, a.masked = call.integer("hook_masked") != 0;
+    a.mask_axes = call.integer("hook_mask_axes");
+    a.captured_grads = call.integer_or("captured_grads", 0);
+  }
   a.top_left = call.integer_or("top_left", 0) != 0;
   a.window = std::min(call.integer_or("window", 0), a.t + a.s + 1);
   if (a.window > a.t + a.s) a.window = 0;  // sees all that there is
@@ -136,7 +160,6 @@ Attention read_attention(const LibraryCall& call) {
 
 bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
                        const std::vector<size_t>& tensors, const CallTarget& target) {
-  if (a.prefix || a.sinks) return false;
   return target.major >= 8 && (a.type == bf16 || a.type == f16) && a.d % 16 == 0 && a.d <= 128 &&
          a.scale > 0 && common_unit(call, tensors, 16) == 16;
 }
@@ -149,6 +172,12 @@ Constants attention_constants(const Attention& a, std::string_view title) {
       .integer("kCausal", a.causal)
       .integer("kDocs", a.docs > 0)
       .integer("kRanges", a.ranged())
+      .integer("kPrefix", a.prefix > 0)
+      .integer("kSinks", a.sinks > 0)
+      .integer("kScored", a.scored)
+      .integer("kHookMasks", a.masked)
+      .integer("kMaskItems", a.mask_items())
+      .integer("kMaskHeads", a.mask_heads())
       .integer("kTopLeft", a.top_left)
       .integer("kWindow", a.window)
       .real("kScale", a.scale)
@@ -174,7 +203,7 @@ CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target) 
   Attention a = read_attention(call);
   require(call, call.args.size() == attention_arguments(call).count,
           "takes as many arguments as its attributes say");
-  if (!a.sinks && (a.b == 0 || (a.t == 0 && a.s == 0))) return {};
+  if (!a.sinks && !a.captured_grads && (a.b == 0 || (a.t == 0 && a.s == 0))) return {};
   if (!fits_tensor_cores(a, call, {0, 1, 2, 3, 4, 6, 7, 8}, target))
     return any_attention_grad(a, call, target);
   return fits_hopper(a, target) ? hopper_attention_grad(a, call, target)

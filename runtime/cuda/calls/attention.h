@@ -2,10 +2,13 @@
 // says which keys a query sees.
 //
 //   any             every type, head size, softcap and mask: f32 arithmetic on 16 x 64 tiles
-//   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 128, 16-byte rows, no
-//                   prefix or sinks: mma.sync (sm_80 and later)
+//   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 128, 16-byte rows:
+//                   mma.sync (sm_80 and later)
 //   hopper          the same with heads of 64 and 128, at least a tile of queries and keys, no
-//                   softcap: wgmma and copies by tensor maps (sm_90a)
+//                   softcap, prefix, sinks or hook: wgmma and copies by tensor maps (sm_90a)
+//
+// Gradients of sinks and of what a hook captured are kernels of their own (attention_captured.cpp),
+// behind those of either of the first two.
 #pragma once
 
 #include "calls.h"
@@ -23,9 +26,18 @@ struct Attention {
   int64_t window;  // 0: none
   size_t cu_seqlens, prefix, sinks;  // arguments, 0: not there
 
+  std::string hook;            // hook_cuda, empty without
+  bool scored, masked;         // it changes scores, hides keys
+  int64_t mask_axes;           // what the mask looks at
+  size_t captured, captured_count;  // arguments
+  int64_t captured_grads;      // bit i: captured tensor i has a gradient
+
   int64_t group() const { return h / kv; }
   // Ranges of keys have two ends that the mask decides.
-  bool ranged() const { return docs > 0 || window > 0; }
+  bool ranged() const { return docs > 0 || window > 0 || prefix > 0; }
+  bool hooked() const { return !hook.empty(); }
+  bool mask_items() const { return (mask_axes & 1) != 0; }
+  bool mask_heads() const { return (mask_axes & 2) != 0; }
 };
 
 // Reads and checks the attributes; an unsupported Error for lengths beyond 32 bits.
@@ -36,15 +48,34 @@ Attention read_attention(const LibraryCall& call);
 bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
                        const std::vector<size_t>& tensors, const CallTarget& target);
 
-// kH, kKv, kD, kCausal, kDocs, kTopLeft, kWindow (0: none), kRanges (documents or a window: ranges
-// with two ends), kScale, kCap (0: none), kLog2e.
+// kH, kKv, kD, kCausal, kDocs, kTopLeft, kWindow (0: none), kRanges (documents, a window or a prefix:
+// ranges with two ends), kPrefix, kSinks, kScored, kHookMasks, kMaskItems, kMaskHeads (of the hook),
+// kScale, kCap (0: none), kLog2e.
 Constants attention_constants(const Attention& a, std::string_view title);
 
-// Range, keys_of(query), queries_of(key), check_documents(): see attention.cpp.
+// Range, keys_of(query), prefix_of(query), queries_of(key), check_documents(): see attention.cpp.
 extern const std::string_view kRangeText;
 
 // Arguments of all kernels that look at a mask: t, s, cu_seqlens (or anything, unread), docs.
 std::vector<LaunchArg> mask_arguments(const Attention& a, size_t cu_argument);
+
+// The functions of the call's hook, or of none, and mask_tile(): needs constants and kPrelude. A
+// kernel that uses it has HOOK_PARAMETERS at the end, for append_captured().
+std::string hook_text(const Attention& a);
+void append_captured(const Attention& a, std::vector<LaunchArg>& args);
+// The launch that makes the list of tiles that mask_tile() indexes, if there is a mask; the list.
+LaunchArg list_mask_tiles(const Attention& a, const LibraryCall& call, CallPlan& plan);
+
+// rowsum(d_o * o) as launched before, [b, h, t]: appends the gradients of sinks and of captured
+// tensors, where they are wanted.
+void append_sink_gradient(const Attention& a, const LibraryCall& call, const LaunchArg& delta,
+                          CallPlan& plan);
+void append_captured_gradients(const Attention& a, const LibraryCall& call, const LaunchArg& delta,
+                               CallPlan& plan);
+// Walk: the steps of a block of the tensor-core form; needs kRangeText and hook_text.
+extern const std::string_view kWalkText;
+// Tiles and products of the general form: needs constants, element_text, kRangeText and hook_text.
+extern const std::string_view kAnyTiles, kAnyGradient;
 
 // Whether the form for sm_90a takes the call, if the tensor-core form does.
 bool fits_hopper(const Attention& a, const CallTarget& target);

@@ -13,7 +13,9 @@ namespace {
 constexpr int64_t kRows = 16, kThreads = 128;
 constexpr int64_t kStaticShared = 24 << 10;  // at most, of each kernel
 
-constexpr std::string_view kTiles = R"cuda(
+}  // namespace
+
+const std::string_view kAnyTiles = R"cuda(
 constexpr int kRows = 16, kColumns = 64, kPiece = 32;
 
 struct Tiles {
@@ -22,17 +24,6 @@ struct Tiles {
   float factor[kRows], top[kRows], sum[kRows];
   Range range[kRows], prefix[kRows];  // columns that a row sees: in either
 };
-
-// Keys that all queries of a token's batch item or document see.
-DEV Range prefix_of(int token, int item, int t, int s, const int* cu, int docs,
-                    const int* prefix) {
-  if (!kPrefix) return {0, 0};
-  if (!kDocs) return {0, clamp_to(prefix[item], s)};
-  int number = document_number(token, cu, docs);
-  if (number < 0) return {0, 0};
-  Range r = document_of(token, t, cu, docs);
-  return {r.low, r.low + clamp_to(prefix[number], r.high - r.low)};
-}
 
 DEV bool sees(const Tiles& s, int row, int column) {
   Range r = s.range[row], p = s.prefix[row];
@@ -150,6 +141,8 @@ DEV void write_rows(const float* sums, int count, Stored* to, long long stride) 
 }
 )cuda";
 
+namespace {
+
 constexpr std::string_view kForward = R"cuda(
 // Scores in s.w[0] become weights; max, sum and the factor of older sums follow. 8 threads a row.
 DEV void online_softmax(Tiles& s) {
@@ -180,10 +173,11 @@ DEV void online_softmax(Tiles& s) {
 extern "C" __global__ void __launch_bounds__(128)
 fusec_attention(const Stored* q, const Stored* k, const Stored* v, Stored* o, float* lse, int t,
                 int s_length, const int* cu, int docs, const int* prefix, const float* sinks,
-                int tiles, const unsigned* skip, Status* status, int step) {
+                int tiles, const unsigned* skip, Status* status, int step HOOK_PARAMETERS) {
   if (stopped(skip)) return;
   extern __shared__ __align__(16) float sums[];
   __shared__ Tiles s;
+  const hook::Captured captured = HOOK_CAPTURED;
   if (kDocs && blockIdx.x == 0) check_documents(cu, docs, t, status, step);
   int head = blockIdx.x / tiles % kH, item = blockIdx.x / tiles / kH;
   int row = blockIdx.x % tiles * kRows, count = t - row < kRows ? t - row : kRows;
@@ -198,13 +192,25 @@ fusec_attention(const Stored* q, const Stored* k, const Stored* v, Stored* o, fl
   }
   for (int key = all.low; key < all.high; key += kColumns) {
     int keys = all.high - key < kColumns ? all.high - key : kColumns;
+    bool visible[2][4], any = false;
+    for (int i = 0; i < 2; ++i)
+      for (int j = 0; j < 4; ++j) {
+        int r = row_at(i), at = key + column_at(j);
+        visible[i][j] = r < count && sees(s, r, at) &&
+                        (!kHookMasks || hook::seen(captured, {item, head, row + r, at}));
+        any |= visible[i][j];
+      }
+    if (kHookMasks && !__syncthreads_or(any)) continue;
     float p[2][4];
     products(s, q + q_at, q_stride, count, k + k_at + key * k_stride, k_stride, keys, p);
     for (int i = 0; i < 2; ++i)
       for (int j = 0; j < 4; ++j) {
-        bool visible = sees(s, row_at(i), key + column_at(j));
-        s.w[0][row_at(i)][column_at(j)] =
-            visible ? capped(p[i][j]) : -__int_as_float(0x7f800000);
+        int r = row_at(i), at = key + column_at(j);
+        float score = -__int_as_float(0x7f800000);
+        if (visible[i][j])
+          score = kScored ? hook::score(captured, {item, head, row + r, at}, p[i][j])
+                          : capped(p[i][j]);
+        s.w[0][r][column_at(j)] = score;
       }
     __syncthreads();
     online_softmax(s);
@@ -234,6 +240,37 @@ fusec_attention(const Stored* q, const Stored* k, const Stored* v, Stored* o, fl
 }
 )cuda";
 
+}  // namespace
+
+const std::string_view kAnyGradient = R"cuda(
+// Weight and gradients of one score from the products q.k and d_o.v: by the score, by the product;
+// slopes.by_load: of the score by what the hook read.
+struct Pair {
+  float p, d_score, ds;
+  hook::Slopes slopes;
+};
+DEV Pair gradient(bool visible, float qk, float dp, float lse, float delta,
+                  const hook::Captured& captured, const hook::Place& at) {
+  Pair r = {};
+  const float none = -__int_as_float(0x7f800000);
+  if (!visible || lse == none || (kHookMasks && !hook::seen(captured, at))) return r;
+  float score, by_product;
+  if (kScored) {
+    r.slopes = hook::slopes(captured, at, qk);
+    score = r.slopes.score, by_product = r.slopes.by_product;
+  } else {
+    score = capped(qk), by_product = slope(score);
+  }
+  r.p = expf(score - lse);
+  if (r.p == 0) return r;  // slopes may be NaN there
+  r.d_score = r.p * (dp - delta);
+  r.ds = r.d_score * by_product;
+  return r;
+}
+)cuda";
+
+namespace {
+
 constexpr std::string_view kBackward = R"cuda(
 // delta [b, h, t] = rowsum(d_o * o); a warp a row of [b, t, h].
 extern "C" __global__ void __launch_bounds__(128)
@@ -250,23 +287,15 @@ fusec_attention_delta(const Stored* d_o, const Stored* o, float* delta, long lon
   if (lane == 0) delta[(item * kH + head) * t + token] = total;
 }
 
-// Weight and gradient of one score from the products q.k and d_o.v.
-struct Pair {
-  float p, ds;
-};
-DEV Pair gradient(bool visible, float qk, float dp, float lse, float delta) {
-  if (!visible) return {0, 0};
-  float score = capped(qk), p = expf(score - lse);
-  return {p, p * (dp - delta) * slope(score)};
-}
-
 extern "C" __global__ void __launch_bounds__(128)
 fusec_attention_dq(const Stored* d_o, const Stored* q, const Stored* k, const Stored* v,
                    const float* lse, const float* delta, Stored* dq, int t, int s_length,
-                   const int* cu, int docs, const int* prefix, int tiles, const unsigned* skip) {
+                   const int* cu, int docs, const int* prefix, int tiles,
+                   const unsigned* skip HOOK_PARAMETERS) {
   if (stopped(skip)) return;
   extern __shared__ __align__(16) float sums[];
   __shared__ Tiles s;
+  const hook::Captured captured = HOOK_CAPTURED;
   int head = blockIdx.x / tiles % kH, item = blockIdx.x / tiles / kH;
   int row = blockIdx.x % tiles * kRows, count = t - row < kRows ? t - row : kRows;
   constexpr long long q_stride = (long long)kH * kD, k_stride = (long long)kKv * kD;
@@ -286,7 +315,9 @@ fusec_attention_dq(const Stored* d_o, const Stored* q, const Stored* k, const St
         bool visible = r < count && sees(s, r, key + column_at(j));
         float row_lse = visible ? lse[lse_at + r] : 0.0f;
         float shift = visible ? delta[lse_at + r] : 0.0f;
-        s.w[0][r][column_at(j)] = gradient(visible, qk[i][j], dp[i][j], row_lse, shift).ds;
+        hook::Place at = {item, head, row + r, key + column_at(j)};
+        s.w[0][r][column_at(j)] =
+            gradient(visible, qk[i][j], dp[i][j], row_lse, shift, captured, at).ds;
       }
     accumulate(s, s.w[0], false, k + k_at + key * k_stride, k_stride, keys, sums);
   }
@@ -298,22 +329,18 @@ extern "C" __global__ void __launch_bounds__(128)
 fusec_attention_dkv(const Stored* d_o, const Stored* q, const Stored* k, const Stored* v,
                     const float* lse, const float* delta, Stored* dk, Stored* dv, int t,
                     int s_length, const int* cu, int docs, const int* prefix, int tiles,
-                    const unsigned* skip) {
+                    const unsigned* skip HOOK_PARAMETERS) {
   if (stopped(skip)) return;
   extern __shared__ __align__(16) float sums[];
   __shared__ Tiles s;
+  const hook::Captured captured = HOOK_CAPTURED;
   float* dv_sums = sums + kRows * kD;
   int kv_head = blockIdx.x / tiles % kKv, item = blockIdx.x / tiles / kKv;
   int row = blockIdx.x % tiles * kRows, count = s_length - row < kRows ? s_length - row : kRows;
   constexpr long long q_stride = (long long)kH * kD, k_stride = (long long)kKv * kD;
   long long k_at = head_offset(item, s_length, kKv, kv_head) + row * k_stride;
-  // A key below the prefix is seen by all queries of its item or document, others by one range.
   auto queries = [&](int r) {
-    int key = row + r;
-    Range before = prefix_of(key, item, t, s_length, cu, docs, prefix);
-    if (key >= s_length || key < before.low || key >= before.high)
-      return queries_of(key, t, s_length, cu, docs);
-    return kDocs ? document_of(key, t, cu, docs) : Range{0, t};
+    return queries_of(row + r, item, t, s_length, cu, docs, prefix);
   };
   Range all = hull(s, queries, [](int) { return Range{0, 0}; });
   clear(sums, 2 * kRows * kD);
@@ -331,7 +358,8 @@ fusec_attention_dkv(const Stored* d_o, const Stored* q, const Stored* k, const S
           bool visible = r < count && sees(s, r, at);
           float row_lse = visible ? lse[lse_at + at] : 0.0f;
           float shift = visible ? delta[lse_at + at] : 0.0f;
-          Pair g = gradient(visible, qk[i][j], dp[i][j], row_lse, shift);
+          hook::Place place = {item, head, at, row + r};
+          Pair g = gradient(visible, qk[i][j], dp[i][j], row_lse, shift, captured, place);
           s.w[0][r][column_at(j)] = g.p;
           s.w[1][r][column_at(j)] = g.ds;
         }
@@ -343,36 +371,11 @@ fusec_attention_dkv(const Stored* d_o, const Stored* q, const Stored* k, const S
   write_rows(sums, count, dk + k_at, k_stride);
   write_rows(dv_sums, count, dv + k_at, k_stride);
 }
-
-// A block a head: the sum over all rows of the sink's weight times (0 - delta), in a fixed order.
-extern "C" __global__ void __launch_bounds__(128)
-fusec_attention_dsinks(const float* sinks, const float* lse, const float* delta, float* d_sinks,
-                       int items, int t, const unsigned* skip) {
-  if (stopped(skip)) return;
-  __shared__ float parts[128];
-  int head = blockIdx.x;
-  float total = 0;
-  for (int item = 0; item < items; ++item)
-    for (int i = threadIdx.x; i < t; i += 128) {
-      long long row = ((long long)item * kH + head) * t + i;
-      bool any = lse[row] > -__int_as_float(0x7f800000);
-      total -= any ? expf(sinks[head] - lse[row]) * delta[row] : 0.0f;
-    }
-  parts[threadIdx.x] = total;
-  __syncthreads();
-  for (int d = 64; d > 0; d /= 2) {
-    if (threadIdx.x < d) parts[threadIdx.x] += parts[threadIdx.x + d];
-    __syncthreads();
-  }
-  if (threadIdx.x == 0) d_sinks[head] = parts[0];
-}
 )cuda";
 
 std::string text_of(const Attention& a, const char* title, std::string_view kernels) {
-  Constants constants = attention_constants(a, title);
-  constants.integer("kPrefix", a.prefix > 0).integer("kSinks", a.sinks > 0);
-  return constants.text() + std::string(kPrelude) + element_text(a.type) +
-         std::string(kRangeText) + std::string(kTiles) + std::string(kernels);
+  return attention_constants(a, title).text() + std::string(kPrelude) + element_text(a.type) +
+         std::string(kRangeText) + hook_text(a) + std::string(kAnyTiles) + std::string(kernels);
 }
 
 // Dynamic shared memory for sums of `heads` tensors.
@@ -404,6 +407,7 @@ CallPlan any_attention(const Attention& a, const LibraryCall& call, const CallTa
   append(l.args, mask_arguments(a, a.cu_seqlens));
   append(l.args, {argument(a.prefix), argument(a.sinks)});
   append(l.args, {i32_value(tiles), skip(), status(), step()});
+  append_captured(a, l.args);
   return {{l}, 0};
 }
 
@@ -411,7 +415,8 @@ CallPlan any_attention_grad(const Attention& a, const LibraryCall& call, const C
   CallPlan plan;
   int64_t rows = a.b * a.h * a.t;
   int64_t delta = take(plan.workspace, rows * 4);
-  std::string text = text_of(a, "call: attention_grad, any form", kBackward);
+  std::string text = text_of(a, "call: attention_grad, any form",
+                             std::string(kAnyGradient) + std::string(kBackward));
   int64_t query_tiles = (a.t + kRows - 1) / kRows, key_tiles = (a.s + kRows - 1) / kRows;
   auto launch = [&](const char* entry, int64_t blocks, int64_t shared,
                     std::vector<LaunchArg> args) {
@@ -431,15 +436,15 @@ CallPlan any_attention_grad(const Attention& a, const LibraryCall& call, const C
   append(dq, {argument(6)});
   append(dq, mask_arguments(a, a.cu_seqlens));
   append(dq, {argument(a.prefix), i32_value(query_tiles), skip()});
+  append_captured(a, dq);
   launch("fusec_attention_dq", a.b * a.h * query_tiles, sums_bytes(a, 1, target), dq);
   append(dkv, {argument(7), argument(8)});
   append(dkv, mask_arguments(a, a.cu_seqlens));
   append(dkv, {argument(a.prefix), i32_value(key_tiles), skip()});
+  append_captured(a, dkv);
   launch("fusec_attention_dkv", a.b * a.kv * key_tiles, sums_bytes(a, 2, target), dkv);
-  if (a.sinks)  // its gradient is the first result after dv
-    launch("fusec_attention_dsinks", a.h, 0,
-           {argument(a.sinks), argument(5), workspace(delta), argument(9), i32_value(a.b),
-            i32_value(a.t), skip()});
+  append_sink_gradient(a, call, workspace(delta), plan);
+  append_captured_gradients(a, call, workspace(delta), plan);
   return plan;
 }
 

@@ -405,7 +405,8 @@ bool fits_hopper(const Attention& a, const CallTarget& target) {
   constexpr int64_t kTile = 128, kMostTiles = int64_t{1} << 30,
                     kShared = 6 * kTile * 128 * 2 + 2048;
   return target.major == 9 && !target.portable_attention && (a.d == 64 || a.d == 128) &&
-         a.softcap == 0 && a.t >= kTile && a.s >= kTile && a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles &&
+         a.softcap == 0 && !a.prefix && !a.sinks && !a.hooked() && a.t >= kTile && a.s >= kTile &&
+         a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles &&
          target.shared_per_block >= kShared;
 }
 

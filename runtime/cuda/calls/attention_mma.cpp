@@ -17,10 +17,13 @@ extern "C" __global__ void __launch_bounds__(128, kBlocksAnSm)
 fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k,
                 const unsigned short* __restrict__ v, unsigned short* __restrict__ o,
                 float* __restrict__ lse, int t, int s_length, const int* __restrict__ cu, int docs,
-                int tiles, const unsigned* skip, Status* status, int step) {
+                const int* __restrict__ prefix, const float* __restrict__ sinks,
+                const unsigned char* __restrict__ mask_tiles, int tiles, const unsigned* skip,
+                Status* status, int step HOOK_PARAMETERS) {
   if (stopped(skip)) return;
   extern __shared__ __align__(128) unsigned char shared[];  // Q; two of K; two of V
-  __shared__ Range ranges[kRanges ? kQueries : 1];
+  __shared__ Range ranges[kRanges ? kQueries : 1], prefixes[kPrefix ? kQueries : 1];
+  [[maybe_unused]] const hook::Captured captured = HOOK_CAPTURED;
   if (kDocs && blockIdx.x == 0) check_documents(cu, docs, t, status, step);
 
   // Causal tiles grow with their number: the longest first.
@@ -32,17 +35,26 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
   const long long k_at = ((long long)item * s_length * kKv + head / (kH / kKv)) * kD;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 
-  // Keys [all.low, all.high) are seen by some query, [whole.low, whole.high) by all.
-  Range all, whole;
+  Walk walk;
   if (kRanges) {
-    for (int i = threadIdx.x; i < kQueries; i += kThreads)
+    for (int i = threadIdx.x; i < kQueries; i += kThreads) {
       ranges[i] = keys_of(row + i, t, s_length, cu, docs);
+      if (kPrefix)
+        prefixes[i] = row + i < t ? prefix_of(row + i, item, t, s_length, cu, docs, prefix)
+                                  : Range{0, 0};
+    }
     __syncthreads();
-    join_ranges(ranges, last - row + 1, all, whole);
+    walk.join(ranges, prefixes, last - row + 1, kKeys);
   } else {
-    all = {0, keys_of(last, t, s_length, cu, docs).high};
-    whole = {0, keys_of(row, t, s_length, cu, docs).high};
+    walk.all = {0, keys_of(last, t, s_length, cu, docs).high};
+    walk.whole = {0, keys_of(row, t, s_length, cu, docs).high};
   }
+  const Range all = walk.all;
+  // What the mask leaves of the tile of these queries and the keys from `key` on.
+  auto tile_kind = [&](int key) {
+    return mask_tiles[mask_tile(item, head, row, key, t, s_length)];
+  };
+  const int first_key = walk.next(all.low, kKeys, tile_kind);
 
   const unsigned q_tile = shared_address(shared);
   const unsigned k_tile = q_tile + kQBytes, v_tile = k_tile + 2 * kKBytes;
@@ -58,23 +70,24 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
     total[m][0] = total[m][1] = 0;
   }
 
-  if (all.low < all.high) {
+  if (first_key < all.high) {
     load_tile<kQueries, kThreads>(q_tile, q + q_at, q_stride, row, t);
-    load_tile<kKeys, kThreads>(k_tile, k + k_at, k_stride, all.low, all.high);
-    load_tile<kKeys, kThreads>(v_tile, v + k_at, k_stride, all.low, all.high);
+    load_tile<kKeys, kThreads>(k_tile, k + k_at, k_stride, first_key, all.high);
+    load_tile<kKeys, kThreads>(v_tile, v + k_at, k_stride, first_key, all.high);
     commit_copies();
   }
   unsigned stage = 0;
-  for (int key = all.low; key < all.high; key += kKeys, stage ^= 1) {
+  for (int key = first_key, next; key < all.high; key = next, stage ^= 1) {
+    next = walk.next(key + kKeys, kKeys, tile_kind);
     wait_copies<0>();
     __syncthreads();  // all copies are here, and nobody reads the other stage any more
     const Lanes lanes = lanes_of(opaque(lane));
     const unsigned k_now = k_tile + stage * kKBytes, v_now = v_tile + stage * kKBytes;
     const unsigned q_now = q_tile + warp * (16 * kRowTiles * 128);
-    if (key + kKeys < all.high) {
+    if (next < all.high) {
       unsigned other = (stage ^ 1) * kKBytes;
-      load_tile<kKeys, kThreads>(k_tile + other, k + k_at, k_stride, key + kKeys, all.high);
-      load_tile<kKeys, kThreads>(v_tile + other, v + k_at, k_stride, key + kKeys, all.high);
+      load_tile<kKeys, kThreads>(k_tile + other, k + k_at, k_stride, next, all.high);
+      load_tile<kKeys, kThreads>(v_tile + other, v + k_at, k_stride, next, all.high);
       commit_copies();
     }
 
@@ -103,7 +116,21 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
       }
     }
 
-    if (kCap != 0) {
+    // Positions of rows and columns beyond the last are those of the last.
+    auto place = [&](int m, int j, int e) {
+      int r = row + (warp * kRowTiles + m) * 16 + e / 2 * 8 + lane / 4;
+      int c = key + 8 * j + 2 * (lane & 3) + e % 2;
+      return hook::Place{item, head, min(r, t - 1), min(c, s_length - 1)};
+    };
+    if (kScored) {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+        for (int j = 0; j < kKeys / 8; ++j)
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            scores[m][j][e] = hook::score(captured, place(m, j, e), scores[m][j][e]);
+    } else if (kCap != 0) {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
@@ -112,7 +139,17 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
           for (int e = 0; e < 4; ++e)
             scores[m][j][e] = kCap * tanh_fast(scores[m][j][e] * kCapSlope);
     }
-    if (key < whole.low || key + kKeys > whole.high) {
+    if (kHookMasks && tile_kind(key) != kWhole) {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+        for (int j = 0; j < kKeys / 8; ++j)
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            if (!hook::seen(captured, place(m, j, e)))
+              scores[m][j][e] = -__int_as_float(0x7f800000);
+    }
+    if (walk.partial(key, kKeys)) {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
@@ -120,11 +157,14 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
           int r = (warp * kRowTiles + m) * 16 + half * 8 + lane / 4;
           Range seen = kRanges ? ranges[r] : keys_of(row + r, t, s_length, cu, docs);
           int mine = key + 2 * (lane & 3), low = seen.low - mine, high = seen.high - mine;
+          const Range before = kPrefix ? prefixes[r] : Range{0, 0};
+          int from = before.low - mine, to = before.high - mine;
 #pragma unroll
           for (int j = 0; j < kKeys / 8; ++j)
 #pragma unroll
             for (int e = 0; e < 2; ++e)
-              if ((kRanges && 8 * j + e < low) || 8 * j + e >= high)
+              if (((kRanges && 8 * j + e < low) || 8 * j + e >= high) &&
+                  !(kPrefix && 8 * j + e >= from && 8 * j + e < to))
                 scores[m][j][2 * half + e] = -__int_as_float(0x7f800000);
         }
     }
@@ -191,12 +231,18 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
       float sum = total[m][half];
       sum += __shfl_xor_sync(~0u, sum, 1);
       sum += __shfl_xor_sync(~0u, sum, 2);
-      inverse[half] = sum == 0 ? 0.0f : 1 / sum;
+      float base = top[m][half] * kExponent, factor = 1;
+      if (kSinks) {  // one more score, whose value is zeros
+        const float sink = sinks[head] * kLog2e, most = fmaxf(fmaxf(base, sink), -1e30f);
+        factor = exp2_fast(base - most);
+        sum = sum * factor + exp2_fast(sink - most);
+        base = most;
+      }
+      inverse[half] = sum == 0 ? 0.0f : factor / sum;
       int r = row + (warp * kRowTiles + m) * 16 + half * 8 + lane / 4;
       if ((lane & 3) == 0 && r < t)
         lse[((long long)item * kH + head) * t + r] =
-            sum == 0 ? -__int_as_float(0x7f800000)
-                     : (top[m][half] * kExponent + log2f(sum)) * (1 / kLog2e);
+            sum == 0 ? -__int_as_float(0x7f800000) : (base + log2f(sum)) * (1 / kLog2e);
     }
     int first = row + (warp * kRowTiles + m) * 16;
     write_tile<kQueries>(shared, (warp * kRowTiles + m) * 16, sums[m], inverse[0], inverse[1],
@@ -207,32 +253,77 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
 
 }  // namespace
 
+const std::string_view kWalkText = R"cuda(
+// What a block of rows visits: columns [all.low, all.high) are seen by some row, [whole.low,
+// whole.high) by all by their ranges; prefixes may be seen beside them.
+struct Walk {
+  Range all, whole, own, before, before_whole;
+
+  DEV void join(const Range* ranges, const Range* prefixes, int rows, int step) {
+    join_ranges(ranges, rows, own, whole);
+    all = own;
+    if (kHookMasks || kPrefix) own.low -= own.low % step, all = own;  // steps do not overlap
+    if (!kPrefix) return;
+    join_ranges(prefixes, rows, before, before_whole);
+    before.low -= before.low % step;
+    if (before.low >= before.high) return;
+    if (own.low >= own.high) own = before;
+    all = {own.low < before.low ? own.low : before.low,
+           own.high > before.high ? own.high : before.high};
+  }
+  // The first step from `at` on that is worth it: not between prefix and ranges, nor in tiles that
+  // the mask hides.
+  template <class Kind>
+  DEV int next(int at, int step, Kind kind) const {
+    if (!kHookMasks && !kPrefix) return at;
+    for (;; at += step) {
+      if (kPrefix && at >= before.high && at < own.low) at = own.low;
+      if (!kHookMasks || at >= all.high || kind(at) != kHidden) return at;
+    }
+  }
+  // Whether some row does not see some column of a step.
+  DEV bool partial(int at, int step) const {
+    if (kPrefix && at >= before_whole.low && at + step <= before_whole.high) return false;
+    return at < whole.low || at + step > whole.high;
+  }
+};
+)cuda";
+
 CallPlan mma_attention(const Attention& a, const LibraryCall& call, const CallTarget& target) {
   // 48: with 64, sums and scores of heads beyond 64 do not fit the registers of a thread.
   int64_t row_tiles = 2, keys = a.d <= 64 ? 64 : 48;
   // Half-size tiles where whole ones would leave multiprocessors without work.
   if (a.b * a.h * ((a.t + 127) / 128) < 2 * target.sm_count) row_tiles = 1;
+  // Second ranges and a hook's numbers need registers, too; its mask is listed by tiles of 64.
+  if (a.hooked()) row_tiles = 1;
+  if (a.hooked() || a.prefix) keys = a.d <= 64 ? 64 : 32;
   int64_t queries = 64 * row_tiles, tiles = (a.t + queries - 1) / queries;
   int64_t panels = (a.d + 63) / 64;
   Constants constants = attention_constants(a, "call: attention on tensor cores (mma.sync)");
   constants.integer("kRowTiles", row_tiles)
       .integer("kKeys", keys)
-      .integer("kBlocksAnSm", a.d <= 64 && row_tiles == 1 ? 3 : 2)
+      .integer("kBlocksAnSm", a.d <= 64 && row_tiles == 1 && !a.hooked() ? 3 : 2)
       // What multiplies a product before tanh, and a (capped) score before exp2.
       .real("kCapSlope", a.softcap == 0 ? 0 : a.scale / a.softcap)
-      .real("kExponent", (a.softcap == 0 ? a.scale : 1) * 1.44269504088896341);
+      .real("kExponent", (a.softcap == 0 && !a.scored ? a.scale : 1) * 1.44269504088896341);
+  CallPlan plan;
+  const LaunchArg mask_tiles = list_mask_tiles(a, call, plan);
   CallLaunch l;
   l.text = constants.text() + std::string(kPrelude) + std::string(kTensorInstructions) +
-           std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) +
-           std::string(kTensorTiles) + std::string(kForward);
+           std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) + hook_text(a) +
+           std::string(kTensorTiles) + std::string(kWalkText) + std::string(kForward);
   l.entry = "fusec_attention";
   l.grid[0] = blocks_for(call, a.b * a.h * tiles, 1);
   l.block[0] = 128;
   l.dynamic_shared = (queries + 4 * keys) * 128 * panels;
   l.args = {argument(0), argument(1), argument(2), argument(3), argument(4)};
-  for (const LaunchArg& x : mask_arguments(a, 5)) l.args.push_back(x);
-  for (const LaunchArg& x : {i32_value(tiles), skip(), status(), step()}) l.args.push_back(x);
-  return {{l}, 0};
+  for (const LaunchArg& x : mask_arguments(a, a.cu_seqlens)) l.args.push_back(x);
+  for (const LaunchArg& x : {argument(a.prefix), argument(a.sinks), mask_tiles, i32_value(tiles),
+                             skip(), status(), step()})
+    l.args.push_back(x);
+  append_captured(a, l.args);
+  plan.launches.push_back(std::move(l));
+  return plan;
 }
 
 }  // namespace fusec::cuda

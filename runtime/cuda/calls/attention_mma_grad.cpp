@@ -62,9 +62,22 @@ DEV void clear(float (&c)[N][4]) {
     for (int e = 0; e < 4; ++e) c[j][e] = 0;
 }
 
-// From q.k and d_o.v: the weight, and the gradient of the score without the factor kScale.
-DEV void gradient(float& product, float& dp, float lse2, float delta) {
+// From q.k and d_o.v: the weight, and the gradient of the score without the factor kScale. `place`
+// makes the score's position, for a hook.
+template <class At>
+DEV void gradient(float& product, float& dp, float lse2, float delta,
+                  const hook::Captured& captured, At place) {
   float p, slope = 1;
+  if (kScored) {
+    const hook::Slopes s = hook::slopes(captured, place(), product);
+    p = exp2_fast(s.score * kLog2e - lse2);
+    slope = s.by_product * (1 / kScale);
+    product = p;
+    // Of a row that sees nothing, and of a slope that is NaN where there is no weight.
+    if (lse2 == -__int_as_float(0x7f800000) || p == 0) product = dp = 0;
+    else dp = p * (dp - delta) * slope;
+    return;
+  }
   if (kCap != 0) {
     float x = tanh_fast(product * kCapSlope);
     p = exp2_fast(x * (kCap * kLog2e) - lse2);
@@ -107,10 +120,12 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
                     const unsigned short* __restrict__ k, const unsigned short* __restrict__ v,
                     const float* __restrict__ lse, const float* __restrict__ delta,
                     unsigned short* __restrict__ dk, unsigned short* __restrict__ dv, int t,
-                    int s_length, const int* __restrict__ cu, int docs, int tiles,
-                    const unsigned* skip) {
+                    int s_length, const int* __restrict__ cu, int docs,
+                    const int* __restrict__ prefix, const unsigned char* __restrict__ mask_tiles,
+                    int tiles, const unsigned* skip HOOK_PARAMETERS) {
   if (stopped(skip)) return;
   extern __shared__ __align__(128) unsigned char shared[];  // K; V; two of Q; two of dO
+  [[maybe_unused]] const hook::Captured captured = HOOK_CAPTURED;
   __shared__ Range ranges[kRanges ? kRows : 1];
   // After the tiles: [stage][lse, delta][kColumns] floats.
   const float* row_data = (const float*)(shared + 2 * kRowBytes + 4 * kStepBytes);
@@ -125,13 +140,14 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
   Range all, whole;
   if (kRanges) {
     for (int i = threadIdx.x; i < kRows; i += kThreads)
-      ranges[i] = queries_of(row + i, t, s_length, cu, docs);
+      ranges[i] = queries_of(row + i, item, t, s_length, cu, docs, prefix);
     __syncthreads();
     join_ranges(ranges, last - row + 1, all, whole);
   } else {
     all = {queries_of(row, t, s_length, cu, docs).low, t};
     whole = {queries_of(last, t, s_length, cu, docs).low, t};
   }
+  if (kHookMasks) all.low -= all.low % kColumns;
 
   const unsigned k_tile = shared_address(shared), v_tile = k_tile + kRowBytes;
   const unsigned q_tile = v_tile + kRowBytes, d_tile = q_tile + 2 * kStepBytes;
@@ -145,6 +161,15 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
   // n / steps.
   const int steps = all.low < all.high ? (all.high - all.low + kColumns - 1) / kColumns : 0;
   const int total = steps * (kH / kKv);
+  // What the mask leaves of the tile of these keys and the queries of step n.
+  auto tile_kind = [&](int n) {
+    int head = kv_head * (kH / kKv) + n / steps, query = all.low + n % steps * kColumns;
+    return mask_tiles[mask_tile(item, head, query, row, t, s_length)];
+  };
+  auto seen_from = [&](int n) {  // the first step from n on in which something is seen
+    while (kHookMasks && n < total && tile_kind(n) == kHidden) ++n;
+    return n;
+  };
   auto copy_step = [&](int n, unsigned stage) {
     int head = kv_head * (kH / kKv) + n / steps, query = all.low + n % steps * kColumns;
     const long long q_at = ((long long)item * t * kH + head) * kD;
@@ -159,16 +184,18 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
     }
     commit_copies();
   };
-  if (total > 0) {
+  const int first_step = seen_from(0);
+  if (first_step < total) {
     load_tile<kRows, kThreads>(k_tile, k + k_at, k_stride, row, s_length);
     load_tile<kRows, kThreads>(v_tile, v + k_at, k_stride, row, s_length);
-    copy_step(0, 0);
+    copy_step(first_step, 0);
   }
-  for (int n = 0; n < total; ++n) {
-    const unsigned stage = n & 1;
+  unsigned stage = 0;
+  for (int n = first_step, next; n < total; n = next, stage ^= 1) {
+    next = seen_from(n + 1);
     wait_copies<0>();
     __syncthreads();  // all copies are here, and nobody reads the other stage any more
-    if (n + 1 < total) copy_step(n + 1, stage ^ 1);
+    if (next < total) copy_step(next, stage ^ 1);
     const Lanes lanes = lanes_of(opaque(lane));
     const unsigned q_now = q_tile + stage * kStepBytes, d_now = d_tile + stage * kStepBytes;
 
@@ -177,6 +204,13 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
     clear(ds);
     add_products(p, k_tile + warp * (16 * 128), q_now, lanes);
     add_products(ds, v_tile + warp * (16 * 128), d_now, lanes);
+    const int query = all.low + n % steps * kColumns;
+    // Positions of rows and columns beyond the last are those of the last.
+    auto place = [&](int j, int e) {
+      int r = row + warp * 16 + e / 2 * 8 + lane / 4, c = query + 8 * j + 2 * (lane & 3) + e % 2;
+      return hook::Place{item, kv_head * (kH / kKv) + n / steps, min(c, t - 1),
+                         min(r, s_length - 1)};
+    };
 #pragma unroll
     for (int j = 0; j < kColumns / 8; ++j)
 #pragma unroll
@@ -184,10 +218,17 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
         int c = 8 * j + 2 * (lane & 3) + e;
         float lse2 = row_data[(2 * stage) * kColumns + c] * kLog2e;
         float shift = row_data[(2 * stage + 1) * kColumns + c];
-        gradient(p[j][e], ds[j][e], lse2, shift);
-        gradient(p[j][2 + e], ds[j][2 + e], lse2, shift);
+        gradient(p[j][e], ds[j][e], lse2, shift, captured, [&] { return place(j, e); });
+        gradient(p[j][2 + e], ds[j][2 + e], lse2, shift, captured,
+                 [&] { return place(j, 2 + e); });
       }
-    int query = all.low + n % steps * kColumns;
+    if (kHookMasks && tile_kind(n) != kWhole) {
+#pragma unroll
+      for (int j = 0; j < kColumns / 8; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          if (!hook::seen(captured, place(j, e))) p[j][e] = 0, ds[j][e] = 0;
+    }
     if (query < whole.low || query + kColumns > whole.high) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
@@ -221,10 +262,13 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
                    const unsigned short* __restrict__ k, const unsigned short* __restrict__ v,
                    const float* __restrict__ lse, const float* __restrict__ delta,
                    unsigned short* __restrict__ dq, int t, int s_length,
-                   const int* __restrict__ cu, int docs, int tiles, const unsigned* skip) {
+                   const int* __restrict__ cu, int docs, const int* __restrict__ prefix,
+                   const unsigned char* __restrict__ mask_tiles, int tiles,
+                   const unsigned* skip HOOK_PARAMETERS) {
   if (stopped(skip)) return;
   extern __shared__ __align__(128) unsigned char shared[];  // Q; dO; two of K; two of V
-  __shared__ Range ranges[kRanges ? kRows : 1];
+  __shared__ Range ranges[kRanges ? kRows : 1], prefixes[kPrefix ? kRows : 1];
+  [[maybe_unused]] const hook::Captured captured = HOOK_CAPTURED;
   // Causal tiles grow with their number: the longest first.
   int tile = blockIdx.x % tiles, head = blockIdx.x / tiles % kH, item = blockIdx.x / tiles / kH;
   if (kCausal) tile = tiles - 1 - tile;
@@ -234,17 +278,26 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
   const long long k_at = ((long long)item * s_length * kKv + head / (kH / kKv)) * kD;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 
-  // Keys [all.low, all.high) are seen by some query, [whole.low, whole.high) by all.
-  Range all, whole;
+  Walk walk;
   if (kRanges) {
-    for (int i = threadIdx.x; i < kRows; i += kThreads)
+    for (int i = threadIdx.x; i < kRows; i += kThreads) {
       ranges[i] = keys_of(row + i, t, s_length, cu, docs);
+      if (kPrefix)
+        prefixes[i] = row + i < t ? prefix_of(row + i, item, t, s_length, cu, docs, prefix)
+                                  : Range{0, 0};
+    }
     __syncthreads();
-    join_ranges(ranges, last - row + 1, all, whole);
+    walk.join(ranges, prefixes, last - row + 1, kColumns);
   } else {
-    all = {0, keys_of(last, t, s_length, cu, docs).high};
-    whole = {0, keys_of(row, t, s_length, cu, docs).high};
+    walk.all = {0, keys_of(last, t, s_length, cu, docs).high};
+    walk.whole = {0, keys_of(row, t, s_length, cu, docs).high};
   }
+  const Range all = walk.all;
+  // What the mask leaves of the tile of these queries and the keys from `key` on.
+  auto tile_kind = [&](int key) {
+    return mask_tiles[mask_tile(item, head, row, key, t, s_length)];
+  };
+  const int first_key = walk.next(all.low, kColumns, tile_kind);
 
   const unsigned q_tile = shared_address(shared), d_tile = q_tile + kRowBytes;
   const unsigned k_tile = d_tile + kRowBytes, v_tile = k_tile + 2 * kStepBytes;
@@ -259,21 +312,22 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
   float sums[kD / 8][4];
   clear(sums);
 
-  if (all.low < all.high) {
+  if (first_key < all.high) {
     load_tile<kRows, kThreads>(q_tile, q + q_at, q_stride, row, t);
     load_tile<kRows, kThreads>(d_tile, d_o + q_at, q_stride, row, t);
-    load_tile<kColumns, kThreads>(k_tile, k + k_at, k_stride, all.low, all.high);
-    load_tile<kColumns, kThreads>(v_tile, v + k_at, k_stride, all.low, all.high);
+    load_tile<kColumns, kThreads>(k_tile, k + k_at, k_stride, first_key, all.high);
+    load_tile<kColumns, kThreads>(v_tile, v + k_at, k_stride, first_key, all.high);
     commit_copies();
   }
   unsigned stage = 0;
-  for (int key = all.low; key < all.high; key += kColumns, stage ^= 1) {
+  for (int key = first_key, next; key < all.high; key = next, stage ^= 1) {
+    next = walk.next(key + kColumns, kColumns, tile_kind);
     wait_copies<0>();
     __syncthreads();  // all copies are here, and nobody reads the other stage any more
-    if (key + kColumns < all.high) {
+    if (next < all.high) {
       unsigned other = (stage ^ 1) * kStepBytes;
-      load_tile<kColumns, kThreads>(k_tile + other, k + k_at, k_stride, key + kColumns, all.high);
-      load_tile<kColumns, kThreads>(v_tile + other, v + k_at, k_stride, key + kColumns, all.high);
+      load_tile<kColumns, kThreads>(k_tile + other, k + k_at, k_stride, next, all.high);
+      load_tile<kColumns, kThreads>(v_tile + other, v + k_at, k_stride, next, all.high);
       commit_copies();
     }
     const Lanes lanes = lanes_of(opaque(lane));
@@ -284,21 +338,39 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
     clear(ds);
     add_products(p, q_tile + warp * (16 * 128), k_now, lanes);
     add_products(ds, d_tile + warp * (16 * 128), v_now, lanes);
+    // Positions of rows and columns beyond the last are those of the last.
+    auto place = [&](int j, int e) {
+      int r = row + warp * 16 + e / 2 * 8 + lane / 4, c = key + 8 * j + 2 * (lane & 3) + e % 2;
+      return hook::Place{item, head, min(r, t - 1), min(c, s_length - 1)};
+    };
 #pragma unroll
     for (int j = 0; j < kColumns / 8; ++j)
 #pragma unroll
-      for (int e = 0; e < 4; ++e) gradient(p[j][e], ds[j][e], lse2[e / 2], shift[e / 2]);
-    if (key < whole.low || key + kColumns > whole.high) {
+      for (int e = 0; e < 4; ++e)
+        gradient(p[j][e], ds[j][e], lse2[e / 2], shift[e / 2], captured,
+                 [&] { return place(j, e); });
+    if (kHookMasks && tile_kind(key) != kWhole) {
+#pragma unroll
+      for (int j = 0; j < kColumns / 8; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          if (!hook::seen(captured, place(j, e))) ds[j][e] = 0;
+    }
+    if (walk.partial(key, kColumns)) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         int r = warp * 16 + half * 8 + lane / 4;
         Range seen = kRanges ? ranges[r] : keys_of(row + r, t, s_length, cu, docs);
         int mine = key + 2 * (lane & 3), low = seen.low - mine, high = seen.high - mine;
+        const Range before = kPrefix ? prefixes[r] : Range{0, 0};
+        int from = before.low - mine, to = before.high - mine;
 #pragma unroll
         for (int j = 0; j < kColumns / 8; ++j)
 #pragma unroll
           for (int e = 0; e < 2; ++e)
-            if ((kRanges && 8 * j + e < low) || 8 * j + e >= high) ds[j][2 * half + e] = 0;
+            if (((kRanges && 8 * j + e < low) || 8 * j + e >= high) &&
+                !(kPrefix && 8 * j + e >= from && 8 * j + e < to))
+              ds[j][2 * half + e] = 0;
       }
     }
     add_weighted(sums, ds, k_now, lanes);
@@ -321,8 +393,9 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
   auto shared = [&](int64_t warps) {
     return (32 * warps + 4 * columns) * 128 * panels + 16 * columns;
   };
-  constexpr int64_t kStatic = 2 << 10;  // ranges, and what the driver keeps
-  int64_t warps = a.d > 64 && shared(8) + kStatic <= target.shared_per_block ? 8 : 4;
+  constexpr int64_t kStatic = 3 << 10;  // ranges, and what the driver keeps
+  if (a.hooked()) columns = a.d > 64 ? 32 : 64;  // its mask is listed by tiles of 64
+  int64_t warps = a.d > 64 && !a.hooked() && shared(8) + kStatic <= target.shared_per_block ? 8 : 4;
   if (shared(warps) + kStatic > target.shared_per_block) columns = 32;
   int64_t rows = 16 * warps;
 
@@ -335,18 +408,21 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
   std::string text = constants.text() + std::string(kPrelude) + std::string(kTensorInstructions) +
                      std::string(a.type == bf16 ? kBf16Instructions : kF16Instructions) +
                      std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) +
-                     std::string(kTensorTiles) + std::string(kShared);
+                     hook_text(a) + std::string(kTensorTiles) + std::string(kWalkText) +
+                     std::string(kShared);
 
   CallPlan plan;
+  const LaunchArg mask_tiles = list_mask_tiles(a, call, plan);
   int64_t query_rows = a.b * a.h * a.t;
   LaunchArg delta = workspace(take(plan.workspace, query_rows * 4));
   auto launch = [&](const char* entry, std::string_view kernel, int64_t blocks, int64_t threads,
                     int64_t bytes, std::vector<LaunchArg> args, int64_t tiles) {
     if (blocks == 0) return;
     if (tiles > 0) {
-      for (const LaunchArg& x : mask_arguments(a, 9)) args.push_back(x);
-      args.push_back(i32_value(tiles));
-      args.push_back(skip());
+      for (const LaunchArg& x : mask_arguments(a, a.cu_seqlens)) args.push_back(x);
+      for (const LaunchArg& x : {argument(a.prefix), mask_tiles, i32_value(tiles), skip()})
+        args.push_back(x);
+      append_captured(a, args);
     }
     plan.launches.push_back({text + std::string(kernel),
                              entry,
@@ -366,6 +442,8 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
   launch("fusec_attention_dq", kQuerySide, a.b * a.h * tiles, 32 * warps, shared(warps),
          {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(6)},
          tiles);
+  append_sink_gradient(a, call, delta, plan);
+  append_captured_gradients(a, call, delta, plan);
   return plan;
 }
 

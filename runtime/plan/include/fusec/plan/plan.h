@@ -80,6 +80,10 @@ struct Segment {
 //                     attention_grad, (tile, where, slope, loads..., by_load...); `where` holds
 //                     batch item, head, first query and first key. hook_loads has for each load
 //                     "captured-tensor offset batch head query key gradient", bytes and 0 or 1.
+//                     In plans for GPUs the kernels are instead a text of device functions,
+//                     hook_cuda (emit_hook of the code generator says which), with hook_scored
+//                     and hook_masked (0/1: it changes scores, hides keys) and hook_mask_axes
+//                     (what the mask looks at: 1 item, 2 head, 4 query, 8 key).
 //  attention_grad     (do, q, k, v, o, lse, dq, dk, dv[, dsinks][, dcaptured...][, cu_seqlens]
 //                     [, prefix][, sinks][, captured...]): same attrs, and captured_grads (bit i:
 //                     captured tensor i has a gradient, an argument of its type, f32)

@@ -18,6 +18,7 @@
 #include <string>
 
 #include "fusec/plan/kernel_program.h"
+#include "fusec/plan/plan.h"
 
 namespace fusec::codegen_cuda {
 
@@ -31,6 +32,24 @@ FUSEC_API std::string entry_of(const KernelProgram& kernel);
 // each statement names its op; without, the text depends on nothing but the code (a cache key).
 // Needs schedule.block > 0 (internal Error).
 FUSEC_API std::string emit(const KernelProgram& kernel, LaunchForm form, bool comments);
+
+// What an attention call's hook does with one score, as text: a namespace `hook` with
+//
+//   struct Captured; struct Place { int item, head, query, key; };
+//   bool seen(const Captured&, const Place&);
+//   float score(const Captured&, const Place&, float product);     of attention
+//   Slopes slopes(const Captured&, const Place&, float product);   of attention_grad: the score,
+//                     its derivatives by the product and by each load that wants one
+//
+// and two macros: HOOK_PARAMETERS, ", const float* h0, ..." of a kernel, and HOOK_CAPTURED, the
+// Captured made of them.
+struct HookFunctions {
+  std::string text;
+  bool masked = false;     // seen() is not always true
+  unsigned mask_axes = 0;  // that it depends on: bits of item, head, query, key
+};
+// `kernel`: that of the call's hook_kernel.
+FUSEC_API HookFunctions emit_hook(const KernelProgram& kernel, const LibraryCall& call);
 
 // Bytes of dynamic shared memory that a launch of the kernel needs, beyond static; usually 0.
 FUSEC_API int64_t dynamic_shared(const KernelProgram& kernel);
