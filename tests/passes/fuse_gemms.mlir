@@ -5,6 +5,7 @@
 // RUN: %fusec explain --all %t/refuses.mlir | FileCheck %t/refuses.mlir
 // RUN: %fusec --no-fuse --dump-ir=canonical --no-locations %t/forward.mlir | FileCheck %t/forward.mlir --check-prefix=OFF
 // RUN: %fusec --print-after=fuse_gemms --stop-after=canonical --no-locations %t/square.mlir | FileCheck %t/square.mlir
+// RUN: %fusec --print-after=fuse_gemms --stop-after=canonical --no-locations %t/shared.mlir | FileCheck %t/shared.mlir
 
 //--- forward.mlir
 // Two weights of one activation: one product, whose columns the kernels read as they are.
@@ -114,3 +115,33 @@ fusec.graph "square" {
 // CHECK: fusec.graph "square"
 // CHECK: fusec.output "y"
 // CHECK: fusec.output "dx"
+
+//--- shared.mlir
+// Two weights whose products are summed have one dy, and so one gradient: it stays as it is.
+fusec.graph "shared" {
+  %x = fusec.input "x" : tensor<512x128xf32>
+  %dy = fusec.input "dy" : tensor<512x64xf32>
+  %p = fusec.parameter "p" : tensor<64x128xf32>
+  %q = fusec.parameter "q" : tensor<64x128xf32>
+  %y = fusec.contract "mk,nk->mn"(%x, %p) : (tensor<512x128xf32>, tensor<64x128xf32>) -> tensor<512x64xf32>
+  %z = fusec.contract "mk,nk->mn"(%x, %q) : (tensor<512x128xf32>, tensor<64x128xf32>) -> tensor<512x64xf32>
+  %s = fusec.map add(%y, %z) : (tensor<512x64xf32>, tensor<512x64xf32>) -> tensor<512x64xf32>
+  %g = fusec.map mul(%s, %dy) : (tensor<512x64xf32>, tensor<512x64xf32>) -> tensor<512x64xf32>
+  %dp = fusec.contract "mn,nk->mk"(%g, %p) : (tensor<512x64xf32>, tensor<64x128xf32>) -> tensor<512x128xf32>
+  %dq = fusec.contract "mn,nk->mk"(%g, %q) : (tensor<512x64xf32>, tensor<64x128xf32>) -> tensor<512x128xf32>
+  %dx = fusec.map add(%dp, %dq) : (tensor<512x128xf32>, tensor<512x128xf32>) -> tensor<512x128xf32>
+  %dw = fusec.contract "mn,mk->nk"(%g, %x) : (tensor<512x64xf32>, tensor<512x128xf32>) -> tensor<64x128xf32>
+  fusec.output "s" %s : tensor<512x64xf32>
+  fusec.output "dx" %dx : tensor<512x128xf32>
+  fusec.output "dw" %dw : tensor<64x128xf32>
+}
+// CHECK-LABEL: // after fuse_gemms
+// CHECK: %[[X:.*]] = fusec.input "x"
+// CHECK: %[[W:.*]] = fusec.concat 0(
+// CHECK: fusec.contract "ab,zb->az"(%[[X]], %[[W]])
+// CHECK: %[[DY:.*]] = fusec.map mul(
+// CHECK: %[[DYS:.*]] = fusec.concat 1(%[[DY]], %[[DY]])
+// CHECK: %[[DX:.*]] = fusec.contract "ab,bz->az"(%[[DYS]], %[[W]])
+// CHECK: %[[DW:.*]] = fusec.contract "mn,mk->nk"(%[[DY]], %[[X]])
+// CHECK: fusec.output "dx" %[[DX]]
+// CHECK: fusec.output "dw" %[[DW]]
