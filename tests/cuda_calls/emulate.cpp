@@ -55,9 +55,7 @@ std::string host_gemm(std::string text) {
                   "p->bits = half_bits(x);"}})
     if (size_t at = text.find(assembly); at != std::string::npos)
       text.replace(at, std::strlen(assembly), host);
-  return "inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }\n"
-         "inline double __longlong_as_double(long long x) { return std::bit_cast<double>(x); }\n" +
-         text;
+  return text;
 }
 
 HostText host_text(std::string text) {
