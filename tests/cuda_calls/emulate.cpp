@@ -114,7 +114,8 @@ struct Shim {
 const Shim& shim() {
   static const Shim made = [] {
     const std::string source = read_file(FUSEC_TEST_SHIM "/shim.h");
-    Shim s{fs::path(FUSEC_TEST_EMULATED) /
+    const char* shared = std::getenv("FUSEC_TEST_EMULATED_DIR");  // by builds of other flags
+    Shim s{fs::path(shared ? shared : FUSEC_TEST_EMULATED) /
            hex(sha256_of_list({FUSEC_TEST_CXX, FUSEC_TEST_CXX_VERSION, kOptions, source}))};
     fs::create_directories(s.folder);
     std::vector<std::future<void>> both;
