@@ -104,6 +104,7 @@ class Fuser {
     if (call_.integer("batch") != 1 || call_.number("beta") != 0 || call_.attrs.count("epilogue"))
       return;
     mlir::Value product = gemm_.getOuts()[0];
+    if (call_.text("type_c") == "f64") return;
     if (call_.text("type_c") != "f32") return explain_rounded(product);
     element_ = cast<RankedTensorType>(gemm_.getArgs()[0].getType()).getElementType();
     narrow_ = element_.isBF16() || element_.isF16();
@@ -117,6 +118,7 @@ class Fuser {
   // Sums over k of an operand: the gradient of a bias beside that of its weight.
   void sum_operand() {
     if (call_.integer("batch") != 1 || call_.number("beta") != 0) return;
+    if (call_.text("type_c") == "f64") return;  // GEMMs in f64 have no epilogue
     GemmEpilogue e = epilogue_of(call_);
     if (e.any() && !(e.add && !e.bias && !e.gelu)) return;
     if (call_.integer("trans_a") != 0 && take_sums(e, 0, call_.integer("m"))) return;
