@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "fusec/base/hash.h"
-#include "normal_fill.h"
+#include "fusec/core/normal_fill.h"
 
 namespace fusec::models {
 namespace {
@@ -46,42 +46,40 @@ Start start_of(const std::string& name, const Shape& shape, const VisionGptConfi
                 ": expected one of those listed in models/init.h");
 }
 
-// Numbers [first, first + count) of a parameter's value; `first` is a multiple of 4.
-void write_value(float* out, int64_t first, int64_t count, const Start& start, uint64_t stream,
-                 uint64_t seed) {
-  if (start.deviation == 0)
-    std::fill_n(out, count, static_cast<float>(start.fill));
-  else
-    fill_normal(out, first, count, static_cast<float>(start.deviation), seed, stream);
-}
 
 }  // namespace
 
 std::vector<float> initial_value(const std::string& name, const Shape& shape,
                                  const VisionGptConfig& config, uint64_t seed) {
-  std::vector<float> values(static_cast<size_t>(numel(shape)));
-  write_value(values.data(), 0, numel(shape), start_of(name, shape, config), hash_text(name), seed);
+  const Start start = start_of(name, shape, config);
+  std::vector<float> values(static_cast<size_t>(numel(shape)), static_cast<float>(start.fill));
+  if (start.deviation != 0)
+    fill_normal(values.data(), 0, numel(shape), static_cast<float>(start.deviation), seed,
+                hash_text(name));
   return values;
 }
 
-// Each number depends on its place alone, so that they are drawn where they are copied from, by
-// many threads.
 void init_parameters(Executable& exe, const VisionGptConfig& config, uint64_t seed) {
-  std::vector<LoadedPlan::Fill> fills;
+  std::vector<LoadedPlan::NormalFill> drawn;
+  std::vector<LoadedPlan::Fill> constant;
   for (const PlanBuffer& buffer : exe.plan().buffers) {
     if (buffer.cls != BufferClass::parameter) continue;
     if (buffer.type.dtype != DType::f32)
       fail_user("parameter " + buffer.name + " is " + buffer.type.str() +
                 "; first values are drawn for f32 alone");
     const Start start = start_of(buffer.name, buffer.type.shape, config);
-    const uint64_t stream = hash_text(buffer.name);
-    fills.push_back({buffer.name, [=](int64_t begin, int64_t bytes, void* out) {
-                       constexpr int64_t kSize = sizeof(float);
-                       write_value(static_cast<float*>(out), begin / kSize, bytes / kSize, start,
-                                   stream, seed);
-                     }});
+    if (start.deviation != 0) {
+      drawn.push_back({buffer.name, static_cast<float>(start.deviation), seed,
+                       hash_text(buffer.name)});
+      continue;
+    }
+    constant.push_back({buffer.name, [fill = static_cast<float>(start.fill)](
+                                         int64_t, int64_t bytes, void* out) {
+                          std::fill_n(static_cast<float*>(out), bytes / sizeof(float), fill);
+                        }});
   }
-  exe.fill(fills);
+  exe.fill_normal(drawn);
+  exe.fill(constant);
 }
 
 }  // namespace fusec::models

@@ -4,6 +4,7 @@
 #include "fusec/base/nearest.h"
 #include "fusec/base/timing.h"
 #include "fusec/core/device.h"
+#include "fusec/core/normal_fill.h"
 
 namespace fusec {
 namespace {
@@ -103,6 +104,31 @@ void LoadedPlan::fill(const std::vector<Fill>& fills) {
   span.note(std::to_string(fills.size()) + ", " + size_text(bytes));
   program().fill(fillings);
   for (const Filling& f : fillings) note_set(f.buffer);
+}
+
+void LoadedPlan::fill_normal(const std::vector<NormalFill>& fills) {
+  TimeSpan span("drawing normal numbers");
+  std::vector<NormalFilling> fillings;
+  std::vector<Filling> on_host;
+  int64_t bytes = 0;
+  for (const NormalFill& f : fills) {
+    const TensorType& t = type(f.name);
+    const int buffer = writable(f.name, static_cast<size_t>(t.bytes()));
+    if (t.dtype != DType::f32)
+      fail_user(described(plan_->buffers[buffer]) + ": normal numbers are drawn for f32 alone");
+    fillings.push_back({buffer, f.deviation, f.key, f.stream});
+    on_host.push_back({buffer, [f](int64_t begin, int64_t size, void* out) {
+                         constexpr int64_t kSize = sizeof(float);
+                         fusec::fill_normal(static_cast<float*>(out), begin / kSize, size / kSize,
+                                            f.deviation, f.key, f.stream);
+                       }});
+    bytes += t.bytes();
+  }
+  const bool there = program().draw_normal(fillings);
+  span.note(std::to_string(fills.size()) + ", " + size_text(bytes) +
+            (there ? ", by the device" : ", by the host"));
+  if (!there) program().fill(on_host);
+  for (const NormalFilling& f : fillings) note_set(f.buffer);
 }
 
 void LoadedPlan::read(std::string_view name, void* data, size_t bytes) const {

@@ -37,11 +37,9 @@ struct LaunchArg {
     step,       // int: number of the step
     i64,        // long long `value`
     i32,        // int `value`
-    f32,        // float `real`
   };
   Kind kind = Kind::argument;
   int64_t value = 0;
-  float real = 0;
 };
 
 // A view of an argument, [items, heads, rows, columns] of 16-bit elements, from which sm_90 and

@@ -1,6 +1,5 @@
 #include "launch.h"
 
-#include <bit>
 #include <charconv>
 #include <cstddef>
 
@@ -104,7 +103,6 @@ uint64_t resolve(const LaunchArg& arg, const LaunchScope& scope) {
     case LaunchArg::Kind::step: return static_cast<uint32_t>(scope.step);
     case LaunchArg::Kind::i64: return static_cast<uint64_t>(arg.value);
     case LaunchArg::Kind::i32: return static_cast<uint32_t>(arg.value);
-    case LaunchArg::Kind::f32: return std::bit_cast<uint32_t>(arg.real);
   }
   fail_internal("a launch argument of no known kind");
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bind_launches.h"
+#include "draw.h"
 #include "fusec/base/bytes.h"
 #include "fusec/base/error.h"
 #include "fusec/base/timing.h"
@@ -121,6 +122,17 @@ class CudaProgram final : public Program {
     fill_device(gpu_, stream_, wanted,
                 fillings.size() == 1 ? "writing " + name(fillings[0].buffer)
                                      : "writing " + std::to_string(fillings.size()) + " tensors");
+  }
+
+  bool draw_normal(const std::vector<NormalFilling>& fillings) override {
+    Current current(gpu_);
+    std::vector<DeviceDraw> draws;
+    for (const NormalFilling& f : fillings) {
+      const TensorType& type = plan_->buffers.at(static_cast<size_t>(f.buffer)).type;
+      const CuAddress to = checked(f.buffer, static_cast<size_t>(type.bytes()));
+      draws.push_back({to, numel(type.shape), f});
+    }
+    return cuda::draw_normal(gpu_, stream_, target_, options_, draws);
   }
 
   void read(int buffer, void* data, size_t bytes) const override {

@@ -7,6 +7,7 @@
 
 #include "call.h"
 #include "fusec/base/dtype.h"
+#include "fusec/core/normal_fill.h"
 #include "stand_in/stand_in.h"
 
 using fusec::DType;
@@ -142,6 +143,11 @@ void gather(void** args, unsigned, const std::string&) {
   }
 }
 
+void draw_normal(void** args, unsigned, const std::string&) {
+  fusec::fill_normal(arg<float*>(args, 0), 0, arg<int64_t>(args, 1), arg<float>(args, 2),
+                     arg<uint64_t>(args, 3), arg<uint64_t>(args, 4));
+}
+
 }  // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default"))) const HostKernel
@@ -149,6 +155,7 @@ void gather(void** args, unsigned, const std::string&) {
 EXPORT fusec_kernel_scale{4, scale};
 EXPORT fusec_kernel_add{4, add};
 EXPORT fusec_kernel_scales{3, scales};
+EXPORT fusec_kernel_fusec_draw_normal{5, draw_normal};
 EXPORT fusec_kernel_fusec_gemm{19, gemm};
 EXPORT fusec_kernel_fusec_gemm_sums{6, gemm_sums};
 EXPORT fusec_kernel_fusec_guard{2, guard};

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "cuda_plan.h"
+#include "fusec/core/normal_fill.h"
 #include "fusec/core/pieces.h"
 
 using namespace fusec;
@@ -59,6 +60,25 @@ TEST_CASE("tensors of every size are filled, again and again") {
     CHECK(all_as_made(*p, wide));
   }
   p->fill({});
+}
+
+TEST_CASE("normal numbers are drawn where they lie, with the bits of the host") {
+  if (no_gpu()) return;
+  Wide wide;
+  std::unique_ptr<Program> p = wide.load();
+  std::vector<NormalFilling> wanted;
+  for (size_t i = 0; i < wide.inputs.size(); ++i)
+    wanted.push_back({wide.inputs[i], 0.1f * static_cast<float>(i + 1), 77 + i, ~uint64_t{i}});
+  REQUIRE(p->draw_normal(wanted));
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    std::vector<float> host(static_cast<size_t>(wide.sizes[i]));
+    fill_normal(host.data(), 0, wide.sizes[i], wanted[i].deviation, wanted[i].key,
+                wanted[i].stream);
+    CHECK(read_floats(*p, wide.inputs[i], wide.sizes[i]) == host);
+  }
+  cuda::LoadOptions ahead;
+  ahead.compiles = false;
+  CHECK(!wide.load(nullptr, ahead)->draw_normal(wanted));
 }
 
 TEST_CASE("a large write arrives whole, and a wrong size is refused before anything is read") {

@@ -210,7 +210,12 @@ TEST_CASE("all other calls compile") {
                                     scatter_call(65536, 256, 13, u8, i64, "add"),
                                     CallBuilder("copy", 2).attr("bytes", 1000),
                                     CallBuilder("fill", 1).attr("bytes", 1000).offset(0, 4),
-                                    CallBuilder("guard", 1).attr("type", "f64")};
+                                    CallBuilder("guard", 1).attr("type", "f64"),
+                                    CallBuilder("draw_normal", 1)
+                                        .attr("count", 1000)
+                                        .attr("deviation", 0.02)
+                                        .attr("key", 1)
+                                        .attr("stream", 2)};
   for (DType t : {f32, f64, bf16, f16, i32, i64}) {
     calls.push_back(cumsum_call(4, 1000, 7, true, t));
     calls.push_back(top_k_call(4, 100, 7, t));

@@ -231,7 +231,6 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
         case Kind::step: words[maps + i] = 7; break;
         case Kind::i64:
         case Kind::i32: words[maps + i] = a.value; break;
-        case Kind::f32: throw std::runtime_error("f32 arguments are not emulated");
       }
     }
     symbol<Launch>(library, "emulate_launch")(symbol<void (*)(...)>(library, l.entry.c_str()),

@@ -7,6 +7,7 @@
 
 #include "fusec/base/error.h"
 #include "fusec/base/philox.h"
+#include "fusec/core/normal_fill.h"
 #include "operands.h"
 
 using namespace fusec;
@@ -246,4 +247,22 @@ TEST_CASE("a stopped commit step writes nothing") {
          {{{1, 2, 3, 4, 5}, f32}, {index, i32}, {x, f32}}, 0);
   kept(cumsum_call(1, 6000, 1, false, f32), {{x, f32}, {x, f32}}, 1);
   kept(top_k_call(1, 6000, 2, f32), {{x, f32}, {{1, 2}, f32}, {{3, 4}, i32}}, 2);
+}
+
+TEST_CASE("draw_normal has the bits of fill_normal, whatever the size") {
+  const int64_t key = 0x123456789abcdef, stream = -77;
+  for (int64_t count : {0, 1, 3, 4, 1021, 9000}) {
+    INFO("count " << count);
+    const double deviation = 0.3f;
+    Values want(count);
+    std::vector<float> host(count);
+    fill_normal(host.data(), 0, count, 0.3f, key, static_cast<uint64_t>(stream));
+    for (int64_t i = 0; i < count; ++i) want[i] = host[i];
+    LibraryCall call = CallBuilder("draw_normal", 1)
+                           .attr("count", count)
+                           .attr("deviation", deviation)
+                           .attr("key", key)
+                           .attr("stream", stream);
+    check_equal(run_text(call, {{Values(count, 7), f32}})[0], want, "x");
+  }
 }

@@ -302,6 +302,10 @@ inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long x)
   *p += x;
   return old;
 }
+inline float __fadd_rn(float x, float y) { return x + y; }
+inline float __fsub_rn(float x, float y) { return x - y; }
+inline float __fmul_rn(float x, float y) { return x * y; }
+inline float __fsqrt_rn(float x) { return std::sqrt(x); }
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline double __longlong_as_double(long long x) { return std::bit_cast<double>(x); }
 inline long long __double2ll_rn(double x) { return std::llrint(x); }

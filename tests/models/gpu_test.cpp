@@ -96,6 +96,17 @@ TEST_CASE("the loss curve of the tiny model is that of the CPU") {
               gpu.back(), allowed.back());
 }
 
+TEST_CASE("first values that a GPU draws have the bits of those of the host") {
+  if (no_gpu()) return;
+  Executable exe = compile_tiny({.device = "cuda"});
+  init_parameters(exe, config(), 3);
+  for (const PlanBuffer& b : exe.plan().buffers) {
+    if (b.cls != BufferClass::parameter) continue;
+    INFO(b.name);
+    CHECK(exe.get<float>(b.name) == initial_value(b.name, b.type.shape, config(), 3));
+  }
+}
+
 TEST_CASE("two runs on a GPU agree in every bit when asked to") {
   if (no_gpu()) return;
   for (Precision precision : {Precision::f32, Precision::bf16}) {

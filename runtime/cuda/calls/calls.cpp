@@ -21,6 +21,7 @@ constexpr struct Row {
     {"cumsum", plan_cumsum},       {"top_k", plan_top_k},
     {"copy", plan_copy},           {"fill", plan_fill},
     {"guard", plan_guard},         {"paged_attention", plan_paged_attention},
+    {"draw_normal", plan_draw_normal},
 };
 
 CallPlan plan_of(const LibraryCall& call, const CallTarget& target) {

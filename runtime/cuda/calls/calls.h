@@ -26,6 +26,7 @@ CallPlan plan_cumsum(const LibraryCall& call, const CallTarget& target);
 CallPlan plan_top_k(const LibraryCall& call, const CallTarget& target);
 CallPlan plan_attention(const LibraryCall& call, const CallTarget& target);
 CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target);
+CallPlan plan_draw_normal(const LibraryCall& call, const CallTarget& target);
 CallPlan plan_paged_attention(const LibraryCall& call, const CallTarget& target);
 
 // The element type named by attribute `key`; an internal Error if it is none.

@@ -26,8 +26,8 @@ namespace fusec::models {
 std::vector<float> initial_value(const std::string& name, const Shape& shape,
                                  const VisionGptConfig& config, uint64_t seed);
 
-// Writes initial_value() into every parameter of the executable, drawn on all cores. Parameters
-// must be f32.
+// Writes initial_value() into every parameter of the executable, drawn by its GPU or on all cores.
+// Parameters must be f32.
 void init_parameters(Executable& exe, const VisionGptConfig& config, uint64_t seed);
 
 }  // namespace fusec::models

@@ -58,6 +58,13 @@ struct Filling {
   MakeBytes make;
 };
 
+// fill_normal(x, 0, size, deviation, key, stream) of normal_fill.h, for an f32 tensor.
+struct NormalFilling {
+  int buffer = 0;  // of the plan
+  float deviation = 1;
+  uint64_t key = 0, stream = 0;
+};
+
 // A Plan loaded on a device with its memory. Not safe for concurrent use.
 class Program {
  public:
@@ -68,6 +75,9 @@ class Program {
   // As write() of each, with the values made where they are copied from. If one throws, what the
   // tensors hold is not known.
   virtual void fill(const std::vector<Filling>& fillings) = 0;
+  // Draws them all where they lie, with the bits of fill_normal(), and returns true; false, with
+  // nothing done, where the device cannot.
+  virtual bool draw_normal(const std::vector<NormalFilling>&) { return false; }
   // Executes all steps once; commit steps only if every guard before them found a finite number,
   // which is the result. Throws Error (device or user kind, e.g. an index out of range).
   virtual bool run() = 0;

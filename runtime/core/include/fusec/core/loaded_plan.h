@@ -82,6 +82,15 @@ class FUSEC_API LoadedPlan {
   };
   void fill(const std::vector<Fill>& fills);
 
+  // Normal numbers around 0 for f32 tensors, Philox (key `key`, stream `stream`) and Box-Muller:
+  // the same bits on every device. A GPU draws them itself.
+  struct NormalFill {
+    std::string name;
+    float deviation = 1;
+    uint64_t key = 0, stream = 0;
+  };
+  void fill_normal(const std::vector<NormalFill>& fills);
+
   // Typed forms: float for f32, double for f64, and integers of the dtype's size for all others
   // (bf16 and f16: uint16_t, their bits; b8: uint8_t). Another T is a user Error.
   template <class T>

@@ -1,14 +1,14 @@
 // Counters to normal numbers, kLanes blocks at a time in loops that compilers turn into vectors;
 // see normal_fill.h. Polynomials and no libm: its last bit differs from system to system. No form
 // of the code may fuse a product with a sum, for the same reason, so AVX2 is used without FMA.
-#include "normal_fill.h"
+#include "fusec/core/normal_fill.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 
-namespace fusec::models {
+namespace fusec {
 namespace {
 
 constexpr int kLanes = 64;
@@ -141,4 +141,4 @@ void fill_normal(float* out, int64_t first, int64_t count, float deviation, uint
   }
 }
 
-}  // namespace fusec::models
+}  // namespace fusec

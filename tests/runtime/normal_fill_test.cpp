@@ -1,5 +1,5 @@
 // Fast normal numbers against the formula in double, and pieces against the whole.
-#include "normal_fill.h"
+#include "fusec/core/normal_fill.h"
 
 #include <doctest/doctest.h>
 
@@ -9,7 +9,7 @@
 
 #include "fusec/base/philox.h"
 
-namespace fusec::models {
+namespace fusec {
 namespace {
 
 constexpr double kPi = 3.14159265358979323846;
@@ -63,4 +63,4 @@ TEST_CASE("moments of a million numbers") {
 }
 
 }  // namespace
-}  // namespace fusec::models
+}  // namespace fusec
