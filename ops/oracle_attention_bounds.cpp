@@ -5,7 +5,9 @@
 //                 subtraction rounds, the online softmax rescales once a block of keys
 //   o, dq, dk, dv dot products of p (or dz) with operands that carry errors
 // Probabilities and dz may be rounded to the operands' stored type before the second product, as
-// every device with bf16 matrix units does; f32 operands allow none of that.
+// every device with bf16 matrix units does; f32 operands allow none of that. In f16 a probability or
+// dz below 2^-14 loses up to 2^-25 whatever its size (a row's largest probability, before the
+// division by a total of at least 1, is 1).
 #include <algorithm>
 #include <cmath>
 
@@ -24,7 +26,7 @@ using tolerance::reduction_growth;
 struct Heads : AttentionProblem {
   const BoundedData *q, *k, *v, *sinks = nullptr;
   std::optional<HookRow<BoundedData, BoundedCall>> hooked;
-  double u, stored;
+  double u, stored, least;
 
   Heads(const BoundedCall& call, size_t q_at, size_t first)
       : AttentionProblem(call.node, call.types, q_at, first,
@@ -35,6 +37,7 @@ struct Heads : AttentionProblem {
     DType type = call.types[q_at].dtype;
     u = tolerance::unit_roundoff(type);
     stored = type == DType::bf16 || type == DType::f16 ? tolerance::storage_roundoff(type) : 0;
+    least = stored > 0 ? tolerance::storage_underflow(type) : tolerance::kSmallestNormal;
     if (at.sinks) sinks = call.in[at.sinks];
     std::vector<Shape> shapes;
     for (size_t i = at.captured; i < call.types.size(); ++i) shapes.push_back(call.types[i].shape);
@@ -99,7 +102,7 @@ struct Heads : AttentionProblem {
     double r = std::expm1(score.e + lse_error +
                           u * (std::fabs(gap) + reduction_growth(static_cast<double>(s)) + 16)) +
                stored;
-    return {v, or_inf(v * r) + tolerance::kSmallestNormal, u};
+    return {v, or_inf(v * r) + least, u};
   }
 };
 
@@ -191,7 +194,7 @@ std::vector<BoundedData> attention_grad_bounded(const BoundedCall& call) {
                                    1);
         }
       }
-      dz.e += p.stored * std::fabs(dz.v);
+      dz.e += p.stored * std::fabs(dz.v) + p.least;
       for (int64_t c = 0; c < p.d; ++c) {
         dq.add(qo + c, dz, p.k->value[ko + c], p.k->error[ko + c], p.attr.scale);
         dk.add(ko + c, dz, p.q->value[qo + c], p.q->error[qo + c], p.attr.scale);

@@ -140,6 +140,7 @@ BoundedData paged_attention_bounded(const BoundedCall& call) {
   DType type = call.types[0].dtype;
   double u = tolerance::unit_roundoff(type);
   double stored = type == DType::f32 ? 0 : tolerance::storage_roundoff(type);
+  double least = stored > 0 ? tolerance::storage_underflow(type) : tolerance::kSmallestNormal;
   BoundedData wide[2];
   if (p.attr.scales)
     for (size_t i : {0, 1})
@@ -177,7 +178,7 @@ BoundedData paged_attention_bounded(const BoundedCall& call) {
       for (size_t j = 0; j < rows.size(); ++j) {
         double gap = score[j].v - log_sum, weight = std::exp(gap);
         double r = std::expm1(score[j].e + lse_error + u * (std::fabs(gap) + keys + 32)) + stored;
-        double e = or_inf(weight * r) + tolerance::kSmallestNormal;
+        double e = or_inf(weight * r) + least;
         for (int64_t c = 0, vo = p.key(rows[j], head); c < p.d; ++c) {
           double x = v.value[vo + c], larger = (weight + e) * (std::fabs(x) + v.error[vo + c]);
           o.value[at + c] += weight * x;

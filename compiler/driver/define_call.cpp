@@ -123,6 +123,18 @@ std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader
       sums.data.error[i] += tolerance::unit_roundoff(DType::f32) * std::fabs(v);
     }
   };
+  std::vector<double> bias;
+  if (e.bias) bias = reader.read(call.args[e.bias_at()], sums.type, n);
+  auto bias_of = [&, many = call.integer("batch") > 1](int64_t at) {
+    return bias[(many ? at % stride : at) % ldc];
+  };
+  // Some of cuBLASLt's algorithms store the product with its bias in C's type, and add and apply
+  // what is left to that, as a graph does that is not fused.
+  for (int64_t i = 0; reader.on_gpu() && e.any() && i < count; ++i) {
+    double v = sums.data.value[i] + (e.bias ? bias_of(sums.at[i]) : 0);
+    sums.data.error[i] += tolerance::storage_roundoff(sums.type) * std::fabs(v) +
+                          tolerance::storage_underflow(sums.type);
+  }
   if (e.add) {
     // A device may begin its sum with the addend, which is then one term more of it and goes
     // through every rounding of the sum.
@@ -133,11 +145,7 @@ std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader
     }
     plus([&](int64_t at) { return addend[at]; });
   }
-  if (e.bias) {
-    std::vector<double> bias = reader.read(call.args[e.bias_at()], sums.type, n);
-    bool many = call.integer("batch") > 1;
-    plus([&](int64_t at) { return bias[(many ? at % stride : at) % ldc]; });
-  }
+  if (e.bias) plus(bias_of);
   std::vector<ExpectedWrite> out = {sums};
   if (e.aux) out.push_back(sums), out[1].argument = e.aux_at();
   if (e.gelu) through_gelu(out[0].data, sums.type, reader.on_gpu());

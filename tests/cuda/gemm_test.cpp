@@ -71,8 +71,11 @@ void check(const Case& x) {
     if (j >= x.n || !plan.epilogue.any()) continue;
     double& v = want.back();
     double wide = bound.back() - rounding(x.c) * std::fabs(v);  // before it is stored
+    // cuBLASLt may have stored the product with its bias, too, and added the addend to that.
+    double added = plan.epilogue.bias ? load_as_double(bias.data(), x.c, j) : 0;
+    if (!on_stand_in()) wide += rounding(x.c) * std::fabs(v + added) + least(x.c);
     if (plan.epilogue.add) v += load_as_double(addend.data(), x.c, at);
-    if (plan.epilogue.bias) v += load_as_double(bias.data(), x.c, j);
+    v += added;
     wide += 2 * unit * (std::fabs(v) + 2);
     if (plan.epilogue.aux) want_aux.push_back(v);
     if (plan.epilogue.aux) bound_aux.push_back(wide + rounding(x.c) * std::fabs(v));

@@ -59,6 +59,10 @@ constexpr double storage_roundoff(DType t) {
   }
 }
 
+// What one rounding to storage may lose of a number however small: half the distance of f16's least
+// numbers. The other types reach kSmallestNormal.
+constexpr double storage_underflow(DType t) { return t == DType::f16 ? 0x1p-25 : kSmallestNormal; }
+
 // Roundings of a sum of n terms that may add up. n bounds every order of addition; for long sums
 // 8 sqrt(n) holds with a probability of failure below 2 n e^-32 (Higham and Mary, "A New Approach
 // to Probabilistic Rounding Error Analysis", 2019), and every device sums long ranges in lanes and
