@@ -44,6 +44,25 @@ TEST_CASE("columns: a reduction of a reduction, values of the unit, gathered col
   }
 }
 
+// Equal terms round alike, so that the errors of a plain loop over them add up.
+TEST_CASE("columns: long sums of equal numbers lose no more than their blocks do") {
+  for (const Strides& rows : {Strides{1, 3364}, {58, 58}, {3, 1000}, {700, 2, 3}})
+    for (int64_t n : {5, 64, 700}) {
+      for (int vector : {16, 512}) {
+        Strides extents = rows, same(rows.size(), 0);
+        extents.push_back(n), same.push_back(1);
+        Build b("columns", ScheduleKind::columns, extents, 0);
+        b.k.schedule.vector = vector;
+        int x = b.in("x", f32), y = b.out("y", f32), top = b.out("top", f32);
+        int v = b.load(x, same);
+        b.store(y, b.reduce(ReduceKind::sum, v), same);
+        b.store(top, b.reduce(ReduceKind::max, v), same);
+        // At most 256 roundings in a block, and one for each of at most 20 of them.
+        compare(b.k, {n, n, n}, 0, {.lo = 0.5, .hi = 1, .relative = 276 * 0x1p-24, .scale = 0});
+      }
+    }
+}
+
 TEST_CASE("f64 reductions in every schedule keep double precision") {
   auto sums = [](ScheduleKind kind, std::vector<int64_t> extents, int row_dims,
                  std::vector<int64_t> in, std::vector<int64_t> out) {

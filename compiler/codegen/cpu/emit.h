@@ -57,6 +57,11 @@ class Emitter {
   void emit_columns();
   void emit_column_block(Scope& unit, Values index, mlir::Value base);
   void emit_wide_columns(Values index, mlir::Value base, mlir::Value end, const Values& buffers);
+  // Loops over the reduced dimensions. Of long ones, blocks of rows are carried on their own, from
+  // begin(true), and joined to what is carried from begin(false).
+  Values nest_in_blocks(Values index, const std::function<Values(bool block)>& begin,
+                        const std::function<Values(const Values&, const Values&)>& joined,
+                        const std::function<Values(const Values&, const Values&)>& body);
   void store_columns(Point& p);
 
   // emit.cpp: structure shared by the schedules.
