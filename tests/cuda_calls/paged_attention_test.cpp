@@ -210,7 +210,7 @@ TEST_CASE("the form follows from type, head size and alignment; parts from shape
   // 8 blocks of one sequence become 8 * 66: two rounds of two a multiprocessor.
   CHECK(cuda::launches_of(x.call(), {})[0].grid[0] == 8 * 66);
   x.b = x.tokens = 64;
-  CHECK(cuda::launches_of(x.call(), {})[0].grid[0] == 64 * 8 * 2);
+  CHECK(cuda::launches_of(x.call(), {})[0].grid[0] == 64 * 8);
   x.b = x.tokens = 0;
   CHECK(cuda::launches_of(x.call(), {}).empty());
 }

@@ -137,40 +137,59 @@ DEV void leave(const Work& w, Joined& s, const float* sums, float* to, float2* r
 namespace {
 
 constexpr std::string_view kJoin = R"cuda(
-// A warp a row (token, head): the parts' shares, then their sums, in order.
-extern "C" __global__ void __launch_bounds__(128)
+// A block a row (token, head): the parts' shares, then their sums. Every kTeams-th part is a team's,
+// and what the teams found is added in order.
+extern "C" __global__ void __launch_bounds__(256)
 fusec_paged_join(const float* __restrict__ sums, const float2* __restrict__ rest, Stored* o,
                  const int* cu, int b, long long rows, const unsigned* skip) {
   if (stopped(skip)) return;
-  __shared__ float shares[4][kParts];
-  long long row = blockIdx.x * 4ll + threadIdx.x / 32;
-  int lane = threadIdx.x % 32;
-  float* share = shares[threadIdx.x / 32];
-  if (row >= rows) return;
-  bool of_none = kCu && row / kH >= cu[b];
-  float top = -__int_as_float(0x7f800000), total = 0;
-  for (int p = lane; p < kParts; p += 32) {
-    float x = of_none ? top : rest[p * rows + row].x;
-    top = x > top ? x : top;
+  constexpr int kWide = kD % 4 == 0 ? 4 : 1, kPieces = kD / kWide;
+  constexpr int kTeam = kPieces >= 256 ? 256 : (kPieces + 31) / 32 * 32, kTeams = 256 / kTeam;
+  struct __align__(4 * kWide) Piece {
+    float at[kWide];
+  };
+  __shared__ float share[kParts], found[kTeams][kD], inverse;
+  const long long row = blockIdx.x;
+  const bool of_none = kCu && row / kH >= cu[b];
+  if (threadIdx.x < 32) {
+    float top = -__int_as_float(0x7f800000), total = 0;
+    for (int p = threadIdx.x; p < kParts; p += 32) {
+      float x = of_none ? top : rest[p * rows + row].x;
+      top = x > top ? x : top;
+    }
+    for (int d = 16; d > 0; d /= 2) {
+      float other = __shfl_xor_sync(~0u, top, d);
+      top = other > top ? other : top;
+    }
+    for (int p = threadIdx.x; p < kParts; p += 32) {
+      float2 x = {0, 0};
+      if (!of_none) x = rest[p * rows + row];
+      float factor = x.y == 0 ? 0.0f : exp2f(x.x - top);
+      share[p] = factor;
+      if (x.y != 0) total += x.y * factor;
+    }
+    for (int d = 16; d > 0; d /= 2) total += __shfl_xor_sync(~0u, total, d);
+    if (threadIdx.x == 0) inverse = total == 0 ? 0.0f : 1 / total;
   }
-  for (int d = 16; d > 0; d /= 2) {
-    float other = __shfl_xor_sync(~0u, top, d);
-    top = other > top ? other : top;
+  __syncthreads();
+  const int team = threadIdx.x / kTeam;
+  for (int x = threadIdx.x % kTeam; x < kPieces && team < kTeams; x += kTeam) {
+    Piece sum = {};
+#pragma unroll 8
+    for (int p = team; p < kParts; p += kTeams) {
+      // A part without keys holds anything.
+      const Piece y = *(const Piece*)(sums + (p * rows + row) * kD + x * kWide);
+#pragma unroll
+      for (int e = 0; e < kWide; ++e) sum.at[e] += share[p] != 0 ? share[p] * y.at[e] : 0.0f;
+    }
+#pragma unroll
+    for (int e = 0; e < kWide; ++e) found[team][x * kWide + e] = sum.at[e];
   }
-  for (int p = lane; p < kParts; p += 32) {
-    float2 x = {0, 0};
-    if (!of_none) x = rest[p * rows + row];
-    float factor = x.y == 0 ? 0.0f : exp2f(x.x - top);
-    share[p] = factor;
-    if (x.y != 0) total += x.y * factor;
-  }
-  for (int d = 16; d > 0; d /= 2) total += __shfl_xor_sync(~0u, total, d);
-  __syncwarp();
-  float inverse = total == 0 ? 0.0f : 1 / total;
-  for (int c = lane; c < kD; c += 32) {
+  __syncthreads();
+  for (int c = threadIdx.x; c < kD; c += 256) {
     float sum = 0;
-    for (int p = 0; p < kParts; ++p)
-      if (share[p] != 0) sum += share[p] * sums[(p * rows + row) * kD + c];
+#pragma unroll
+    for (int t = 0; t < kTeams; ++t) sum += found[t][c];
     o[row * kD + c] = narrow(sum * inverse);
   }
 }
@@ -211,11 +230,12 @@ PagedCut cut_paged(const Paged& p, int64_t rows, const CallTarget& target) {
   PagedCut cut{rows, 0, 1};
   cut.tiles = p.at.cu_q ? p.b + p.tokens * p.group() / rows
                         : p.b * ((p.group() + rows - 1) / rows);
-  // Two blocks a multiprocessor, two rounds of them; a part is worth 256 keys.
+  // Two blocks a multiprocessor, two rounds of them at most, since a third would be a short one; a
+  // part is worth 256 keys.
   int64_t units = std::max<int64_t>(1, cut.tiles * p.kv), keys = p.max_pages * p.page_size;
   if (p.window > 0) keys = std::min(keys, p.window + rows);
   int64_t most = std::clamp<int64_t>(keys / 256, 1, 512);
-  cut.parts = std::clamp<int64_t>((4 * target.sm_count + units - 1) / units, 1, most);
+  cut.parts = std::clamp<int64_t>(4 * target.sm_count / units, 1, most);
   return cut;
 }
 
@@ -272,8 +292,8 @@ CallLaunch join_parts(const Paged& p, const PagedCut& cut, const LibraryCall& ca
                .text() +
            std::string(kPrelude) + element_text(p.type) + std::string(kJoin);
   l.entry = "fusec_paged_join";
-  l.grid[0] = blocks_for(call, p.tokens * p.h, 4);
-  l.block[0] = 128;
+  l.grid[0] = blocks_for(call, p.tokens * p.h, 1);
+  l.block[0] = 256;
   l.args = {workspace(sums), workspace(rest),          argument(5), argument(p.at.cu_q),
             i32_value(p.b),  i64_value(p.tokens * p.h), skip()};
   return l;
