@@ -54,7 +54,9 @@ class CudaBackend final : public Backend {
     return t;
   }
   int64_t workspace_bytes(const Plan& plan) const override { return cuda::workspace_bytes(plan); }
-  std::string workspace_settings() const override { return "attention " + env("FUSEC_ATTENTION"); }
+  std::string workspace_settings() const override {
+    return "attention " + env("FUSEC_ATTENTION") + " racecheck " + env("FUSEC_RACECHECK");
+  }
   DeviceMemory memory() const override {
     require_gpu();
     return {cuda::free_memory(load_.device).free, "free on " + device_.name};

@@ -16,6 +16,8 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_ATTENTION",
        "attention on sm_90: \"hopper\" (default): wgmma and tensor maps; \"portable\": mma.sync, as on "
        "other GPUs"},
+      {"FUSEC_RACECHECK",
+       "1: barriers count lanes, not warps, as compute-sanitizer's racecheck does (slower)"},
       {"FUSEC_TUNE_GEMMS", "1: measure cuBLASLt's algorithms for each GEMM once, keep the fastest"},
       {"FUSEC_GELU_IN_GEMM", "1: GELU behind a bf16 GEMM is a part of it"},
       {"FUSEC_SENTRY", "1: look for NaN and infinities in every tensor of every step (slow)"},

@@ -18,6 +18,8 @@ bool portable_attention() {
   return attention == "portable";
 }
 
+bool lanes_arrive() { return env("FUSEC_RACECHECK") == "1"; }
+
 // Most shared memory of a block, by the tables of compute capabilities in NVIDIA's programming
 // guide; of one that is not known here what every GPU since 7.5 has.
 int64_t shared_of(int major, int minor) {
@@ -32,7 +34,7 @@ int64_t shared_of(int major, int minor) {
 
 CallTarget call_target(const DeviceInfo& info, bool deterministic) {
   return {info.major,    info.minor,          info.sm_count, info.shared_per_block,
-          deterministic, portable_attention()};
+          deterministic, portable_attention(), lanes_arrive()};
 }
 
 CallTarget call_target(const std::string& arch, bool deterministic) {
@@ -47,6 +49,7 @@ CallTarget call_target(const std::string& arch, bool deterministic) {
   target.shared_per_block = shared_of(target.major, target.minor);
   target.deterministic = deterministic;
   target.portable_attention = portable_attention();
+  target.lanes_arrive = lanes_arrive();
   return target;
 }
 

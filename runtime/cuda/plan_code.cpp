@@ -11,7 +11,7 @@
 namespace fusec::cuda {
 namespace {
 
-constexpr uint64_t kDeterministic = 1, kPortable = 2;
+constexpr uint64_t kDeterministic = 1, kPortable = 2, kLanesArrive = 4;
 
 // Distinct cubins, numbered as they come.
 class Cubins {
@@ -58,7 +58,8 @@ std::string to_bytes(const PlanCode& code) {
   put_number(out, static_cast<uint64_t>(code.target.shared_per_block), 8);
   put_number(out,
              (code.target.deterministic ? kDeterministic : 0) |
-                 (code.target.portable_attention ? kPortable : 0),
+                 (code.target.portable_attention ? kPortable : 0) |
+                 (code.target.lanes_arrive ? kLanesArrive : 0),
              4);
   put_number(out, code.tf32 ? 1 : 0, 4);
   put_number(out, cubins.list().size(), 4);
@@ -96,9 +97,10 @@ PlanCode parse_plan_code(std::string_view bytes) {
   code.target.sm_count = static_cast<int>(count(4, 1 << 20, "the number of multiprocessors"));
   code.target.shared_per_block = count(8, 1 << 30, "the shared memory of a block");
   if (code.target.sm_count == 0) in.fail("found 0 multiprocessors, expected some");
-  uint64_t flags = static_cast<uint64_t>(count(4, 3, "the flags"));
+  uint64_t flags = static_cast<uint64_t>(count(4, 7, "the flags"));
   code.target.deterministic = flags & kDeterministic;
   code.target.portable_attention = flags & kPortable;
+  code.target.lanes_arrive = flags & kLanesArrive;
   code.tf32 = count(4, 1, "tf32") != 0;
   std::vector<std::string_view> cubins;
   for (uint64_t n = in.number(4, "the number of cubins"); n > 0; --n)

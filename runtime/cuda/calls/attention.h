@@ -80,7 +80,7 @@ extern const std::string_view kAnyTiles, kAnyGradient;
 // Whether the form for sm_90a takes the call, if the tensor-core form does.
 bool fits_hopper(const Attention& a, const CallTarget& target);
 // What its texts begin with, after the constants.
-std::string hopper_text(const Attention& a);
+std::string hopper_text(const Attention& a, const CallTarget& target);
 // Whether its kernels read the range of every row, and of every tile of 128, from memory: all but
 // full attention and causal of equal lengths.
 bool listed_ranges(const Attention& a, bool grad);

@@ -200,9 +200,6 @@ DEV void start_sums(float (&o)[kD / 2], const unsigned (&p)[kRows / 4], unsigned
 DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t, int s_length,
                 int tiles, int items, int count, const int2* ranges, const int4* listed) {
   const int lane = threadIdx.x % 32, thread = threadIdx.x % 128;
-  auto release = [&](unsigned long long* barrier) {
-    if (lane == 0) barrier_arrive(barrier);
-  };
   const unsigned long long q = operand(shared_address(s.q) + group * kHalfPanel, 16);
   int n = 0;  // tiles of keys so far
   // Turns at the tensor cores: barrier 1 + g is group g's.
@@ -210,7 +207,6 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
   for (int tile = blockIdx.x, turn = 0, next; tile < count; tile = next, ++turn) {
     barrier_wait(&s.tile_full[turn & 1], turn >> 1 & 1);
     next = s.tiles[turn & 1];
-    __syncwarp();
     release(&s.tile_empty[turn & 1]);
     const Place place = place_of(tile, tiles, items, s_length, listed);
     const int row = place.row + group * 64 + thread / 32 * 16 + lane / 4;  // and row + 8
@@ -323,8 +319,7 @@ fusec_attention(const __grid_constant__ TensorMap q, const __grid_constant__ Ten
                 unsigned* counter, const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ unsigned char raw[];
-  Shared& s = *(Shared*)(((unsigned long long)raw + 1023) & ~1023ull);
-  constexpr int kConsumers = 8;  // warps that release a stage
+  Shared& s = *(Shared*)(raw + (-shared_address(raw) & 1023));  // still known to be shared
   if (threadIdx.x == 0) {
     for (int i = 0; i < 2; ++i) {
       barrier_init(&s.k_full[i], 1);
@@ -410,8 +405,10 @@ bool fits_hopper(const Attention& a, const CallTarget& target) {
          target.shared_per_block >= kShared;
 }
 
-std::string hopper_text(const Attention& a) {
-  return std::string(kPrelude) + std::string(kTensorInstructions) +
+std::string hopper_text(const Attention& a, const CallTarget& target) {
+  const char* lanes = target.lanes_arrive ? "constexpr bool kLanesArrive = true;\n"
+                                          : "constexpr bool kLanesArrive = false;\n";
+  return lanes + std::string(kPrelude) + std::string(kTensorInstructions) +
          std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kHopperInstructions) +
          std::string(kHopperTiles) + std::string(kRangeText);
 }
@@ -438,7 +435,7 @@ CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const Cal
       .integer("kLazy", a.d == 128)
       .real("kExponent", a.scale * 1.44269504088896341);
   CallLaunch start, main;
-  main.text = constants.text() + hopper_text(a) + wgmma_text(WgmmaForm::columns, 64, a.type) +
+  main.text = constants.text() + hopper_text(a, target) + wgmma_text(WgmmaForm::columns, 64, a.type) +
               wgmma_text(WgmmaForm::columns, 128, a.type) +
               wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) + std::string(kForward);
   CallPlan plan;

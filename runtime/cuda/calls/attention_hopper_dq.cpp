@@ -90,9 +90,6 @@ DEV void differentiate(Shared& s, const TensorMap& dq_map, const float* lse2, co
                        int group, int padded, int tiles, int items, int s_length, int count,
                        const int2* ranges, const int4* listed) {
   const int lane = threadIdx.x % 32, thread = threadIdx.x % 128;
-  auto release = [&](unsigned long long* barrier) {
-    if (lane == 0) barrier_arrive(barrier);
-  };
   const unsigned q_half = shared_address(s.q) + group * kHalfPanel;
   const unsigned long long q = operand(q_half, 16);
   const unsigned long long d = operand(shared_address(s.d) + group * kHalfPanel, 16);
@@ -100,7 +97,6 @@ DEV void differentiate(Shared& s, const TensorMap& dq_map, const float* lse2, co
   for (int tile = blockIdx.x, turn = 0, next; tile < count; tile = next, ++turn) {
     barrier_wait(&s.tile_full[turn & 1], turn >> 1 & 1);
     next = s.tiles[turn & 1];
-    __syncwarp();
     release(&s.tile_empty[turn & 1]);
     const Place p = place_of(tile, tiles, items, s_length, listed);
     const int row = p.row + group * 64 + thread / 32 * 16 + lane / 4;  // and row + 8
@@ -206,8 +202,7 @@ fusec_attention_dq(const __grid_constant__ TensorMap q, const __grid_constant__ 
                    unsigned* counter, const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ unsigned char raw[];
-  Shared& s = *(Shared*)(((unsigned long long)raw + 1023) & ~1023ull);
-  constexpr int kConsumers = 8;  // warps that release a stage
+  Shared& s = *(Shared*)(raw + (-shared_address(raw) & 1023));  // still known to be shared
   if (threadIdx.x == 0) {
     for (int i = 0; i < 2; ++i) {
       barrier_init(&s.kv_full[i], 1);
@@ -248,7 +243,7 @@ CallLaunch hopper_attention_dq(const Attention& a, const LibraryCall& call,
       .integer("kListed", listed_ranges(a, true))
       .real("kExponent", a.scale * 1.44269504088896341);
   CallLaunch l;
-  l.text = constants.text() + hopper_text(a) + wgmma_text(WgmmaForm::columns, kKeys, a.type) +
+  l.text = constants.text() + hopper_text(a, target) + wgmma_text(WgmmaForm::columns, kKeys, a.type) +
            wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) + std::string(kQuerySide);
   l.entry = "fusec_attention_dq";
   l.grid[0] =

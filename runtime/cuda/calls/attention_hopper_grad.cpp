@@ -159,9 +159,6 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
                        const int4* listed) {
   const int lane = threadIdx.x % 32, thread = threadIdx.x % 128;
   const Place p = place_of(blockIdx.x, tiles, items, t, listed);
-  auto release = [&](unsigned long long* barrier) {
-    if (lane == 0) barrier_arrive(barrier);
-  };
   float dk[kD / 2], dv[kD / 2];
 #pragma unroll
   for (int i = 0; i < kD / 2; ++i) dk[i] = dv[i] = 0;
@@ -307,8 +304,7 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
                     const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ unsigned char raw[];
-  Shared& s = *(Shared*)(((unsigned long long)raw + 1023) & ~1023ull);
-  constexpr int kConsumers = 8;  // warps that release a stage
+  Shared& s = *(Shared*)(raw + (-shared_address(raw) & 1023));  // still known to be shared
   if (threadIdx.x == 0) {
     barrier_init(&s.kv_full, 1);
     for (int i = 0; i < 2; ++i) {
@@ -381,7 +377,7 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
       .integer("kAddQueries", add_queries)
       .integer("kListed", listed_ranges(a, true))
       .real("kExponent", a.scale * 1.44269504088896341);
-  const std::string head = constants.text() + hopper_text(a);
+  const std::string head = constants.text() + hopper_text(a, target);
 
   CallPlan plan;
   const int64_t rows = a.b * a.h * padded;

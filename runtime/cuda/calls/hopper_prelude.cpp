@@ -116,6 +116,14 @@ DEV void add4(float* to, const float* x) {
 )cuda";
 
 const std::string_view kHopperTiles = R"cuda(
+constexpr int kConsumers = kLanesArrive ? 256 : 8;  // arrivals that release a stage
+
+// One arrival of a warp, of which no lane uses any more what the barrier guards. Racecheck counts
+// only lanes that arrive themselves.
+DEV void release(void* b) {
+  __syncwarp();
+  if (kLanesArrive || threadIdx.x % 32 == 0) barrier_arrive(b);
+}
 // A tile in shared memory, 1024-byte aligned, as an operand of wgmma. `panel`: bytes of a panel, of
 // use where the columns are not those summed over (by_rows below); then 16 summed rows further is
 // + kRowsStep. k_step<ROWS>(k): 16 summed columns k further in a tile of ROWS rows.

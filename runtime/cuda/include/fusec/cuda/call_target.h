@@ -13,6 +13,8 @@ struct CallTarget {
   bool deterministic = false;
   // No form of one architecture alone (FUSEC_ATTENTION).
   bool portable_attention = false;
+  // Every lane of a warp arrives where one for all would do (FUSEC_RACECHECK).
+  bool lanes_arrive = false;
   bool operator==(const CallTarget&) const = default;
 };
 
