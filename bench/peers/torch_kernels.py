@@ -4,7 +4,7 @@
 
 Prints a JSON line a kernel and variant: median milliseconds, GB/s by the fewest bytes that the work
 can move (or TFLOP/s, causal attention counted as half). Names are those of bench_kernels."""
-import argparse, json, time
+import argparse, json, math, time
 import torch, torch.nn.functional as F
 
 a = argparse.ArgumentParser()
@@ -127,10 +127,61 @@ def main():
                 except Exception: continue  # the line above says why
                 report(name('bwd'), variant,
                        lambda: torch.autograd.grad(out, (q, k, v), do, retain_graph=True), flops=2.5 * flops)
+    if gpu: packed()
     if a.only in 'matrix product':
         n = less(8192)
         x, y = rand(n, n), rand(n, n)
         report('matrix product', 'eager', lambda: x @ y, flops=2 * n ** 3)
+
+
+def document_ends(t):
+    """As in kernel_list.cpp."""
+    ends = [0]
+    for i in range(45):
+        end = ends[-1] + math.floor(16 * 97 ** ((17 * i % 46 + 0.5) / 46) * t / 16384 + 0.5)
+        if end < t: ends.append(end)
+    return ends + [t]
+
+
+def packed():
+    """One packed sequence: FlexAttention with a mask by blocks, and varlen (FlashAttention-2)."""
+    T, H, d = less(16384), 16, 128
+    ends = document_ends(T)
+    cu = torch.tensor(ends, device=dev, dtype=torch.int32)
+    doc = torch.repeat_interleave(torch.arange(len(ends) - 1, device=dev), (cu[1:] - cu[:-1]).long())
+    window = less(1024)
+    cases = (('documents', lambda b, h, i, j: (doc[i] == doc[j]) & (i >= j),
+              sum((y - x) ** 2 for x, y in zip(ends, ends[1:])) / 2, cu, (-1, 0)),
+             (f'window {window}', lambda b, h, i, j: (i >= j) & (i - j < window), window * (T - window / 2),
+              torch.tensor([0, T], device=dev, dtype=torch.int32), (window - 1, 0)))
+    for what, mask, pairs, cu, left_right in cases:
+        name = lambda way: f'attention {way} {what} T{T} H{H} d{d}'
+        if a.only not in name('fwd') and a.only not in name('bwd'): continue
+        q, k, v, do = [rand(1, H, T, d, grad=i < 3) for i in range(4)]
+        flops = 4 * H * d * pairs
+        def both_ways(variant, f, q, k, v, do):
+            report(name('fwd'), variant, lambda: forward_once(f, q, k, v), flops=flops)
+            try: out = f(q, k, v)
+            except Exception: return  # the line above says why
+            report(name('bwd'), variant,
+                   lambda: torch.autograd.grad(out, (q, k, v), do, retain_graph=True), flops=2.5 * flops)
+        try:
+            from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+            flex = torch.compile(flex_attention)
+            blocks = create_block_mask(mask, None, None, T, T, device=dev)
+            both_ways('flex', lambda q, k, v: flex(q, k, v, block_mask=blocks), q, k, v, do)
+        except ImportError: pass
+        try:
+            from torch.nn.attention.varlen import varlen_attn
+            long = max(y - x for x, y in zip(cu.tolist(), cu.tolist()[1:]))
+            rows = [x[0].transpose(0, 1).contiguous().detach().requires_grad_() for x in (q, k, v)]
+            def run(q, k, v):
+                try: return varlen_attn(q, k, v, cu, cu, long, long, window_size=left_right)
+                except TypeError:  # an older one has is_causal alone
+                    if left_right[0] >= 0: raise
+                    return varlen_attn(q, k, v, cu, cu, long, long, is_causal=True)
+            both_ways('varlen', run, *rows, do[0].transpose(0, 1).contiguous())
+        except ImportError: pass
 
 
 def forward_once(f, *args):
