@@ -51,12 +51,13 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
        std::vector<AttentionShape>{{2, 200, 500, 6, 2, 64, false},  // keys that fill no tile
                                    {1, 200, 300, 2, 1, 128},
                                    {1, 300, 300, 2, 1, 64, true, bf16, 0, 3},
-                                   {1, 300, 300, 2, 1, 64, true, bf16, 0, 0, 100}}) {
+                                   {1, 300, 300, 2, 1, 64, true, bf16, 0, 0, 100},
+                   {1, 300, 300, 2, 1, 128, true, bf16, 15}}) {
     CHECK(wgmma(x.forward()));
     CHECK(wgmma(x.grad()));
   }
   for (const AttentionShape& x :
-       std::vector<AttentionShape>{{1, 300, 300, 2, 1, 128, true, bf16, 15},
+       std::vector<AttentionShape>{{1, 300, 300, 2, 1, 128, true, bf16, 1e7},
                                    {1, 300, 300, 2, 1, 96},
                                    {1, 100, 100, 2, 1, 64}}) {
     CHECK_FALSE(wgmma(x.forward()));
@@ -167,7 +168,10 @@ TEST_CASE("sm_90a: tiles, tails, masks, one block for several tiles") {
              {1, 129, 129, 2, 2, 64, true, bf16},
              {1, 200, 512, 2, 1, 64, false, bf16},
              {1, 130, 384, 2, 2, 128, false, f16},
-             {1, 200, 250, 1, 1, 128, false, bf16}}) {  // keys that fill no tile
+             {1, 200, 250, 1, 1, 128, false, bf16},  // keys that fill no tile
+             {1, 300, 300, 2, 1, 128, true, bf16, 3},
+             {1, 200, 250, 2, 2, 64, false, f16, 2},
+             {1, 300, 300, 2, 1, 64, true, bf16, 20}}) {
       t.sm_count = 1 + static_cast<int>(all.size()) % 3;
       all.push_back({{x}, t});
     }
@@ -181,6 +185,7 @@ TEST_CASE("sm_90a: documents, windows, unequal lengths") {
       {{1, 400, 400, 2, 2, 64, false, f16, 0, 4}, {0, 100, 100, 230, 260}},  // tokens of none
       {{1, 384, 384, 1, 1, 128, true, bf16, 0, 3}, {0, 128, 256, 384}},
       {{2, 300, 300, 2, 1, 64, true, bf16, 0, 0, 70}},
+      {{1, 300, 300, 2, 1, 128, true, bf16, 4, 0, 70}},
       {{1, 520, 520, 1, 1, 128, false, bf16, 0, 0, 20}},
       {{1, 400, 400, 1, 1, 128, true, f16, 0, 3, 50}, {0, 129, 300, 390}},
       {{1, 200, 420, 2, 1, 128, true, bf16}},

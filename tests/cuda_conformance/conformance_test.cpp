@@ -215,6 +215,12 @@ TEST_CASE("attention on a GPU: sm_90a with documents, windows and unequal length
       check({1, 400, 400, 2, 1, d, causal, bf16, 0, {0, 130, 400}, 1, 60}, kHopper);
     }
   check({1, 200, 420, 2, 1, 128, true, bf16, 0, {}, 40}, kHopper);
+  for (DType type : {bf16, f16})
+    for (int64_t d : {64, 128})
+      for (bool causal : {true, false}) {
+        check({2, 200, 200, 4, 2, d, causal, type, 5}, kHopper);
+        check({1, 400, 400, 2, 1, d, causal, type, 20, {0, 130, 400}}, kHopper);
+      }
   check({1, 420, 200, 2, 1, 64, true, bf16, 0, {}, 40}, kHopper);
   check({1, 200, 250, 2, 1, 128, false, bf16, 0, {}, 40}, kHopper);
 }

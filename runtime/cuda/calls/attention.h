@@ -5,7 +5,7 @@
 //   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 128, 16-byte rows:
 //                   mma.sync (sm_80 and later)
 //   hopper          the same with heads of 64 and 128, at least a tile of queries and keys, no
-//                   softcap, prefix, sinks or hook: wgmma and copies by tensor maps (sm_90a)
+//                   prefix, sinks or hook: wgmma and copies by tensor maps (sm_90a)
 //
 // Gradients of sinks and of what a hook captured are kernels of their own (attention_captured.cpp),
 // behind those of either of the first two.
@@ -80,6 +80,9 @@ extern const std::string_view kAnyTiles, kAnyGradient;
 // Whether the form for sm_90a takes the call, if the tensor-core form does.
 bool fits_hopper(const Attention& a, const CallTarget& target);
 // What its texts begin with, after the constants.
+// kCapSlope, what multiplies a product before tanh, and kExponent, what multiplies tanh, or without
+// softcap the product, before exp2.
+void hopper_scale(const Attention& a, Constants& constants);
 std::string hopper_text(const Attention& a, const CallTarget& target);
 // Whether its kernels read the range of every row, and of every tile of 128, from memory: all but
 // full attention and causal of equal lengths.

@@ -144,6 +144,14 @@ DEV void pack_weights(unsigned (&p)[kRows / 4], const float (&s)[N]) {
   for (int i = 0; i < kRows / 4; ++i) p[i] = 2 * i < N ? pack(s[2 * i], s[2 * i + 1]) : 0;
 }
 
+// Products to what softcap leaves of them, by the cap.
+template <int N>
+DEV void cap(float (&s)[N]) {
+  if (kCap == 0) return;
+#pragma unroll
+  for (int i = 0; i < N; ++i) s[i] = tanh_fast(s[i] * kCapSlope);
+}
+
 // Hides keys [end, ...) or, of causal calls, those after the query. `key`: of the thread's first
 // score, `query`: of its first row.
 template <int N>
@@ -231,6 +239,7 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
       wait_products<0>();
       touched(half);
       release(&s.k_empty[n & 1]);
+      cap(half);
       mask(half, key, row, s_length, place.whole, seen);
       weigh(softmax, half);
       pack_weights(weights, half);
@@ -239,6 +248,7 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
       wait_products<0>();
       touched(scores);
       release(&s.k_empty[n & 1]);
+      cap(scores);
       mask(scores, key, row, s_length, place.whole, seen);
       weigh(softmax, scores);
       pack_weights(weights, scores);
@@ -259,6 +269,7 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
       wait_products<1>();
       touched(scores);
       release(&s.k_empty[ahead]);
+      cap(scores);
       if (kListed) mask(scores, key - 1, row, s_length, place.whole, seen);
       weigh(softmax, scores);
       wait_products<0>();
@@ -346,6 +357,16 @@ fusec_attention(const __grid_constant__ TensorMap q, const __grid_constant__ Ten
 }
 )cuda";
 
+constexpr std::string_view kScoreText = R"cuda(
+// A score that nobody sees, and whose weight is 0, also times 1 - its square.
+constexpr float kHidden = kCap != 0 ? -1e15f : -1e30f;
+
+// A weight times the slope of softcap, by what tanh gave for its score.
+DEV float weight_slope(float weight, float capped) {
+  return kCap != 0 ? weight * (1 - capped * capped) : weight;
+}
+)cuda";
+
 constexpr std::string_view kStart = R"cuda(// call: attention on tensor cores (wgmma), its counter
 extern "C" __global__ void fusec_attention_start(unsigned* counter) { *counter = 0; }
 )cuda";
@@ -399,10 +420,16 @@ bool fits_hopper(const Attention& a, const CallTarget& target) {
   // Shorter calls leave most of a tile empty; mma.sync has tiles of half the size.
   constexpr int64_t kTile = 128, kMostTiles = int64_t{1} << 30,
                     kShared = 6 * kTile * 128 * 2 + 2048;
+  constexpr float kMostCap = 1e6;  // a hidden score times the cap is a number
   return target.major == 9 && !target.portable_attention && (a.d == 64 || a.d == 128) &&
-         a.softcap == 0 && !a.prefix && !a.sinks && !a.hooked() && a.t >= kTile && a.s >= kTile &&
+         a.softcap < kMostCap && !a.prefix && !a.sinks && !a.hooked() && a.t >= kTile && a.s >= kTile &&
          a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles &&
          target.shared_per_block >= kShared;
+}
+
+void hopper_scale(const Attention& a, Constants& constants) {
+  constants.real("kCapSlope", a.softcap == 0 ? 0 : a.scale / a.softcap)
+      .real("kExponent", (a.softcap == 0 ? a.scale : a.softcap) * 1.44269504088896341);
 }
 
 std::string hopper_text(const Attention& a, const CallTarget& target) {
@@ -410,7 +437,8 @@ std::string hopper_text(const Attention& a, const CallTarget& target) {
                                           : "constexpr bool kLanesArrive = false;\n";
   return lanes + std::string(kPrelude) + std::string(kTensorInstructions) +
          std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kHopperInstructions) +
-         std::string(kHopperTiles) + std::string(kRangeText);
+         std::string(kHopperTiles) + std::string(kTanh) + std::string(kScoreText) +
+         std::string(kRangeText);
 }
 
 TensorMap attention_map(const Attention& a, size_t argument, bool keys, int64_t box_rows,
@@ -432,8 +460,8 @@ CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const Cal
       .integer("kListed", listed)
       .integer("kTurns", a.d == 64)
       .integer("kHalfDiagonal", a.d == 64 && a.causal && !listed)
-      .integer("kLazy", a.d == 128)
-      .real("kExponent", a.scale * 1.44269504088896341);
+      .integer("kLazy", a.d == 128);
+  hopper_scale(a, constants);
   CallLaunch start, main;
   main.text = constants.text() + hopper_text(a, target) + wgmma_text(WgmmaForm::columns, 64, a.type) +
               wgmma_text(WgmmaForm::columns, 128, a.type) +

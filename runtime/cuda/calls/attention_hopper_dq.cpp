@@ -127,6 +127,10 @@ DEV void differentiate(Shared& s, const TensorMap& dq_map, const float* lse2, co
       touched(dq);
       if (!first) release(&s.kv_empty[stage ^ 1]);
       first = false;
+      if (kCap != 0) {
+#pragma unroll
+        for (int i = 0; i < kKeys / 2; ++i) scores[i] = tanh_fast(scores[i] * kCapSlope);
+      }
       const int column = key * kKeys + (lane & 3) * 2;
       if (kListed && masked) {
 #pragma unroll
@@ -136,17 +140,19 @@ DEV void differentiate(Shared& s, const TensorMap& dq_map, const float* lse2, co
           for (int j = 0; j < kKeys / 8; ++j)
 #pragma unroll
             for (int e = 0; e < 2; ++e)
-              if (8 * j + e < low || 8 * j + e >= high) scores[4 * j + 2 * half + e] = -1e30f;
+              if (8 * j + e < low || 8 * j + e >= high) scores[4 * j + 2 * half + e] = kHidden;
         }
       }
       if (!kListed && masked) {
 #pragma unroll
         for (int i = 0; i < kKeys / 2; ++i)
-          if (column + (i / 4) * 8 + (i & 1) > row + (i & 2 ? 8 : 0)) scores[i] = -1e30f;
+          if (column + (i / 4) * 8 + (i & 1) > row + (i & 2 ? 8 : 0)) scores[i] = kHidden;
       }
 #pragma unroll
-      for (int i = 0; i < kKeys / 2; ++i)
-        scores[i] = exp2_fast(scores[i] * kExponent - (i & 2 ? high_lse2 : low_lse2));
+      for (int i = 0; i < kKeys / 2; ++i) {
+        const float weight = exp2_fast(scores[i] * kExponent - (i & 2 ? high_lse2 : low_lse2));
+        scores[i] = weight_slope(weight, scores[i]);
+      }
       wait_products<0>();
       touched(dp);
 #pragma unroll
@@ -240,8 +246,8 @@ CallLaunch hopper_attention_dq(const Attention& a, const LibraryCall& call,
   const int64_t tiles = padded / kRows, panels = a.d / 64;
   Constants constants = attention_constants(a, "call: attention_grad on tensor cores (wgmma), dq");
   constants.integer("kSection", kSection)
-      .integer("kListed", listed_ranges(a, true))
-      .real("kExponent", a.scale * 1.44269504088896341);
+      .integer("kListed", listed_ranges(a, true));
+  hopper_scale(a, constants);
   CallLaunch l;
   l.text = constants.text() + hopper_text(a, target) + wgmma_text(WgmmaForm::columns, kKeys, a.type) +
            wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) + std::string(kQuerySide);

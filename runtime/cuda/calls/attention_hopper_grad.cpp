@@ -105,8 +105,10 @@ DEV void copy_tiles(Shared& s, const Place& p, const TensorMap& q_map, const Ten
   load_box(s.k, k_map, &s.kv_full, p.row, p.head, p.item);
   load_box(s.v, v_map, &s.kv_full, p.row, p.head, p.item);
   int i = 0;
+#pragma unroll 1
   for (int member = 0; member < kH / kKv; ++member) {
     int head = p.head * (kH / kKv) + member;
+#pragma unroll 1
     for (int m = p.begin; m < p.end; ++m, ++i) {
       int stage = i & 1, parity = (i >> 1 & 1) ^ 1;
       long long at = ((long long)p.item * kH + head) * padded + m * kQueries;
@@ -187,6 +189,10 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
     start_products(dp, v, operand(d_tile, 16));
     wait_products<1>();
     touched(scores);
+    if (kCap != 0) {
+#pragma unroll
+      for (int e = 0; e < kQueries / 2; ++e) scores[e] = tanh_fast(scores[e] * kCapSlope);
+    }
     const int query = m * kQueries + (lane & 3) * 2;
     if (kListed && (m * kQueries < p.whole.low || m * kQueries + kQueries > p.whole.high)) {
 #pragma unroll
@@ -196,24 +202,27 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
         for (int j = 0; j < kQueries / 8; ++j)
 #pragma unroll
           for (int e = 0; e < 2; ++e)
-            if (8 * j + e < low || 8 * j + e >= high) scores[4 * j + 2 * half + e] = -1e30f;
+            if (8 * j + e < low || 8 * j + e >= high) scores[4 * j + 2 * half + e] = kHidden;
       }
     }
     if (!kListed && kCausal && m * kQueries < p.row + kKeys) {
+      const int low = key - query, high = low + 8;  // the first queries that see the two keys
 #pragma unroll
       for (int e = 0; e < kQueries / 2; ++e)
-        if (query + (e / 4) * 8 + (e & 1) < key + (e & 2 ? 8 : 0)) scores[e] = -1e30f;
+        if ((e / 4) * 8 + (e & 1) < (e & 2 ? high : low)) scores[e] = kHidden;
     }
 #pragma unroll
     for (int j = 0; j < kQueries / 8; ++j) {
       const float2 lse2 = *(const float2*)&s.lse2[stage][8 * j + (lane & 3) * 2];
       float* x = scores + 4 * j;
-      x[0] = exp2_fast(x[0] * kExponent - lse2.x);
-      x[1] = exp2_fast(x[1] * kExponent - lse2.y);
-      x[2] = exp2_fast(x[2] * kExponent - lse2.x);
-      x[3] = exp2_fast(x[3] * kExponent - lse2.y);
-      weights[2 * j] = pack(x[0], x[1]);
-      weights[2 * j + 1] = pack(x[2], x[3]);
+      float w[4];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        w[e] = exp2_fast(x[e] * kExponent - (e & 1 ? lse2.y : lse2.x));
+        x[e] = weight_slope(w[e], x[e]);
+      }
+      weights[2 * j] = pack(w[0], w[1]);
+      weights[2 * j + 1] = pack(w[2], w[3]);
     }
     if (!kAddQueries) {
       start_sums(dv, weights, operand(d_tile, kQueryPanel));
@@ -318,12 +327,12 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
   __syncthreads();
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
   if (group == 0) {
-    give_registers<40>();
+    give_registers<kCap != 0 ? 24 : 40>();
     if (threadIdx.x == 0)
       copy_tiles(s, place_of(blockIdx.x, tiles, items, t, listed), q, k, v, d_o, lse2, delta,
                  padded);
   } else {
-    take_registers<232>();
+    take_registers<kCap != 0 ? 240 : 232>();
     differentiate(s, dk, dv, sums, group - 1, tiles, items, t, ranges, listed);
   }
 }
@@ -375,8 +384,8 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
   constants.integer("kSection", kSection)
       .integer("kQueries", queries)
       .integer("kAddQueries", add_queries)
-      .integer("kListed", listed_ranges(a, true))
-      .real("kExponent", a.scale * 1.44269504088896341);
+      .integer("kListed", listed_ranges(a, true));
+  hopper_scale(a, constants);
   const std::string head = constants.text() + hopper_text(a, target);
 
   CallPlan plan;

@@ -408,7 +408,8 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
   std::string text = constants.text() + std::string(kPrelude) + std::string(kTensorInstructions) +
                      std::string(a.type == bf16 ? kBf16Instructions : kF16Instructions) +
                      std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) +
-                     hook_text(a) + std::string(kTensorTiles) + std::string(kWalkText) +
+                     hook_text(a) + std::string(kTensorTiles) + std::string(kTanh) +
+                     std::string(kWalkText) +
                      std::string(kShared);
 
   CallPlan plan;

@@ -37,6 +37,9 @@ extern const std::string_view kF16Mma;
 // Lanes, load_tile, product, and so on. Needs kD.
 extern const std::string_view kTensorTiles;
 
+// tanh_fast, to some 1e-7, for softcap. Needs kTensorInstructions and kLog2e.
+extern const std::string_view kTanh;
+
 // Instructions of sm_90a: TensorMap, barriers, copies of boxes, wgmma's fences, stores of matrices.
 // Needs kPrelude and kTensorInstructions.
 extern const std::string_view kHopperInstructions;

@@ -164,7 +164,9 @@ DEV void write_tile(unsigned char* tile, int warp_row, float (&c)[kD / 8][4], fl
                         (((piece & 7) ^ (r & 7)) << 4));
   }
 }
+)cuda";
 
+const std::string_view kTanh = R"cuda(
 DEV float tanh_fast(float x) { return 1 - 2 * reciprocal_fast(exp2_fast(x * (2 * kLog2e)) + 1); }
 )cuda";
 
