@@ -1,6 +1,7 @@
 // What each library call of plan.h should write: attention, gather and scatter through the oracle
 // (one node each), gemm by plain loops over its strides, copy and fill as they say. Large products
 // are sampled: every n-th row of C, one batch item and key head of attention.
+#include <algorithm>
 #include <cmath>
 
 #include "fusec/ops/ops.h"
@@ -128,17 +129,20 @@ std::vector<ExpectedWrite> finish_gemm(const LibraryCall& call, const StepReader
   auto bias_of = [&, many = call.integer("batch") > 1](int64_t at) {
     return bias[(many ? at % stride : at) % ldc];
   };
-  // Some of cuBLASLt's algorithms store the product with its bias in C's type, and add and apply
-  // what is left to that, as a graph does that is not fused.
+  std::vector<double> addend;
+  if (e.add) addend = reader.read(call.args[e.addend_at()], sums.type);
+  // Some of cuBLASLt's algorithms store the product with its bias in C's type before they add the
+  // addend, others with the addend before the rest, as a graph does that is not fused.
   for (int64_t i = 0; reader.on_gpu() && e.any() && i < count; ++i) {
-    double v = sums.data.value[i] + (e.bias ? bias_of(sums.at[i]) : 0);
-    sums.data.error[i] += tolerance::storage_roundoff(sums.type) * std::fabs(v) +
+    double v = sums.data.value[i], with_bias = v + (e.bias ? bias_of(sums.at[i]) : 0);
+    double with_addend = v + (e.add ? addend[sums.at[i]] : 0);
+    sums.data.error[i] += tolerance::storage_roundoff(sums.type) *
+                              std::max(std::fabs(with_bias), std::fabs(with_addend)) +
                           tolerance::storage_underflow(sums.type);
   }
   if (e.add) {
     // A device may begin its sum with the addend, which is then one term more of it and goes
     // through every rounding of the sum.
-    std::vector<double> addend = reader.read(call.args[e.addend_at()], sums.type);
     for (int64_t i = 0; i < count; ++i) {
       double more = sum_error * std::fabs(addend[sums.at[i]]);
       sums.data.error[i] += more >= 0 ? more : tolerance::kInf;

@@ -3,6 +3,7 @@
 // Numerical Algorithms", 3.1), and half a unit of the stored type.
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "gemm_plan.h"
@@ -71,11 +72,13 @@ void check(const Case& x) {
     if (j >= x.n || !plan.epilogue.any()) continue;
     double& v = want.back();
     double wide = bound.back() - rounding(x.c) * std::fabs(v);  // before it is stored
-    // cuBLASLt may have stored the product with its bias, too, and added the addend to that.
-    double added = plan.epilogue.bias ? load_as_double(bias.data(), x.c, j) : 0;
-    if (!on_stand_in()) wide += rounding(x.c) * std::fabs(v + added) + least(x.c);
-    if (plan.epilogue.add) v += load_as_double(addend.data(), x.c, at);
-    v += added;
+    // cuBLASLt may have stored the product with its bias before the addend, or with the addend
+    // before the rest.
+    double add = plan.epilogue.add ? load_as_double(addend.data(), x.c, at) : 0;
+    double bias_j = plan.epilogue.bias ? load_as_double(bias.data(), x.c, j) : 0;
+    if (!on_stand_in())
+      wide += rounding(x.c) * std::max(std::fabs(v + add), std::fabs(v + bias_j)) + least(x.c);
+    v += add + bias_j;
     wide += 2 * unit * (std::fabs(v) + 2);
     if (plan.epilogue.aux) want_aux.push_back(v);
     if (plan.epilogue.aux) bound_aux.push_back(wide + rounding(x.c) * std::fabs(v));
