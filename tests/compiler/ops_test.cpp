@@ -271,3 +271,13 @@ TEST_CASE("integer arithmetic and iota") {
   agree(g, {a * n + a, maximum(a, n), cast(m, f32) * 0.5, select(a > n, a, n)},
         {.lo = -50, .hi = 50});
 }
+
+TEST_CASE("exp and exp2 where results are the least that are normal, and below") {
+  std::vector<double> powers;
+  for (int i = 0; i < 64; ++i) powers.push_back(-124.5 - 0.0625 * i);
+  for (double x : {-150.0, -1e30, 127.99, 0.0}) powers.push_back(x);
+  const auto n = static_cast<int64_t>(powers.size());
+  Graph g;
+  Tensor x = g.input("x", {n});
+  agree(g, {exp2(x), exp(x * 0.693147), exp(x)}, {.feeds = {{"x", powers}}});
+}

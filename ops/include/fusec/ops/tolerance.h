@@ -41,6 +41,7 @@ namespace fusec::tolerance {
 
 inline constexpr double kInf = std::numeric_limits<double>::infinity();
 inline constexpr double kSmallestNormal = 0x1p-126;
+inline constexpr double kLeastPower = 0x1.6a09e8p-126;  // 2^-125.5
 // Error of exp, log, pow, sin, cos, tanh and erf in units of the last place (2u each).
 inline constexpr double kTranscendentalUlps = 4;
 
@@ -115,6 +116,14 @@ inline Bounded transcendental(double v, double carried, double u, double scale) 
   return {v, carried + 2 * kTranscendentalUlps * u * scale + kSmallestNormal, u};
 }
 
+// A result of exp or exp2. The CPU's are 0 from 2^-125.5 down: half of the power of two that they
+// are scaled by is no normal number there.
+inline Bounded power(double v, double carried, double u, double scale) {
+  Bounded b = transcendental(v, carried, u, scale);
+  if (v < 0x1p-125) b.e += kLeastPower;
+  return b;
+}
+
 // A truth value that is certain, or may be either.
 inline Bounded truth(bool v, bool certain) { return {v ? 1.0 : 0.0, certain ? 0.0 : 1.0, 0}; }
 
@@ -172,8 +181,8 @@ FUSEC_BOUNDED_COMPARE(>=)
 
 inline Bounded exp(Bounded a) {
   double v = std::exp(a.v);
-  if (std::fabs(a.v) + a.e > 88) return {v, a.v < 0 && a.e < 1 ? kSmallestNormal : kInf, a.u};
-  return detail::transcendental(v, v * std::expm1(a.e), a.u, v * std::exp(a.e));
+  if (std::fabs(a.v) + a.e > 88) return {v, a.v < 0 && a.e < 1 ? kLeastPower : kInf, a.u};
+  return detail::power(v, v * std::expm1(a.e), a.u, v * std::exp(a.e));
 }
 inline Bounded log(Bounded a) {
   double v = std::log(a.v);
@@ -182,8 +191,8 @@ inline Bounded log(Bounded a) {
 }
 inline Bounded exp2(Bounded a) {
   double v = std::exp2(a.v);
-  if (std::fabs(a.v) + a.e > 126) return {v, a.v < 0 && a.e < 1 ? kSmallestNormal : kInf, a.u};
-  return detail::transcendental(v, v * (std::exp2(a.e) - 1), a.u, v * std::exp2(a.e));
+  if (std::fabs(a.v) + a.e > 126) return {v, a.v < 0 && a.e < 1 ? kLeastPower : kInf, a.u};
+  return detail::power(v, v * (std::exp2(a.e) - 1), a.u, v * std::exp2(a.e));
 }
 inline Bounded log1p(Bounded a) {
   double v = std::log1p(a.v), inside = 1 + a.v;
