@@ -28,9 +28,7 @@ Kernel norm_kernel(int64_t tokens, bool backward) {
           [=](Graph& g) -> Work {
             const Shape s = {tokens, 2048};
             Tensor w = g.input("w", {2048}, bf16);
-            auto norm = [&](const Tensor& h) {
-              return narrow(rms_norm(wide(h), 1e-6, wide(w)));
-            };
+            auto norm = [&](const Tensor& h) { return narrow(rms_norm(wide(h), 1e-6, wide(w))); };
             if (!backward) {
               Tensor h = g.input("x", s, bf16) + g.input("r", s, bf16);
               return {{{"h", h}, {"y", norm(h)}}, 4 * count(s) * 2};
@@ -111,9 +109,9 @@ Kernel adamw_kernel(double share, bool copy) {
 Kernel attention_kernel(int64_t b, int64_t t, int64_t h, int64_t kv, int64_t d, bool causal,
                         bool backward) {
   const std::string name = std::string("attention ") + (backward ? "bwd" : "fwd") + " B" +
-                           std::to_string(b) + " T" + std::to_string(t) + " H" +
-                           std::to_string(h) + " KV" + std::to_string(kv) + " d" +
-                           std::to_string(d) + (causal ? " causal" : "");
+                           std::to_string(b) + " T" + std::to_string(t) + " H" + std::to_string(h) +
+                           " KV" + std::to_string(kv) + " d" + std::to_string(d) +
+                           (causal ? " causal" : "");
   return {name, [=](Graph& g) -> Work {
             Tensor q = g.input("q", {b, t, h, d}, bf16), k = g.input("k", {b, t, kv, d}, bf16);
             Tensor v = g.input("v", {b, t, kv, d}, bf16);
@@ -145,8 +143,8 @@ std::vector<int64_t> document_ends(int64_t t) {
   return ends;
 }
 
-// One sequence of `t` tokens, each seeing itself and what is before it in its document, or among the
-// last `window` tokens.
+// One sequence of `t` tokens, each seeing itself and what is before it in its document, or among
+// the last `window` tokens.
 Kernel packed_kernel(int64_t t, int64_t window, bool backward) {
   const std::string what = window ? "window " + std::to_string(window) : "documents";
   const std::string name = std::string("attention ") + (backward ? "bwd" : "fwd") + " " + what +
@@ -162,17 +160,16 @@ Kernel packed_kernel(int64_t t, int64_t window, bool backward) {
             } else {
               const std::vector<int64_t> ends = document_ends(t);
               for (size_t i = 1; i < ends.size(); ++i)
-                pairs += 0.5 * static_cast<double>((ends[i] - ends[i - 1]) * (ends[i] - ends[i - 1]));
-              options.cu_seqlens =
-                  g.constant(std::vector<float>(ends.begin(), ends.end()),
-                             {static_cast<int64_t>(ends.size())}, i32);
+                pairs +=
+                    0.5 * static_cast<double>((ends[i] - ends[i - 1]) * (ends[i] - ends[i - 1]));
+              options.cu_seqlens = g.constant(std::vector<float>(ends.begin(), ends.end()),
+                                              {static_cast<int64_t>(ends.size())}, i32);
             }
             Tensor q = g.input("q", s, bf16), k = g.input("k", s, bf16), v = g.input("v", s, bf16);
             Tensor o = attention(q, k, v, options);
             const double flops = 4 * pairs * kHeads * kWidth;
             if (!backward) return {{{"o", o}}, 0, flops, "attention"};
-            std::vector<Tensor> d =
-                grad(sum(wide(o) * wide(g.input("do", s, bf16))), {q, k, v});
+            std::vector<Tensor> d = grad(sum(wide(o) * wide(g.input("do", s, bf16))), {q, k, v});
             return {{{"dq", d[0]}, {"dk", d[1]}, {"dv", d[2]}}, 0, 2.5 * flops, "attention_grad"};
           }};
 }
@@ -209,16 +206,18 @@ Kernel decode_kernel(int64_t b, int64_t length, DType pages) {
 std::vector<Kernel> kernel_list(int64_t shrink, double adamw) {
   auto less = [&](int64_t n) { return std::max<int64_t>(1, n / shrink); };
   const int64_t tokens = less(32768);
-  std::vector<Kernel> list = {swiglu_kernel(tokens, false), swiglu_kernel(tokens, true),
-                              norm_kernel(tokens, false),   norm_kernel(tokens, true),
-                              layer_norm_kernel(tokens),    bias_kernel(tokens),
-                              transpose_kernel(tokens, bf16), transpose_kernel(tokens, f32),
-                              loss_kernel(less(8192))};
+  std::vector<Kernel> list = {
+      swiglu_kernel(tokens, false),   swiglu_kernel(tokens, true),   norm_kernel(tokens, false),
+      norm_kernel(tokens, true),      layer_norm_kernel(tokens),     bias_kernel(tokens),
+      transpose_kernel(tokens, bf16), transpose_kernel(tokens, f32), loss_kernel(less(8192))};
   for (const bool copy : {false, true})
     list.push_back(adamw_kernel(adamw / static_cast<double>(shrink), copy));
   const std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, bool> shapes[] = {
-      {16, 2048, 16, 16, 128, true}, {4, 8192, 16, 16, 128, true},  {16, 2048, 16, 8, 128, true},
-      {32, 1024, 12, 12, 64, true},  {16, 2048, 16, 16, 128, false}};
+      {16, 2048, 16, 16, 128, true},
+      {4, 8192, 16, 16, 128, true},
+      {16, 2048, 16, 8, 128, true},
+      {32, 1024, 12, 12, 64, true},
+      {16, 2048, 16, 16, 128, false}};
   for (const auto& [b, t, h, kv, d, causal] : shapes)
     for (const bool backward : {false, true})
       list.push_back(attention_kernel(less(b), less(t), h, kv, d, causal, backward));

@@ -13,7 +13,7 @@ namespace fusec::bench {
 struct Work {
   std::vector<Output> outputs;
   double bytes = 0, flops = 0;
-  std::string call;  // only steps of this library call count; all if empty
+  std::string call;   // only steps of this library call count; all if empty
   int64_t below = 1;  // of integer inputs
 };
 

@@ -46,7 +46,6 @@ Start start_of(const std::string& name, const Shape& shape, const VisionGptConfi
                 ": expected one of those listed in models/init.h");
 }
 
-
 }  // namespace
 
 std::vector<float> initial_value(const std::string& name, const Shape& shape,
@@ -69,14 +68,14 @@ void init_parameters(Executable& exe, const VisionGptConfig& config, uint64_t se
                 "; first values are drawn for f32 alone");
     const Start start = start_of(buffer.name, buffer.type.shape, config);
     if (start.deviation != 0) {
-      drawn.push_back({buffer.name, static_cast<float>(start.deviation), seed,
-                       hash_text(buffer.name)});
+      drawn.push_back(
+          {buffer.name, static_cast<float>(start.deviation), seed, hash_text(buffer.name)});
       continue;
     }
-    constant.push_back({buffer.name, [fill = static_cast<float>(start.fill)](
-                                         int64_t, int64_t bytes, void* out) {
-                          std::fill_n(static_cast<float*>(out), bytes / sizeof(float), fill);
-                        }});
+    constant.push_back(
+        {buffer.name, [fill = static_cast<float>(start.fill)](int64_t, int64_t bytes, void* out) {
+           std::fill_n(static_cast<float*>(out), bytes / sizeof(float), fill);
+         }});
   }
   exe.fill_normal(drawn);
   exe.fill(constant);

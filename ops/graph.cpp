@@ -9,8 +9,8 @@ namespace fusec {
 
 std::string_view name_of(OpKind kind) {
   static constexpr std::string_view names[] = {
-      "input",  "parameter", "state",   "constant", "iota",   "map",       "cast",
-      "reduce", "contract",  "view",    "concat",   "gather", "scatter",   "cumsum",
+      "input",  "parameter", "state",          "constant",        "iota",   "map",     "cast",
+      "reduce", "contract",  "view",           "concat",          "gather", "scatter", "cumsum",
       "top_k",  "attention", "attention_grad", "paged_attention", "assign", "guard"};
   return names[static_cast<int>(kind)];
 }

@@ -284,8 +284,8 @@ Types infer_paged_attention(const PagedAttentionAttr& a, const Types& in, Source
     bad(op, "cu_q i32[" + std::to_string(b + 1) + "], where each sequence's queries begin and end",
         in[5].str(), loc);
   if (!a.cu_q && q.shape[0] != b)
-    bad(op, "a query token a sequence, q [" + std::to_string(b) + ", H, d]; else cu_q",
-        q.str(), loc);
+    bad(op, "a query token a sequence, q [" + std::to_string(b) + ", H, d]; else cu_q", q.str(),
+        loc);
   TensorType scales{{k.shape[0], k.shape[1], k.shape[2]}, DType::f32};
   for (size_t i = operands - 2; a.scales && i < operands; ++i)
     if (in[i] != scales)

@@ -392,9 +392,8 @@ Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOptions o) {
   return q.tensor.graph().append(OpKind::attention, attr, std::move(values), q.loc);
 }
 
-Tensor paged_attention(At q, const Tensor& k_pages, const Tensor& v_pages,
-                       const Tensor& page_table, const Tensor& lengths,
-                       const PagedAttentionOptions& o) {
+Tensor paged_attention(At q, const Tensor& k_pages, const Tensor& v_pages, const Tensor& page_table,
+                       const Tensor& lengths, const PagedAttentionOptions& o) {
   if (o.k_scale.defined() != o.v_scale.defined())
     fail_user("paged_attention: expected both k_scale and v_scale, or neither", q.loc);
   std::vector<Tensor> operands = {q.tensor, k_pages, v_pages, page_table, lengths};

@@ -5,8 +5,8 @@
 //                 subtraction rounds, the online softmax rescales once a block of keys
 //   o, dq, dk, dv dot products of p (or dz) with operands that carry errors
 // Probabilities and dz may be rounded to the operands' stored type before the second product, as
-// every device with bf16 matrix units does; f32 operands allow none of that. In f16 a probability or
-// dz below 2^-14 loses up to 2^-25 whatever its size (a row's largest probability, before the
+// every device with bf16 matrix units does; f32 operands allow none of that. In f16 a probability
+// or dz below 2^-14 loses up to 2^-25 whatever its size (a row's largest probability, before the
 // division by a total of at least 1, is 1).
 #include <algorithm>
 #include <cmath>

@@ -25,10 +25,7 @@ struct Pages {
 
   template <class Operand>
   Pages(const Node& node, const std::vector<TensorType>& types, Operand operand)
-      : attr(node.as<PagedAttentionAttr>()),
-        table(operand(3)),
-        lengths(operand(4)),
-        loc(node.loc) {
+      : attr(node.as<PagedAttentionAttr>()), table(operand(3)), lengths(operand(4)), loc(node.loc) {
     const Shape &q = types[0].shape, &k = types[1].shape;
     tokens = q[0], h = q[1], d = q[2], pages = k[0], page_size = k[1], kv = k[2];
     b = types[3].shape[0], max_pages = types[3].shape[1];
@@ -145,7 +142,7 @@ BoundedData paged_attention_bounded(const BoundedCall& call) {
   if (p.attr.scales)
     for (size_t i : {0, 1})
       wide[i] = widened(*call.in[1 + i], *call.in[5 + p.attr.cu_q + i], p.d, u);
-  const BoundedData &k = p.attr.scales ? wide[0] : *call.in[1];
+  const BoundedData& k = p.attr.scales ? wide[0] : *call.in[1];
   const BoundedData& v = p.attr.scales ? wide[1] : *call.in[2];
   p.for_each_query([&](int64_t i, int64_t t, int64_t first, int64_t end) {
     std::vector<int64_t> rows;
@@ -164,10 +161,9 @@ BoundedData paged_attention_bounded(const BoundedCall& call) {
           narrow += std::fabs(x * y);
           most += (std::fabs(x) + q.error[at + c]) * (std::fabs(y) + k.error[ko + c]);
         }
-        Bounded z = Bounded(value, or_inf(most - narrow + products * most), u) *
-                    Bounded(p.attr.scale);
-        if (p.attr.softcap != 0)
-          z = Bounded(p.attr.softcap) * tanh(z / Bounded(p.attr.softcap));
+        Bounded z =
+            Bounded(value, or_inf(most - narrow + products * most), u) * Bounded(p.attr.scale);
+        if (p.attr.softcap != 0) z = Bounded(p.attr.softcap) * tanh(z / Bounded(p.attr.softcap));
         score.push_back(z);
         top = std::max(top, z.v), worst = std::max(worst, z.e);
       }

@@ -100,15 +100,20 @@ class Selector {
     TensorType q = type_of(a.getArgs()[0]), k = type_of(a.getArgs()[1]);
     TensorType table = type_of(a.getArgs()[3]);
     auto attr = std::get<PagedAttentionAttr>(info_of(a).attr);
-    SmallVector<NamedAttribute> config = {
-        integer("tokens", q.shape[0]),      integer("b", table.shape[0]),
-        integer("h", q.shape[1]),           integer("kv", k.shape[2]),
-        integer("d", q.shape[2]),           integer("pages", k.shape[0]),
-        integer("page_size", k.shape[1]),   integer("max_pages", table.shape[1]),
-        integer("window", attr.window),     integer("cu_q", attr.cu_q),
-        number("scale", attr.scale),        number("softcap", attr.softcap),
-        text("type", std::string(name_of(q.dtype))),
-        text("page_type", std::string(name_of(k.dtype)))};
+    SmallVector<NamedAttribute> config = {integer("tokens", q.shape[0]),
+                                          integer("b", table.shape[0]),
+                                          integer("h", q.shape[1]),
+                                          integer("kv", k.shape[2]),
+                                          integer("d", q.shape[2]),
+                                          integer("pages", k.shape[0]),
+                                          integer("page_size", k.shape[1]),
+                                          integer("max_pages", table.shape[1]),
+                                          integer("window", attr.window),
+                                          integer("cu_q", attr.cu_q),
+                                          number("scale", attr.scale),
+                                          number("softcap", attr.softcap),
+                                          text("type", std::string(name_of(q.dtype))),
+                                          text("page_type", std::string(name_of(k.dtype)))};
     finish(call("paged_attention", a.getArgs(), {a.getType()}, config)->getResults());
   }
 

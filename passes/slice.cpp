@@ -68,7 +68,8 @@ std::optional<Slice> slice_of(KernelOp kernel, unsigned result, SliceFrom from) 
   Slice s;
   mlir::Value root = kernel.getBody().front().getTerminator()->getOperand(result);
   int64_t limit = bytes_of(root) / kStatistic;
-  // The value before a widening cast serves as well, at half the bytes; so does what is stored anyway.
+  // The value before a widening cast serves as well, at half the bytes; so does what is stored
+  // anyway.
   mlir::Value narrow;
   if (auto widen = root.getDefiningOp<CastOp>())
     if (bytes_of(widen.getArg()) < bytes_of(root)) narrow = widen.getArg();
@@ -136,8 +137,8 @@ KernelOp compute_again(OpBuilder& b, KernelOp kernel, const Slice& slice, unsign
     inputs.push_back(kernel.getOuts()[*result_number(kernel, v)]), inner.push_back(v);
   mlir::Value result = kernel.getOuts()[i];
   Type type = reshapes.empty() ? result.getType() : reshapes.back()->getResult(0).getType();
-  auto copy = KernelOp::create(b, slice.ops.back()->getLoc(), type, "again", inputs, 1,
-                               DictionaryAttr());
+  auto copy =
+      KernelOp::create(b, slice.ops.back()->getLoc(), type, "again", inputs, 1, DictionaryAttr());
   Block& block = copy.getBody().emplaceBlock();
   IRMapping map;
   for (auto [from, v] : llvm::zip(inner, inputs))

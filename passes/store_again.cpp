@@ -5,12 +5,12 @@
 //   %h = kernel "silu_mul"(%g, %u)                     %h = kernel "silu_mul"(%g, %u)
 //   %y = library "gemm"(%h, %w)                        %y = library "gemm"(%h, %w)
 //   ... the rest of the forward pass                   ...
-//   %dw = library "gemm"(%dy, %h)                 ->   %dg, %du, %h2 = kernel "again_.."(%dh, %g, %u)
-//   %dg, %du = kernel "silu_mul_grad"(%dh, %g, %u)     %dw = library "gemm"(%dy, %h2)
+//   %dw = library "gemm"(%dy, %h)                 ->   %dg, %du, %h2 = kernel "again_.."(%dh, %g,
+//   %u) %dg, %du = kernel "silu_mul_grad"(%dh, %g, %u)     %dw = library "gemm"(%dy, %h2)
 //
 // All such values or none: if the plan without them fits the budget, or is no larger, nothing is
-// changed, so that a smaller budget never raises the peak. The scalar operations are the same on the
-// same values, so the bits are, too.
+// changed, so that a smaller budget never raises the peak. The scalar operations are the same on
+// the same values, so the bits are, too.
 //
 // Refuses: products that go into a sum (which two kernels may contract differently to a fused
 // multiply-add), outputs and assigned values, what needs another tensor to be read or kept, and
@@ -29,7 +29,8 @@ namespace {
 
 using namespace ir;
 
-// Steps between the two halves of the readers, from which on the memory in between is worth a write.
+// Steps between the two halves of the readers, from which on the memory in between is worth a
+// write.
 constexpr int64_t kFar = 16;
 
 // A library call or a kernel that reads a value, through reshapes.
@@ -155,8 +156,7 @@ class Storer {
     return late;
   }
 
-  bool serve(KernelOp kernel, const Slice& slice, unsigned i, KernelOp again,
-             ArrayRef<Use> late) {
+  bool serve(KernelOp kernel, const Slice& slice, unsigned i, KernelOp again, ArrayRef<Use> late) {
     Operation* first = again;
     for (const Use& use : late)
       if (use.operand->getOwner()->isBeforeInBlock(first)) first = use.operand->getOwner();

@@ -30,9 +30,7 @@ bool follows_loop(const KernelProgram& k, size_t param) {
 Tensor index_of_length(const ir::RecordedKernel& region, const Tensor& t, Graph& out, int64_t n,
                        const SourceLoc& loc) {
   const std::vector<double> own = evaluate_bounded(*region.graph, {}, {t}).at(0).value;
-  auto spread = [&](double v) {
-    return broadcast_to(At(out.splat(v, {}, i64, loc), loc), {n});
-  };
+  auto spread = [&](double v) { return broadcast_to(At(out.splat(v, {}, i64, loc), loc), {n}); };
   Tensor i = out.append_leaf(OpKind::iota, IotaAttr{0}, {{n}, i64}, loc);
   Tensor at = add(At(mul(At(i, loc), spread(own.size() > 1 ? own[1] - own[0] : 0)), loc),
                   spread(own.empty() ? 0 : own[0]));

@@ -327,11 +327,11 @@ class Exporter {
     } else {
       for (mlir::Value v : l.getOuts()) out.push_back(temporary(v, origin_of(l)));
       // What follows the results: cu_seqlens and its like of attention, what an epilogue reads.
-      size_t own = call.name == "attention"        ? 3
-                   : call.name == "attention_grad" ? 6
+      size_t own = call.name == "attention"         ? 3
+                   : call.name == "attention_grad"  ? 6
                    : call.name == "paged_attention" ? 5
-                   : call.name == "gemm"           ? 2
-                                                   : in.size();
+                   : call.name == "gemm"            ? 2
+                                                    : in.size();
       call.args.assign(in.begin(), in.begin() + own);
       call.args.insert(call.args.end(), out.begin(), out.end());
       call.args.insert(call.args.end(), in.begin() + own, in.end());

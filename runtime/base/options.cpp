@@ -14,7 +14,8 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_CUDA_PATH", "folder of the CUDA toolkit or of its libraries (default: searched for)"},
       {"FUSEC_CUPTI", "\"off\": time profiles of a GPU by events, without CUPTI"},
       {"FUSEC_ATTENTION",
-       "attention on sm_90: \"hopper\" (default): wgmma and tensor maps; \"portable\": mma.sync, as on "
+       "attention on sm_90: \"hopper\" (default): wgmma and tensor maps; \"portable\": mma.sync, "
+       "as on "
        "other GPUs"},
       {"FUSEC_RACECHECK",
        "1: barriers count lanes, not warps, as compute-sanitizer's racecheck does (slower)"},

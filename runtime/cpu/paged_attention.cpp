@@ -173,8 +173,7 @@ void attend(const VectorKernels& v, const Paged& p, const Tensors& x, const Tile
       int64_t page = x.table[tile.sequence * p.max_pages + (key + j) / p.page_size];
       int64_t at = (page * p.page_size + (key + j) % p.page_size) * p.kv + head;
       widen(v, p.page_type, x.k, at * p.d, x.k_scale ? x.k_scale[at] : 1, w.keys + j * wide, p.d);
-      widen(v, p.page_type, x.v, at * p.d, x.v_scale ? x.v_scale[at] : 1, w.values + j * wide,
-            p.d);
+      widen(v, p.page_type, x.v, at * p.d, x.v_scale ? x.v_scale[at] : 1, w.values + j * wide, p.d);
     }
     v.block_gemm(keys, ld, p.d, w.keys, wide, 1, w.query, ld, w.scores, ld, false);
     ScoreTile scores{w.scores, keys, ld, keys + ld, -(keys + ld), 0, p.scale, p.softcap};

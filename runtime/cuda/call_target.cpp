@@ -33,7 +33,7 @@ int64_t shared_of(int major, int minor) {
 }  // namespace
 
 CallTarget call_target(const DeviceInfo& info, bool deterministic) {
-  return {info.major,    info.minor,          info.sm_count, info.shared_per_block,
+  return {info.major,    info.minor,           info.sm_count, info.shared_per_block,
           deterministic, portable_attention(), lanes_arrive()};
 }
 

@@ -231,9 +231,11 @@ std::vector<CallLaunch> gemm_sums(const Gemm& g) {
   bool across = e.bgrad || (e.bgrada ? g.trans_a : !g.trans_b);
   CallLaunch l;
   l.text = types_of("// sums beside an own GEMM\n", g) + "typedef " +
-           (e.bgrad ? "C" : e.bgrada ? "A" : "B") + " X;\nconstexpr bool kAcross = " +
-           (across ? "true" : "false") + ";\n" + std::string(kElements) +
-           std::string(kSumsKernel);
+           (e.bgrad    ? "C"
+            : e.bgrada ? "A"
+                       : "B") +
+           " X;\nconstexpr bool kAcross = " + (across ? "true" : "false") + ";\n" +
+           std::string(kElements) + std::string(kSumsKernel);
   l.entry = "fusec_gemm_sums";
   l.grid[0] = static_cast<unsigned>((length + kSumsOfBlock - 1) / kSumsOfBlock);
   l.block[0] = kThreads;
@@ -257,11 +259,11 @@ std::vector<CallLaunch> own_gemm(const Gemm& g) {
     return std::string(name) + " = " + (value ? "true" : "false");
   };
   CallLaunch l;
-  l.text = types_of("// own GEMM\n", g) + "constexpr bool kTransA = " +
-           (g.trans_a ? "true" : "false") + ", kTransB = " + (g.trans_b ? "true" : "false") +
-           flag(", kAdd", e.add) + flag(", kBias", e.bias) + flag(", kGelu", e.gelu) +
-           flag(", kAux", e.aux) + flag(", kDgelu", e.dgelu) + ";\n" + std::string(kElements) +
-           std::string(kKernel);
+  l.text = types_of("// own GEMM\n", g) +
+           "constexpr bool kTransA = " + (g.trans_a ? "true" : "false") +
+           ", kTransB = " + (g.trans_b ? "true" : "false") + flag(", kAdd", e.add) +
+           flag(", kBias", e.bias) + flag(", kGelu", e.gelu) + flag(", kAux", e.aux) +
+           flag(", kDgelu", e.dgelu) + ";\n" + std::string(kElements) + std::string(kKernel);
   l.entry = "fusec_gemm";
   l.grid[0] = static_cast<unsigned>(blocks);
   l.block[0] = kThreads;

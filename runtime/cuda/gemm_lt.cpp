@@ -287,26 +287,40 @@ int LtGemm::multiply(const LtAlgo& algo, const GemmMemory& memory, CuStream stre
   auto pointer = [](CuAddress address) { return reinterpret_cast<void*>(address); };
   return cublaslt().cublasLtMatmul(
       handle_, matmul_, alpha, pointer(memory.b.at), b_layout_, pointer(memory.a.at), a_layout_,
-      beta, pointer(g_.epilogue.add ? memory.addend : memory.c.at), c_layout_,
-      pointer(memory.c.at), c_layout_, &algo, pointer(memory.workspace),
-      static_cast<size_t>(memory.workspace_bytes), stream);
+      beta, pointer(g_.epilogue.add ? memory.addend : memory.c.at), c_layout_, pointer(memory.c.at),
+      c_layout_, &algo, pointer(memory.workspace), static_cast<size_t>(memory.workspace_bytes),
+      stream);
 }
 
 // What the library may tell kernels apart by: the algorithm, types, forms, alignments.
 std::string LtGemm::kernel_key() const {
   std::string key(reinterpret_cast<const char*>(algo_.data), sizeof algo_.data);
-  auto even = [](int64_t v) { return int64_t{1} << std::countr_zero(static_cast<uint64_t>(v | 16)); };
+  auto even = [](int64_t v) {
+    return int64_t{1} << std::countr_zero(static_cast<uint64_t>(v | 16));
+  };
   auto aligned = [&](CuAddress address, int64_t stride, DType type) {
     return int64_t{alignment(address, stride, g_.batch, type)};
   };
-  for (int64_t v :
-       {int64_t{lt_type(g_.type_a)}, int64_t{lt_type(g_.type_b)}, int64_t{lt_type(g_.type_c)},
-        int64_t{g_.trans_a}, int64_t{g_.trans_b}, int64_t{beta_ != 0}, int64_t{alpha_ != 1},
-        int64_t{g_.batch > 1}, even(g_.m), even(g_.n), even(g_.k), even(g_.lda), even(g_.ldb),
-        even(g_.ldc), aligned(memory_.a.at, g_.stride_a, g_.type_a),
-        aligned(memory_.b.at, g_.stride_b, g_.type_b),
-        aligned(memory_.c.at, g_.stride_c, g_.type_c), aligned(memory_.aux, 0, g_.type_c),
-        aligned(memory_.addend, g_.stride_c, g_.type_c), aligned(memory_.bias, 0, g_.type_c)})
+  for (int64_t v : {int64_t{lt_type(g_.type_a)},
+                    int64_t{lt_type(g_.type_b)},
+                    int64_t{lt_type(g_.type_c)},
+                    int64_t{g_.trans_a},
+                    int64_t{g_.trans_b},
+                    int64_t{beta_ != 0},
+                    int64_t{alpha_ != 1},
+                    int64_t{g_.batch > 1},
+                    even(g_.m),
+                    even(g_.n),
+                    even(g_.k),
+                    even(g_.lda),
+                    even(g_.ldb),
+                    even(g_.ldc),
+                    aligned(memory_.a.at, g_.stride_a, g_.type_a),
+                    aligned(memory_.b.at, g_.stride_b, g_.type_b),
+                    aligned(memory_.c.at, g_.stride_c, g_.type_c),
+                    aligned(memory_.aux, 0, g_.type_c),
+                    aligned(memory_.addend, g_.stride_c, g_.type_c),
+                    aligned(memory_.bias, 0, g_.type_c)})
     key += " " + std::to_string(v);
   return key + " " + g_.epilogue.str();
 }
@@ -320,8 +334,8 @@ bool LtGemm::fits(CuAddress begin, CuAddress end) const {
 int LtGemm::run_in(CuAddress begin, CuStream stream) const {
   const CuAddress base = (begin + 255) / 256 * 256;
   GemmMemory there = memory_;
-  for (CuAddress* at : {&there.a.at, &there.b.at, &there.c.at, &there.aux, &there.addend,
-                        &there.bias})
+  for (CuAddress* at :
+       {&there.a.at, &there.b.at, &there.c.at, &there.aux, &there.addend, &there.bias})
     *at = base + *at % 256;
   int status = point_epilogue(there);
   if (status == 0) status = multiply(algo_, there, stream);

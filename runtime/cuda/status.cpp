@@ -103,8 +103,7 @@ std::string bad_pages(const Plan& plan, int step, const Status& status, const Lo
   return "paged_attention: " + place + " is " + std::to_string(found) + "; expected " +
          (status.error == kBadPage ? "0 to " + bound + ", a page"
           : length                 ? "0 to " + bound
-                                   : "values that start at 0, never fall and stay within the " +
-                                         bound + " tokens");
+                   : "values that start at 0, never fall and stay within the " + bound + " tokens");
 }
 
 }  // namespace

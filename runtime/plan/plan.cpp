@@ -255,7 +255,7 @@ class PlanVerifier {
 
 struct EpilogueWord {
   const char* text;
-  bool GemmEpilogue::* flag;
+  bool GemmEpilogue::*flag;
 };
 constexpr EpilogueWord kEpilogueWords[] = {
     {"add", &GemmEpilogue::add},       {"bias", &GemmEpilogue::bias},

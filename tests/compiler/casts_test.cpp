@@ -133,7 +133,8 @@ class Expressions {
     if (word == "map" || word == "reduce") detail = op.substr(0, op.find('('));
     if (word == "constant") detail = op;
     if (word == "cast") ++casts;
-    if (word == "contract" || detail == "map add" || detail == "map mul") std::sort(operands.begin(), operands.end());
+    if (word == "contract" || detail == "map add" || detail == "map mul")
+      std::sort(operands.begin(), operands.end());
     h = of(detail);
     for (Hash o : operands) h = mix(h, o);
     if (types.size() == 1) return set(made[0], mix(h, of(types[0])));

@@ -20,8 +20,8 @@ struct Decoder {
 
   explicit Decoder(DType t, bool n = false) : type(t), narrow(n) {
     Shape shape = {kPages, kSize, kKv, kD}, scales = {kPages, kSize, kKv};
-    PagedKv pages{g.state("k_pages", shape, n ? u8 : t), g.state("v_pages", shape, n ? u8 : t),
-                  {}, {}};
+    PagedKv pages{
+        g.state("k_pages", shape, n ? u8 : t), g.state("v_pages", shape, n ? u8 : t), {}, {}};
     if (n) pages.k_scale = g.state("k_scale", scales), pages.v_scale = g.state("v_scale", scales);
     PagedKv now = append_kv(k, v, pages, paged_rows(place, table, kSize));
     g.assign(pages.k, now.k);
@@ -54,8 +54,9 @@ TEST_CASE("paged attention agrees with the oracle: types, chunks, windows, 8-bit
           for (const char* name : {"k", "v"}) a.feeds[name] = draw(k.type(), 5, 0, 256);
           for (const char* name : {"ks", "vs"}) a.feeds[name] = draw(o.k_scale.type(), 6, 0, 0.02);
         }
-        agree(g, {paged_attention(q, k, v, g.input("table", {2, kMost}, i32),
-                                  g.input("lengths", {2}, i32), o)},
+        agree(g,
+              {paged_attention(q, k, v, g.input("table", {2, kMost}, i32),
+                               g.input("lengths", {2}, i32), o)},
               a);
       }
 }
@@ -64,9 +65,9 @@ TEST_CASE("decoding token by token is causal attention over the whole sequence")
   Decoder d(f32);
   Graph whole;
   constexpr int64_t kTokens = 9;
-  Tensor y = attention(whole.input("q", {2, kTokens, kHeads, kD}),
-                       whole.input("k", {2, kTokens, kKv, kD}),
-                       whole.input("v", {2, kTokens, kKv, kD}));
+  Tensor y =
+      attention(whole.input("q", {2, kTokens, kHeads, kD}), whole.input("k", {2, kTokens, kKv, kD}),
+                whole.input("v", {2, kTokens, kKv, kD}));
   Feeds feeds = complete(whole, {}, -2, 2);
   std::vector<double> expected = evaluate(whole, feeds, {y})[0];
   Executable exe = compile(d.g, {{"o", d.o}});

@@ -92,8 +92,7 @@ void check(const Case& x) {
       double u = load_as_double(pre.data(), x.c, at);
       double t = std::tanh(0.7978845608028654 * (u + 0.044715 * u * u * u));
       wide = 1.1 * wide + std::fabs(v) * (on_stand_in() ? 8 * unit : 1.3 * std::ldexp(1, -10));
-      v *= 0.5 * (1 + t) +
-           0.5 * u * (1 - t * t) * 0.7978845608028654 * (1 + 3 * 0.044715 * u * u);
+      v *= 0.5 * (1 + t) + 0.5 * u * (1 - t * t) * 0.7978845608028654 * (1 + 3 * 0.044715 * u * u);
     }
     bound.back() = wide + rounding(x.c) * std::fabs(v);
   }
@@ -199,9 +198,9 @@ TEST_CASE("GEMM: operands of two types, and a type that cuBLASLt does not combin
 
 TEST_CASE("GEMM: epilogues, by cuBLASLt and by the own kernel") {
   if (no_gpu()) return;
-  for (const char* epilogue : {"add", "bias", "add_bias", "gelu", "bias_gelu", "gelu_aux",
-                               "bias_gelu_aux", "add_bias_gelu_aux", "dgelu", "dgelu_bgrad",
-                               "bgrada", "bgradb", "add_bgrada"})
+  for (const char* epilogue :
+       {"add", "bias", "add_bias", "gelu", "bias_gelu", "gelu_aux", "bias_gelu_aux",
+        "add_bias_gelu_aux", "dgelu", "dgelu_bgrad", "bgrada", "bgradb", "add_bgrada"})
     for (DType c : {bf16, f16, f32})
       for (int64_t n : {64, 72, 13}) {  // rows of 13 are the own kernel's
         Case x{40, n, 48};

@@ -102,8 +102,7 @@ void gemm(void** args, unsigned blocks, const std::string& text) {
         if (is("kDgelu")) {
           double u = fusec::load_as_double(arg<const char*>(args, 17), tc, at);
           double t = std::tanh(0.7978845608028654 * (u + 0.044715 * u * u * u));
-          x *= 0.5 * (1 + t) +
-               0.5 * u * (1 - t * t) * 0.7978845608028654 * (1 + 0.134145 * u * u);
+          x *= 0.5 * (1 + t) + 0.5 * u * (1 - t * t) * 0.7978845608028654 * (1 + 0.134145 * u * u);
         }
         fusec::store_from_double(c, tc, at, x);
       }

@@ -1,6 +1,7 @@
 // Formulas of attention and its gradients in double, with bounds that follow from what a kernel may
 // round: weights and score gradients to the stored type before the second product, results to the
-// stored type, everything else in f32; and a check of the CUDA texts, run on the host, against them.
+// stored type, everything else in f32; and a check of the CUDA texts, run on the host, against
+// them.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -88,7 +89,7 @@ inline double stored_roundoff(DType t) { return t == bf16 ? 0x1p-8 : t == f16 ? 
 
 // o_given and lse_given: what attention_grad reads.
 inline Expected formulas(const Case& c, const Values& q, const Values& k, const Values& v,
-                  const Values& d_out, const Values& o_given, const Values& lse_given) {
+                         const Values& d_out, const Values& o_given, const Values& lse_given) {
   const AttentionShape& x = c.shape;
   int64_t n = x.b * x.t * x.h * x.d, m = x.b * x.s * x.kv * x.d, rows = x.b * x.h * x.t;
   Expected r{Sum(n), Sum(rows), Sum(n), Sum(m), Sum(m), Sum(x.h), {}};
@@ -167,8 +168,7 @@ inline Expected formulas(const Case& c, const Values& q, const Values& k, const 
         r.dq.add(qi + e, ds * k[kj(j) + e], stored + 2 * weight + f32_sum);
         r.dk.add(kj(j) + e, ds * q[qi + e], stored + 2 * weight + f32_sum);
         // Near the cap 1 - tanh^2 cancels.
-        double slope =
-            x.softcap ? given * scale * std::fabs((dp[j] - delta) * hooked) * 64 * u : 0;
+        double slope = x.softcap ? given * scale * std::fabs((dp[j] - delta) * hooked) * 64 * u : 0;
         // Small weights and gradients lose bits of f16, below its normal numbers.
         if (x.type == f16) {
           r.o.bound[qi + e] += 0x1p-25 * std::fabs(v[kj(j) + e]);
@@ -227,7 +227,8 @@ inline void check_one(const Case& c, const cuda::CallTarget& target) {
   if (x.sinks) grad.push_back({Values(x.h, NAN), f32});
   if (c.hook)
     for (size_t i = 0; i < c.hook->captured.size(); ++i)
-      if (c.hook->text.grads >> i & 1) grad.push_back({Values(c.hook->captured[i].size(), NAN), f32});
+      if (c.hook->text.grads >> i & 1)
+        grad.push_back({Values(c.hook->captured[i].size(), NAN), f32});
   grad.insert(grad.end(), options.begin(), options.end());
   std::vector<Values> grads = run_text(x.grad(), grad, nullptr, false, target);
   check_within(grads[6], e.dq.value, e.dq.bound, "dq");

@@ -34,9 +34,11 @@ AttentionShape with(AttentionShape s, bool prefix, bool sinks) {
 }  // namespace
 
 TEST_CASE("hooks in any form") {
-  const AttentionShape causal{2, 40, 40, 4, 2, 8, true, f32}, long_keys{1, 33, 70, 2, 1, 5, true, bf16},
-      short_keys{1, 70, 33, 2, 2, 8, true, f16, 3, 0, 0, true}, full{2, 70, 90, 2, 1, 24, false, f32, 4},
-      window{1, 90, 90, 2, 1, 8, true, f32, 0, 0, 20}, one{1, 1, 1, 1, 1, 4, true, f32};
+  const AttentionShape causal{2, 40, 40, 4, 2, 8, true, f32},
+      long_keys{1, 33, 70, 2, 1, 5, true, bf16},
+      short_keys{1, 70, 33, 2, 2, 8, true, f16, 3, 0, 0, true},
+      full{2, 70, 90, 2, 1, 24, false, f32, 4}, window{1, 90, 90, 2, 1, 8, true, f32, 0, 0, 20},
+      one{1, 1, 1, 1, 1, 4, true, f32};
   check_hooks({{causal, alibi(sizes_of(causal))},
                {long_keys, biased(sizes_of(long_keys), true)},
                {short_keys, alibi(sizes_of(short_keys))},
@@ -49,9 +51,10 @@ TEST_CASE("hooks in any form") {
 }
 
 TEST_CASE("hooks on tensor cores: scores") {
-  const AttentionShape causal{2, 150, 150, 4, 2, 64, true, bf16}, wide{1, 100, 200, 2, 1, 128, true, f16},
-      hidden{1, 200, 77, 2, 1, 64, true, bf16, 5}, full{2, 90, 130, 2, 1, 48, false, bf16, 4},
-      one{1, 1, 1, 2, 1, 16, true, bf16}, top_left{1, 130, 70, 2, 2, 128, true, bf16, 0, 0, 0, true};
+  const AttentionShape causal{2, 150, 150, 4, 2, 64, true, bf16},
+      wide{1, 100, 200, 2, 1, 128, true, f16}, hidden{1, 200, 77, 2, 1, 64, true, bf16, 5},
+      full{2, 90, 130, 2, 1, 48, false, bf16, 4}, one{1, 1, 1, 2, 1, 16, true, bf16},
+      top_left{1, 130, 70, 2, 2, 128, true, bf16, 0, 0, 0, true};
   check_hooks({{causal, alibi(sizes_of(causal))},
                {wide, biased(sizes_of(wide), false)},
                {hidden, alibi(sizes_of(hidden))},
@@ -61,9 +64,11 @@ TEST_CASE("hooks on tensor cores: scores") {
 }
 
 TEST_CASE("hooks on tensor cores: masks, whole tiles of them") {
-  const AttentionShape causal{1, 300, 300, 2, 1, 64, true, bf16}, full{2, 200, 260, 2, 1, 128, false, bf16, 10},
-      window{1, 260, 260, 2, 2, 64, true, f16, 0, 0, 100}, packed{1, 200, 200, 2, 1, 64, true, bf16, 0, 3},
-      wide{1, 150, 190, 2, 1, 80, true, bf16}, one{1, 1, 70, 1, 1, 64, false, bf16};
+  const AttentionShape causal{1, 300, 300, 2, 1, 64, true, bf16},
+      full{2, 200, 260, 2, 1, 128, false, bf16, 10},
+      window{1, 260, 260, 2, 2, 64, true, f16, 0, 0, 100},
+      packed{1, 200, 200, 2, 1, 64, true, bf16, 0, 3}, wide{1, 150, 190, 2, 1, 80, true, bf16},
+      one{1, 1, 70, 1, 1, 64, false, bf16};
   check_hooks({{causal, documents(sizes_of(causal), 64)},
                {causal, documents(sizes_of(causal), 50)},
                {full, biased(sizes_of(full), true)},
@@ -80,7 +85,9 @@ TEST_CASE("hooks on tensor cores, with prefixes and sinks") {
       packed{1, 200, 200, 2, 1, 64, true, bf16, 0, 3, 40};
   check_hooks({{with(causal, true, true), alibi(sizes_of(causal)), {}, {0, 130}},
                {with(window, true, true), biased(sizes_of(window), true), {}, {70, 500}},
-               {with(packed, true, false), documents(sizes_of(packed), 64), {0, 70, 130, 190},
+               {with(packed, true, false),
+                documents(sizes_of(packed), 64),
+                {0, 70, 130, 190},
                 {9, 0, 44}}});
 }
 

@@ -52,7 +52,7 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
                                    {1, 200, 300, 2, 1, 128},
                                    {1, 300, 300, 2, 1, 64, true, bf16, 0, 3},
                                    {1, 300, 300, 2, 1, 64, true, bf16, 0, 0, 100},
-                   {1, 300, 300, 2, 1, 128, true, bf16, 15}}) {
+                                   {1, 300, 300, 2, 1, 128, true, bf16, 15}}) {
     CHECK(wgmma(x.forward()));
     CHECK(wgmma(x.grad()));
   }

@@ -59,7 +59,8 @@ struct AttentionShape {
   const HookText* hook = nullptr;
 
   CallBuilder builder(bool grad) const {
-    int results = grad ? 9 + sinks : 5, captured = hook ? static_cast<int>(hook->captured.size()) : 0;
+    int results = grad ? 9 + sinks : 5,
+        captured = hook ? static_cast<int>(hook->captured.size()) : 0;
     if (grad && hook) results += std::popcount(static_cast<uint64_t>(hook->grads));
     CallBuilder call(grad ? "attention_grad" : "attention",
                      results + (docs > 0) + prefix + sinks + captured);

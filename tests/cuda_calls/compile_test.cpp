@@ -115,7 +115,8 @@ TEST_CASE("attention on tensor cores with prefixes, sinks and hooks compiles") {
   std::vector<LibraryCall> calls;
   for (int64_t d : {64, 128}) {
     const AttentionShape plain{1, 2048, 2048, 32, 16, d, true, bf16};
-    AttentionShape prefix = plain, sinks = plain, both{1, 2048, 2048, 32, 16, d, true, bf16, 0, 8, 512};
+    AttentionShape prefix = plain, sinks = plain,
+                   both{1, 2048, 2048, 32, 16, d, true, bf16, 0, 8, 512};
     prefix.prefix = sinks.sinks = both.prefix = both.sinks = true;
     const Sizes sizes{plain.b, plain.t, plain.s, plain.h};
     const HookFormulas learnt = biased({1, 64, 64, 32}, true), mask = documents(sizes, 100);

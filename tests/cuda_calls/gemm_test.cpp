@@ -74,16 +74,21 @@ void check_near(const Values& got, const Values& want, DType type, int64_t terms
 
 TEST_CASE("own GEMM: epilogues, odd sizes and sizes of 0") {
   Checks checks;
-  for (const char* epilogue : {"none", "add_bias_gelu_aux", "dgelu", "dgelu_bgrad", "bgrada",
-                               "bgradb", "add_bgradb"})
+  for (const char* epilogue :
+       {"none", "add_bias_gelu_aux", "dgelu", "dgelu_bgrad", "bgrada", "bgradb", "add_bgradb"})
     for (DType type : {f32, bf16, f16})
       for (int trans = 0; trans < 4; ++trans) {
         if (type != bf16 && trans != 1) continue;
         Product any{0, 0, 0, (trans & 1) != 0, (trans & 2) != 0, type, epilogue};
         any.m = any.n = any.k = 1;
         checks.add({{call_of(any)}}, [=] {
-          for (auto [m, n, k] : {std::array<int64_t, 3>{70, 66, 20}, {5, 3, 1}, {33, 7, 100},
-                                 {64, 64, 16}, {3, 40, 0}, {0, 5, 3}, {5, 0, 3}}) {
+          for (auto [m, n, k] : {std::array<int64_t, 3>{70, 66, 20},
+                                 {5, 3, 1},
+                                 {33, 7, 100},
+                                 {64, 64, 16},
+                                 {3, 40, 0},
+                                 {0, 5, 3},
+                                 {5, 0, 3}}) {
             Product p = any;
             p.m = m, p.n = n, p.k = k;
             INFO(p.epilogue << " " << std::string(name_of(type)) << " trans " << trans << " m " << m

@@ -6,17 +6,19 @@
 
 namespace fusec::test {
 
-// `seen`: statements of the mask, empty for none; `score`: an expression of z, the scaled and capped
-// product; `slopes`: its derivatives by z and by each load that wants one.
+// `seen`: statements of the mask, empty for none; `score`: an expression of z, the scaled and
+// capped product; `slopes`: its derivatives by z and by each load that wants one.
 inline HookText text_of(std::vector<TensorType> captured, const std::string& seen,
-                 const std::string& score, const std::vector<std::string>& slopes,
-                 const std::string& loads, int64_t grads, int64_t mask_axes) {
+                        const std::string& score, const std::vector<std::string>& slopes,
+                        const std::string& loads, int64_t grads, int64_t mask_axes) {
   std::string fields, parameters, names;
   for (size_t i = 0; i < captured.size(); ++i) {
     const DType t = captured[i].dtype;
     std::string one = std::string("const ") +
-                      (t == f32 ? "float" : t == i32 ? "int" : "unsigned char") + "* h" +
-                      std::to_string(i);
+                      (t == f32   ? "float"
+                       : t == i32 ? "int"
+                                  : "unsigned char") +
+                      "* h" + std::to_string(i);
     fields += one + "; ", parameters += ", " + one, names += (i ? ", h" : "h") + std::to_string(i);
   }
   std::string begin = "namespace hook {\nstruct Captured { " + fields +
@@ -24,7 +26,8 @@ inline HookText text_of(std::vector<TensorType> captured, const std::string& see
                       "DEV bool seen(const Captured& c, const Place& at) { " +
                       (seen.empty() ? "return true;" : seen) + " }\n";
   const std::string z =
-      "  const float s0 = product * kScale, bend = kCap != 0 ? tanhf(s0 * (1 / (kCap + 1e-30f))) : 0;\n"
+      "  const float s0 = product * kScale, bend = kCap != 0 ? tanhf(s0 * (1 / (kCap + 1e-30f))) : "
+      "0;\n"
       "  const float z = kCap != 0 ? kCap * bend : s0;\n";
   const std::string arguments = "(const Captured& c, const Place& at, float product) {\n";
   const std::string end = "}\n}  // namespace hook\n#define HOOK_PARAMETERS " + parameters +
@@ -80,9 +83,9 @@ inline HookFormulas documents(const Sizes& n, int64_t run) {
 // Every `step`th key; queries that are multiples of 7 see nothing.
 inline HookFormulas dilated(int64_t step) {
   HookFormulas f;
-  f.text = text_of({}, "return at.query % 7 != 0 && (at.key - at.query) % " + std::to_string(step) +
-                           " == 0;",
-                   "z", {"1"}, "", 0, 4 | 8);
+  f.text = text_of(
+      {}, "return at.query % 7 != 0 && (at.key - at.query) % " + std::to_string(step) + " == 0;",
+      "z", {"1"}, "", 0, 4 | 8);
   f.seen = [=](const Place& p) { return p.query % 7 != 0 && (p.key - p.query) % step == 0; };
   return f;
 }
@@ -108,15 +111,15 @@ inline HookFormulas biased(const Sizes& n, bool masked) {
   HookFormulas f;
   const std::string t = std::to_string(n.t), s = std::to_string(n.s);
   auto bytes = [](int64_t x) { return " " + std::to_string(4 * x); };
-  f.text = text_of(
-      {{{n.b}, f32}, {{n.h, n.t, n.s}, f32}, {{n.t + n.s}, f32}},
-      masked ? "return (at.item + at.head + at.query / 70 + at.key / 64) % 3 != 0;" : "",
-      "z * c.h0[at.item] + c.h1[(at.head * " + t + " + at.query) * " + s +
-          " + at.key] + c.h2[at.key - at.query + " + t + "]",
-      {"c.h0[at.item]", "z", "1", "1"},
-      "0 0 4 0 0 0 1; 1 0 0" + bytes(n.t * n.s) + bytes(n.s) + " 4 1; 2" + bytes(n.t) +
-          " 0 0 -4 4 1",
-      7, masked ? 15 : 0);
+  f.text =
+      text_of({{{n.b}, f32}, {{n.h, n.t, n.s}, f32}, {{n.t + n.s}, f32}},
+              masked ? "return (at.item + at.head + at.query / 70 + at.key / 64) % 3 != 0;" : "",
+              "z * c.h0[at.item] + c.h1[(at.head * " + t + " + at.query) * " + s +
+                  " + at.key] + c.h2[at.key - at.query + " + t + "]",
+              {"c.h0[at.item]", "z", "1", "1"},
+              "0 0 4 0 0 0 1; 1 0 0" + bytes(n.t * n.s) + bytes(n.s) + " 4 1; 2" + bytes(n.t) +
+                  " 0 0 -4 4 1",
+              7, masked ? 15 : 0);
   Values heat = random_values(n.b, 41), bias = random_values(n.h * n.t * n.s, 42),
          place = random_values(n.t + n.s, 43);
   for (double& x : heat) x = std::fabs(x) / 2 + 0.5;
@@ -124,9 +127,7 @@ inline HookFormulas biased(const Sizes& n, bool masked) {
   auto in_bias = [=](const Place& p) { return (p.head * n.t + p.query) * n.s + p.key; };
   auto in_place = [=](const Place& p) { return p.key - p.query + n.t; };
   if (masked)
-    f.seen = [](const Place& p) {
-      return (p.item + p.head + p.query / 70 + p.key / 64) % 3 != 0;
-    };
+    f.seen = [](const Place& p) { return (p.item + p.head + p.query / 70 + p.key / 64) % 3 != 0; };
   f.score = [=](const Place& p, double z) {
     return z * heat[p.item] + bias[in_bias(p)] + place[in_place(p)];
   };

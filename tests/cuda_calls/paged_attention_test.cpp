@@ -116,10 +116,9 @@ void check(const std::vector<Case>& cases, const char* form) {
   for (const Case& c : cases)
     checks.add({{c.shape.call()}}, [c, form] {
       const PagedShape& x = c.shape;
-      INFO("h " << x.h << " kv " << x.kv << " d " << x.d << " page_size " << x.page_size
-                << " type " << std::string(name_of(x.type)) << " narrow " << x.narrow << " window "
-                << x.window << " softcap " << x.softcap << " length " << c.lengths[0] << " cu "
-                << x.cu_q);
+      INFO("h " << x.h << " kv " << x.kv << " d " << x.d << " page_size " << x.page_size << " type "
+                << std::string(name_of(x.type)) << " narrow " << x.narrow << " window " << x.window
+                << " softcap " << x.softcap << " length " << c.lengths[0] << " cu " << x.cu_q);
       CHECK(form_of(x.call()).find(form) != std::string::npos);
       std::vector<Operand> in = operands_of(c);
       auto [o, bound] = formulas(c, in);
@@ -148,8 +147,7 @@ Case chunks(Case c, std::vector<int> cu, int64_t more_tokens = 0) {
 
 TEST_CASE("tensor cores: ratios of heads, page sizes, lengths at their edges") {
   check({decode(2, 4, 64, 9, 16, 8, {1, 15, 16, 17, 100, 128}),
-         decode(1, 1, 128, 300, 1, 300, {0, 290}),
-         decode(1, 5, 80, 9, 16, 8, {16, 33}, f16),
+         decode(1, 1, 128, 300, 1, 300, {0, 290}), decode(1, 5, 80, 9, 16, 8, {16, 33}, f16),
          decode(2, 8, 128, 5, 64, 5, {300, 65}),
          decode(1, 20, 16, 9, 3, 9, {27, 5}),    // two tiles of 16 rows in one
          decode(1, 33, 32, 9, 3, 9, {27}, f16),  // two tiles
@@ -176,8 +174,7 @@ TEST_CASE("tensor cores: chunks of several tokens, none, and tokens of no sequen
 }
 
 TEST_CASE("any form: types, head sizes, all options") {
-  check({decode(2, 4, 20, 9, 16, 8, {1, 16, 100}, f32),
-         decode(1, 1, 5, 9, 3, 8, {24, 0}, bf16),
+  check({decode(2, 4, 20, 9, 16, 8, {1, 16, 100}, f32), decode(1, 1, 5, 9, 3, 8, {24, 0}, bf16),
          decode(1, 3, 64, 30, 16, 70, {1100, 20}, f32, false, 700, 3),
          decode(2, 2, 40, 9, 16, 8, {100, 128}, f16, true),
          decode(1, 5, 8, 9, 16, 8, {100}, f32, true, 9),

@@ -315,12 +315,10 @@ TEST_CASE("attention on a GPU: hooks of scores and masks") {
     DType type;
     bool causal, prefix, sinks;
   };
-  const Sizes sizes[] = {{150, 150, 64, bf16, true, false, false},
-                         {130, 203, 128, f16, true, false, true},
-                         {203, 130, 64, bf16, true, true, true},
-                         {90, 140, 80, bf16, false, false, false},
-                         {1, 70, 64, bf16, true, false, false},
-                         {70, 90, 24, f32, true, true, false}};
+  const Sizes sizes[] = {
+      {150, 150, 64, bf16, true, false, false}, {130, 203, 128, f16, true, false, true},
+      {203, 130, 64, bf16, true, true, true},   {90, 140, 80, bf16, false, false, false},
+      {1, 70, 64, bf16, true, false, false},    {70, 90, 24, f32, true, true, false}};
   for (const HookRow& hook : kHooks)
     for (const Sizes& n : sizes) {
       const std::string what = std::string("hook: ") + hook.name + ", t " + std::to_string(n.t) +
@@ -490,8 +488,7 @@ TEST_CASE("paged attention in every form, decoding and chunks") {
       for (const char* name : {"ks", "vs"})
         o.feeds[name] = draw(options.k_scale.type(), name[0], 0.001, 0.02);
     }
-    if (!c.cu.empty())
-      options.cu_q = g.input("cu", {b + 1}, i32), o.feeds["cu"] = c.cu;
+    if (!c.cu.empty()) options.cu_q = g.input("cu", {b + 1}, i32), o.feeds["cu"] = c.cu;
     o.feeds["lengths"] = c.lengths;
     for (int64_t i = 0; i < b; ++i)
       for (int64_t p = 0; p < c.max_pages; ++p)
@@ -510,8 +507,8 @@ TEST_CASE("decoding on a GPU: the cache is written in place, a bad page is an er
     say(narrow ? "decoding, u8" : "decoding, bf16");
     Graph g;
     const Shape shape = {9, 4, 2, 64}, scales = {9, 4, 2};
-    PagedKv pages{g.state("k", shape, narrow ? u8 : bf16), g.state("v", shape, narrow ? u8 : bf16),
-                  {}, {}};
+    PagedKv pages{
+        g.state("k", shape, narrow ? u8 : bf16), g.state("v", shape, narrow ? u8 : bf16), {}, {}};
     if (narrow) pages.k_scale = g.state("ks", scales), pages.v_scale = g.state("vs", scales);
     Tensor table = g.input("table", {2, 3}, i32), place = g.input("place", {2}, i32);
     Tensor x = g.input("x", {2, 2, 64}, bf16);

@@ -76,9 +76,8 @@ TEST_CASE("paged_attention: one token a sequence is attention over its pages") {
     for (double cap : {0.0, 2.0}) {
       Cache c;
       Tensor q = c.leaf("q", {2, 6, 4}, 0.9);
-      std::vector<double> got =
-          c.value(paged_attention(q, c.k, c.v, c.table, c.lengths,
-                                  {.softcap = cap, .window = window}));
+      std::vector<double> got = c.value(
+          paged_attention(q, c.k, c.v, c.table, c.lengths, {.softcap = cap, .window = window}));
       AttentionOptions o{.softcap = cap, .window = window};
       Tensor first = attention(reshape(slice(q, 0, 0, 1), {1, 1, 6, 4}),
                                c.in_order(c.k, {4, 0, 3}, 7), c.in_order(c.v, {4, 0, 3}, 7), o);
@@ -96,9 +95,8 @@ TEST_CASE("paged_attention: chunks of several tokens, none, and tokens of no seq
     o.cu_q = c.numbers(name, {3}, std::move(cu));
     return c.value(paged_attention(q, c.k, c.v, c.table, c.lengths, o));
   };
-  Tensor three = attention(reshape(slice(q, 0, 0, 3), {1, 3, 2, 4}),
-                           c.in_order(c.k, {4, 0, 3}, 7), c.in_order(c.v, {4, 0, 3}, 7),
-                           {.window = 4});
+  Tensor three = attention(reshape(slice(q, 0, 0, 3), {1, 3, 2, 4}), c.in_order(c.k, {4, 0, 3}, 7),
+                           c.in_order(c.v, {4, 0, 3}, 7), {.window = 4});
   std::vector<double> expected = c.value(three), got = with("cu", {0, 3, 3});
   expected.resize(40, 0.0);
   check_equal(got, expected);
@@ -176,7 +174,8 @@ TEST_CASE("paged_attention: what is refused") {
   CHECK_ERROR(paged_attention(long_q, c.k, c.v, c.table, c.lengths, {.cu_q = c.lengths}),
               "cu_q i32[3]");
   CHECK_ERROR(paged_attention(q, c.k, c.v, c.table, c.lengths, {.window = -1}), "window > 0");
-  Tensor o = paged_attention(q, c.k, c.v, c.table, c.lengths); uint32_t line = __LINE__;
+  Tensor o = paged_attention(q, c.k, c.v, c.table, c.lengths);
+  uint32_t line = __LINE__;
   CHECK(error_of([&] { grad(sum(o), {q}); }, line).find("paged_attention has no gradient") !=
         std::string::npos);
   auto fed = [&](const char* name, std::vector<double> values) {

@@ -325,11 +325,12 @@ TEST_CASE("verify refuses broken plans, naming the rule") {
         p, [&](Plan& q) { q.steps[4].call.attrs["epilogue"] = std::string(text); }, rule);
   };
   for (const char* wrong :
-       {"relu", "gelu_bias", "bias_", "biasgelu", "aux", "bias_aux", "_bias", "", "add_add", "bgrad",
-        "bgrad_dgelu", "bias_dgelu", "gelu_dgelu", "add_dgelu", "dgelu_bgrada", "bias_bgradb",
-        "bgrada_bgradb", "none_add"})
+       {"relu", "gelu_bias", "bias_", "biasgelu", "aux", "bias_aux", "_bias", "", "add_add",
+        "bgrad", "bgrad_dgelu", "bias_dgelu", "gelu_dgelu", "add_dgelu", "dgelu_bgrada",
+        "bias_bgradb", "bgrada_bgradb", "none_add"})
     epilogue(wrong, "gemm: expected an epilogue of");
-  for (const char* right : {"add", "bias_gelu_aux", "dgelu", "dgelu_bgrad", "bgrada", "add_bgradb"}) {
+  for (const char* right :
+       {"add", "bias_gelu_aux", "dgelu", "dgelu_bgrad", "bgrada", "add_bgradb"}) {
     LibraryCall call;
     call.attrs["epilogue"] = std::string(right);
     CHECK(epilogue_of(call).str() == right);

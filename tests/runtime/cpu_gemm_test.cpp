@@ -247,10 +247,18 @@ TEST_CASE("gemm: a GELU's slope and sums beside the product, odd and empty sizes
   for (const char* name : {"dgelu", "dgelu_bgrad", "bgrada", "bgradb", "add_bgrada"})
     for (DType type : {f32, bf16, f16})
       for (int trans = 0; trans < 4; ++trans)
-        for (auto [m, n, k] : {std::array<int64_t, 3>{300, 270, 40}, {13, 7, 1}, {5, 6, 0},
-                               {0, 9, 4}, {9, 0, 4}, {700, 3, 600}}) {
-          CAPTURE(name); CAPTURE(name_of(type)); CAPTURE(trans);
-          CAPTURE(m); CAPTURE(n); CAPTURE(k);
+        for (auto [m, n, k] : {std::array<int64_t, 3>{300, 270, 40},
+                               {13, 7, 1},
+                               {5, 6, 0},
+                               {0, 9, 4},
+                               {9, 0, 4},
+                               {700, 3, 600}}) {
+          CAPTURE(name);
+          CAPTURE(name_of(type));
+          CAPTURE(trans);
+          CAPTURE(m);
+          CAPTURE(n);
+          CAPTURE(k);
           Problem p{m, n, k};
           p.trans_a = trans & 1, p.trans_b = trans & 2, p.pad = 3;
           p.type_a = p.type_b = p.type_c = type;

@@ -145,8 +145,14 @@ TEST_CASE("paged attention equals the naive version; threads change no bit") {
   for (Case c : kCases)
     for (DType type : {f32, bf16, f16}) {
       c.type = type;
-      CAPTURE(c.group); CAPTURE(c.d); CAPTURE(c.page_size); CAPTURE(c.window);
-      CAPTURE(c.softcap); CAPTURE(c.narrow); CAPTURE(c.lengths[0]); CAPTURE(name_of(type));
+      CAPTURE(c.group);
+      CAPTURE(c.d);
+      CAPTURE(c.page_size);
+      CAPTURE(c.window);
+      CAPTURE(c.softcap);
+      CAPTURE(c.narrow);
+      CAPTURE(c.lengths[0]);
+      CAPTURE(name_of(type));
       // f32: exp of arguments up to about 20 and sums of a few thousand terms. Others: the result
       // is rounded to 8 or 11 bits.
       double eps = type == f32 ? 1e-5 : type == bf16 ? 1.0 / 256 : 1.0 / 1024;

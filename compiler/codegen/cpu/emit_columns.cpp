@@ -2,8 +2,8 @@
 // dimensions are looped over. Few columns: their accumulators are vectors in registers. Many (and
 // one pass): rows are read from end to end, as memory likes it, and accumulators lie in the first
 // cache. Long sums are sums of blocks' sums, so that no number goes through as many roundings as
-// there are rows (tolerance.h counts on it). Lanes past the last column are computed (their loads stay within the padding) and never
-// stored.
+// there are rows (tolerance.h counts on it). Lanes past the last column are computed (their loads
+// stay within the padding) and never stored.
 #include <algorithm>
 
 #include "emit.h"

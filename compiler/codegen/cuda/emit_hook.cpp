@@ -67,8 +67,8 @@ std::string Emitter::captured_element(const HookParts& h, int op) const {
   const char* sizes[] = {"b", "h", "t", "s"};
   double reach = std::fabs(static_cast<double>(l.offset));
   for (int a = 0; a < 4; ++a)
-    reach += std::fabs(static_cast<double>(l.step[a])) *
-             static_cast<double>(h.call.integer(sizes[a]));
+    reach +=
+        std::fabs(static_cast<double>(l.step[a])) * static_cast<double>(h.call.integer(sizes[a]));
   const bool wide = reach / static_cast<double>(size) >= 0x1p31;
   std::string sum;
   for (int a = 0; a < 4; ++a)
@@ -173,8 +173,8 @@ HookFunctions Emitter::hook(const LibraryCall& call) {
 
   std::string fields, parameters, names;
   for (size_t i = 0; i < h.captured.size(); ++i) {
-    const std::string one = "const " + std::string(storage_name(h.captured[i].dtype)) + "* h" +
-                            std::to_string(i);
+    const std::string one =
+        "const " + std::string(storage_name(h.captured[i].dtype)) + "* h" + std::to_string(i);
     fields += "  " + one + ";\n";
     parameters += ", " + one;
     names += (i ? ", h" : "h") + std::to_string(i);

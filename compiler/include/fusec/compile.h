@@ -36,10 +36,10 @@ struct CompileOptions {
   // GPU: the same bits in every run, also where a faster form exists that does not promise them.
   bool deterministic = false;
   // bf16: a GELU (tanh form) behind a matrix product may be a part of its GEMM, where that saves a
-  // pass over memory, and so may its gradient and that of its bias. Products are then rounded behind
-  // the GELU or its slope only, and the bias's gradient is rounded as the weight's is. Off: a GPU's
-  // library may take tanh from the hardware, whose error (2^-11) shows where GELU is near zero.
-  // FUSEC_GELU_IN_GEMM=1 sets it.
+  // pass over memory, and so may its gradient and that of its bias. Products are then rounded
+  // behind the GELU or its slope only, and the bias's gradient is rounded as the weight's is. Off:
+  // a GPU's library may take tanh from the hardware, whose error (2^-11) shows where GELU is near
+  // zero. FUSEC_GELU_IN_GEMM=1 sets it.
   bool gelu_in_gemm = false;
   // GPU: runs the algorithms that cuBLASLt offers for each GEMM when the plan is loaded, takes the
   // fastest and keeps the choice on disk, so that it is measured once a GPU. Until the cache is

@@ -93,8 +93,10 @@ void print_summary(const Inspection& r, const std::string& name) {
   for (const MemoryTensor& t : m.largest) fmt::print("  {}\n", t.str());
   int64_t anew = 0, repeated = 0, saved = 0;
   for (const Decision& d : r.decisions)
-    if (d.pass == "store_again" && d.verdict) ++anew;
-    else if (d.pass == "recompute" && d.verdict) ++repeated, saved += d.bytes_saved;
+    if (d.pass == "store_again" && d.verdict)
+      ++anew;
+    else if (d.pass == "recompute" && d.verdict)
+      ++repeated, saved += d.bytes_saved;
   if (anew > 0)
     fmt::print("store_again: {} values stored anew by the backward pass instead of kept\n", anew);
   if (repeated > 0)

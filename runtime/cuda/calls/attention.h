@@ -26,11 +26,11 @@ struct Attention {
   int64_t window;  // 0: none
   size_t cu_seqlens, prefix, sinks;  // arguments, 0: not there
 
-  std::string hook;            // hook_cuda, empty without
-  bool scored, masked;         // it changes scores, hides keys
-  int64_t mask_axes;           // what the mask looks at
+  std::string hook;                 // hook_cuda, empty without
+  bool scored, masked;              // it changes scores, hides keys
+  int64_t mask_axes;                // what the mask looks at
   size_t captured, captured_count;  // arguments
-  int64_t captured_grads;      // bit i: captured tensor i has a gradient
+  int64_t captured_grads;           // bit i: captured tensor i has a gradient
 
   int64_t group() const { return h / kv; }
   // Ranges of keys have two ends that the mask decides.
@@ -48,9 +48,9 @@ Attention read_attention(const LibraryCall& call);
 bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
                        const std::vector<size_t>& tensors, const CallTarget& target);
 
-// kH, kKv, kD, kCausal, kDocs, kTopLeft, kWindow (0: none), kRanges (documents, a window or a prefix:
-// ranges with two ends), kPrefix, kSinks, kScored, kHookMasks, kMaskItems, kMaskHeads (of the hook),
-// kScale, kCap (0: none), kLog2e.
+// kH, kKv, kD, kCausal, kDocs, kTopLeft, kWindow (0: none), kRanges (documents, a window or a
+// prefix: ranges with two ends), kPrefix, kSinks, kScored, kHookMasks, kMaskItems, kMaskHeads (of
+// the hook), kScale, kCap (0: none), kLog2e.
 Constants attention_constants(const Attention& a, std::string_view title);
 
 // Range, keys_of(query), prefix_of(query), queries_of(key), check_documents(): see attention.cpp.

@@ -7,8 +7,8 @@
 //      to 64 bits (atomicAdd); there is room for as many terms as there are scores
 //   3. the sums become f32
 //
-// A term is thus rounded to 2^-(61 - log2 of the number of terms) of the largest one, 2^-29 for 2^32
-// scores. In f32 arithmetic on the tiles of the general form: simple, and not fast.
+// A term is thus rounded to 2^-(61 - log2 of the number of terms) of the largest one, 2^-29 for
+// 2^32 scores. In f32 arithmetic on the tiles of the general form: simple, and not fast.
 #include <bit>
 #include <sstream>
 
@@ -195,8 +195,8 @@ std::string elements_text(const std::vector<Load>& loads, const std::vector<int6
   constexpr const char* kAxes[] = {"item", "head", "query", "key"};
   std::string out = "DEV void elements(const hook::Place& at, long long (&e)[kLoads]) {\n";
   for (size_t i = 0; i < loads.size(); ++i) {
-    out += "  e[" + std::to_string(i) + "] = " +
-           std::to_string(first[loads[i].captured] + loads[i].offset) + "ll";
+    out += "  e[" + std::to_string(i) +
+           "] = " + std::to_string(first[loads[i].captured] + loads[i].offset) + "ll";
     for (int a = 0; a < 4; ++a)
       if (loads[i].step[a] != 0)
         out += std::string(" + at.") + kAxes[a] + " * (" + std::to_string(loads[i].step[a]) + "ll)";

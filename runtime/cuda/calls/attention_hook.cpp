@@ -84,7 +84,7 @@ LaunchArg list_mask_tiles(const Attention& a, const LibraryCall& call, CallPlan&
   l.entry = "fusec_attention_mask_tiles";
   l.grid[0] = blocks_for(call, tiles, 1);
   l.block[0] = 128;
-  l.args = {list, i32_value(a.t), i32_value(a.s), i32_value(query_tiles), i32_value(key_tiles),
+  l.args = {list,  i32_value(a.t), i32_value(a.s), i32_value(query_tiles), i32_value(key_tiles),
             skip()};
   append_captured(a, l.args);
   plan.launches.push_back(std::move(l));

@@ -422,8 +422,8 @@ bool fits_hopper(const Attention& a, const CallTarget& target) {
                     kShared = 6 * kTile * 128 * 2 + 2048;
   constexpr float kMostCap = 1e6;  // a hidden score times the cap is a number
   return target.major == 9 && !target.portable_attention && (a.d == 64 || a.d == 128) &&
-         a.softcap < kMostCap && !a.prefix && !a.sinks && !a.hooked() && a.t >= kTile && a.s >= kTile &&
-         a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles &&
+         a.softcap < kMostCap && !a.prefix && !a.sinks && !a.hooked() && a.t >= kTile &&
+         a.s >= kTile && a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles &&
          target.shared_per_block >= kShared;
 }
 
@@ -463,7 +463,8 @@ CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const Cal
       .integer("kLazy", a.d == 128);
   hopper_scale(a, constants);
   CallLaunch start, main;
-  main.text = constants.text() + hopper_text(a, target) + wgmma_text(WgmmaForm::columns, 64, a.type) +
+  main.text = constants.text() + hopper_text(a, target) +
+              wgmma_text(WgmmaForm::columns, 64, a.type) +
               wgmma_text(WgmmaForm::columns, 128, a.type) +
               wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) + std::string(kForward);
   CallPlan plan;

@@ -245,11 +245,11 @@ CallLaunch hopper_attention_dq(const Attention& a, const LibraryCall& call,
   constexpr int64_t kRows = 128, kKeys = 64, kSection = 16;
   const int64_t tiles = padded / kRows, panels = a.d / 64;
   Constants constants = attention_constants(a, "call: attention_grad on tensor cores (wgmma), dq");
-  constants.integer("kSection", kSection)
-      .integer("kListed", listed_ranges(a, true));
+  constants.integer("kSection", kSection).integer("kListed", listed_ranges(a, true));
   hopper_scale(a, constants);
   CallLaunch l;
-  l.text = constants.text() + hopper_text(a, target) + wgmma_text(WgmmaForm::columns, kKeys, a.type) +
+  l.text = constants.text() + hopper_text(a, target) +
+           wgmma_text(WgmmaForm::columns, kKeys, a.type) +
            wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) + std::string(kQuerySide);
   l.entry = "fusec_attention_dq";
   l.grid[0] =

@@ -310,8 +310,9 @@ CallPlan mma_attention(const Attention& a, const LibraryCall& call, const CallTa
   const LaunchArg mask_tiles = list_mask_tiles(a, call, plan);
   CallLaunch l;
   l.text = constants.text() + std::string(kPrelude) + std::string(kTensorInstructions) +
-           std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) + hook_text(a) +
-           std::string(kTensorTiles) + std::string(kTanh) + std::string(kWalkText) + std::string(kForward);
+           std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) +
+           hook_text(a) + std::string(kTensorTiles) + std::string(kTanh) + std::string(kWalkText) +
+           std::string(kForward);
   l.entry = "fusec_attention";
   l.grid[0] = blocks_for(call, a.b * a.h * tiles, 1);
   l.block[0] = 128;

@@ -393,7 +393,7 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
   auto shared = [&](int64_t warps) {
     return (32 * warps + 4 * columns) * 128 * panels + 16 * columns;
   };
-  constexpr int64_t kStatic = 3 << 10;  // ranges, and what the driver keeps
+  constexpr int64_t kStatic = 3 << 10;           // ranges, and what the driver keeps
   if (a.hooked()) columns = a.d > 64 ? 32 : 64;  // its mask is listed by tiles of 64
   int64_t warps = a.d > 64 && !a.hooked() && shared(8) + kStatic <= target.shared_per_block ? 8 : 4;
   if (shared(warps) + kStatic > target.shared_per_block) columns = 32;
@@ -409,8 +409,7 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
                      std::string(a.type == bf16 ? kBf16Instructions : kF16Instructions) +
                      std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRangeText) +
                      hook_text(a) + std::string(kTensorTiles) + std::string(kTanh) +
-                     std::string(kWalkText) +
-                     std::string(kShared);
+                     std::string(kWalkText) + std::string(kShared);
 
   CallPlan plan;
   const LaunchArg mask_tiles = list_mask_tiles(a, call, plan);

@@ -16,11 +16,16 @@ constexpr struct Row {
   const char* name;
   CallPlan (*plan)(const LibraryCall&, const CallTarget&);
 } kCalls[] = {
-    {"attention", plan_attention}, {"attention_grad", plan_attention_grad},
-    {"gather", plan_gather},       {"scatter", plan_scatter},
-    {"cumsum", plan_cumsum},       {"top_k", plan_top_k},
-    {"copy", plan_copy},           {"fill", plan_fill},
-    {"guard", plan_guard},         {"paged_attention", plan_paged_attention},
+    {"attention", plan_attention},
+    {"attention_grad", plan_attention_grad},
+    {"gather", plan_gather},
+    {"scatter", plan_scatter},
+    {"cumsum", plan_cumsum},
+    {"top_k", plan_top_k},
+    {"copy", plan_copy},
+    {"fill", plan_fill},
+    {"guard", plan_guard},
+    {"paged_attention", plan_paged_attention},
     {"draw_normal", plan_draw_normal},
 };
 

@@ -228,8 +228,7 @@ Paged read_paged(const LibraryCall& call) {
 
 PagedCut cut_paged(const Paged& p, int64_t rows, const CallTarget& target) {
   PagedCut cut{rows, 0, 1};
-  cut.tiles = p.at.cu_q ? p.b + p.tokens * p.group() / rows
-                        : p.b * ((p.group() + rows - 1) / rows);
+  cut.tiles = p.at.cu_q ? p.b + p.tokens * p.group() / rows : p.b * ((p.group() + rows - 1) / rows);
   // Two blocks a multiprocessor, two rounds of them at most, since a third would be a short one; a
   // part is worth 256 keys.
   int64_t units = std::max<int64_t>(1, cut.tiles * p.kv), keys = p.max_pages * p.page_size;
@@ -294,7 +293,7 @@ CallLaunch join_parts(const Paged& p, const PagedCut& cut, const LibraryCall& ca
   l.entry = "fusec_paged_join";
   l.grid[0] = blocks_for(call, p.tokens * p.h, 1);
   l.block[0] = 256;
-  l.args = {workspace(sums), workspace(rest),          argument(5), argument(p.at.cu_q),
+  l.args = {workspace(sums), workspace(rest),           argument(5), argument(p.at.cu_q),
             i32_value(p.b),  i64_value(p.tokens * p.h), skip()};
   return l;
 }

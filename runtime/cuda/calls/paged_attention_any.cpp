@@ -106,8 +106,8 @@ int64_t any_paged_rows(const Paged& p) {
   int64_t each = (p.d + kLanes - 1) / kLanes;
   if (each > kMostElements)
     fail_unsupported("paged_attention with heads of " + std::to_string(p.d) +
-                     " elements: the CUDA device takes " +
-                     std::to_string(kMostElements * kLanes) + " at most");
+                     " elements: the CUDA device takes " + std::to_string(kMostElements * kLanes) +
+                     " at most");
   int64_t rows = p.at.cu_q || p.group() >= 4 ? 4 : p.group() >= 2 ? 2 : 1;
   // Queries and sums of all rows, a key and a value: within the registers of a thread.
   while (rows > 1 && 2 * (rows + 1) * each > 200) rows /= 2;

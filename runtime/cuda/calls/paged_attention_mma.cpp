@@ -306,8 +306,7 @@ CallLaunch mma_paged_attention(const Paged& p, const PagedCut& cut, const CallTa
   CallLaunch l;
   l.text = constants.text() + std::string(kPrelude) + std::string(kTensorInstructions) +
            std::string(p.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kTensorTiles) +
-           std::string(kTanh) +
-           std::string(kPagedText) + std::string(kKernel);
+           std::string(kTanh) + std::string(kPagedText) + std::string(kKernel);
   l.entry = "fusec_paged_attention";
   l.block[0] = 128;
   // The sums of four warps take the place of both at the end.

@@ -59,7 +59,7 @@ std::atomic<int> sticky = 0;  // a fault that lost the GPU
 fusec::test::StandIn control;
 char primary;
 
-std::mutex asking;     // loads, copies and products come from several threads
+std::mutex asking;  // loads, copies and products come from several threads
 std::mutex allocating;
 std::mutex noting;
 

@@ -130,11 +130,12 @@ inline Tensor paged_rows(At positions, const Tensor& page_table, int64_t page_si
   const Tensor& at = positions.tensor;
   if (at.dtype() != i32 || at.rank() != 1 || page_table.dtype() != i32 || page_table.rank() != 2 ||
       (sequences.defined() ? sequences.type() != at.type() : at.size(0) != page_table.size(0)))
-    fail_user("paged_rows: expected positions i32 [tokens], page_table i32 [B, max_pages] and "
-              "sequences i32 [tokens] (or tokens = B), found " + at.type().str() + ", " +
-                  page_table.type().str() +
-                  (sequences.defined() ? ", " + sequences.type().str() : ""),
-              positions.loc);
+    fail_user(
+        "paged_rows: expected positions i32 [tokens], page_table i32 [B, max_pages] and "
+        "sequences i32 [tokens] (or tokens = B), found " +
+            at.type().str() + ", " + page_table.type().str() +
+            (sequences.defined() ? ", " + sequences.type().str() : ""),
+        positions.loc);
   int64_t max_pages = page_table.size(1);
   double size = static_cast<double>(page_size);
   Tensor sequence = sequences.defined() ? sequences : at.graph().iota(at.shape(), 0);
@@ -155,10 +156,12 @@ inline PagedKv append_kv(At k_new, const Tensor& v_new, const PagedKv& pages, co
   if (pages.k.rank() != 4 || pages.v.type() != pages.k.type() ||
       v_new.type() != k_new.tensor.type() || narrow != pages.v_scale.defined() ||
       narrow != (pages.k.dtype() == u8))
-    fail_user("append_kv: expected k_new and v_new of one type, pages [pages, page_size, KV, d] of "
-              "one type, with scales if they are u8, found " + k_new.tensor.type().str() + ", " +
-                  v_new.type().str() + ", " + pages.k.type().str() + ", " + pages.v.type().str(),
-              k_new.loc);
+    fail_user(
+        "append_kv: expected k_new and v_new of one type, pages [pages, page_size, KV, d] of "
+        "one type, with scales if they are u8, found " +
+            k_new.tensor.type().str() + ", " + v_new.type().str() + ", " + pages.k.type().str() +
+            ", " + pages.v.type().str(),
+        k_new.loc);
   auto written = [&](const Tensor& to, const Tensor& updates) {
     Shape flat = to.shape();
     flat[1] *= flat[0];

@@ -83,26 +83,26 @@ enum class Pointwise : uint8_t {
 
 // Structural op classes. The dialect has one op for each (plus kernel, library call and return).
 enum class OpKind : uint8_t {
-  input,           // fed by the caller before each run
-  parameter,       // trainable, persistent
-  state,           // persistent, not trained (optimizer moments); zero at start
-  constant,        // splat of one number, or given data
-  iota,            // index along one axis
-  map,             // pointwise, all operands of the result's shape
-  cast,            // change of element type
-  reduce,          // sum / max / min over axes
-  contract,        // einsum of two operands
-  view,            // reshape, permute, broadcast, slice: no arithmetic
-  concat,          // along one axis
-  gather,          // rows of a table by index
-  scatter,         // rows into a table by index: add or set
-  cumsum,          // running sum along one axis
-  top_k,           // the largest elements of the last axis, and where they are
-  attention,       // (q, k, v[, cu_seqlens][, prefix][, sinks][, captured...]) -> (o, lse)
-  attention_grad,  // (do, q, k, v, o, lse[, the same]) -> (dq, dk, dv[, dsinks][, dcaptured...])
+  input,            // fed by the caller before each run
+  parameter,        // trainable, persistent
+  state,            // persistent, not trained (optimizer moments); zero at start
+  constant,         // splat of one number, or given data
+  iota,             // index along one axis
+  map,              // pointwise, all operands of the result's shape
+  cast,             // change of element type
+  reduce,           // sum / max / min over axes
+  contract,         // einsum of two operands
+  view,             // reshape, permute, broadcast, slice: no arithmetic
+  concat,           // along one axis
+  gather,           // rows of a table by index
+  scatter,          // rows into a table by index: add or set
+  cumsum,           // running sum along one axis
+  top_k,            // the largest elements of the last axis, and where they are
+  attention,        // (q, k, v[, cu_seqlens][, prefix][, sinks][, captured...]) -> (o, lse)
+  attention_grad,   // (do, q, k, v, o, lse[, the same]) -> (dq, dk, dv[, dsinks][, dcaptured...])
   paged_attention,  // (q, k_pages, v_pages, page_table, lengths[, cu_q][, k_scale, v_scale]) -> o
-  assign,          // write a value to persistent memory at the end of the step
-  guard,           // the step's assigns take effect only if this scalar is finite
+  assign,           // write a value to persistent memory at the end of the step
+  guard,            // the step's assigns take effect only if this scalar is finite
 };
 FUSEC_API std::string_view name_of(OpKind kind);
 FUSEC_API std::string_view name_of(Pointwise op);
@@ -164,8 +164,7 @@ struct PagedAttentionAttr {
 };
 
 using Attr = std::variant<std::monostate, NameAttr, ConstantAttr, IotaAttr, MapAttr, CastAttr,
-                          ReduceAttr, ContractAttr, ViewAttr, ConcatAttr, ScatterAttr,
-                          CumsumAttr,
+                          ReduceAttr, ContractAttr, ViewAttr, ConcatAttr, ScatterAttr, CumsumAttr,
                           TopKAttr, AttentionAttr, PagedAttentionAttr>;
 
 struct Node {

@@ -193,12 +193,12 @@ FUSEC_API Tensor attention(At q, const Tensor& k, const Tensor& v, AttentionOpti
 // Its n queries are the last tokens of the sequence: query i of n has place c = lengths[b] - n + i
 // and sees the keys j <= c, with a window those of (c - window, c] only.
 struct PagedAttentionOptions {
-  double scale = 0;          // 0: 1 / sqrt(d)
-  double softcap = 0;        // as AttentionOptions
-  int64_t window = 0;        // 0: none
-  Tensor cu_q;               // optional i32 [B + 1]: queries [cu_q[b], cu_q[b + 1]) are those of b
-  Tensor k_scale, v_scale;   // f32 [pages, page_size, KV]: an element e of u8 pages is
-                             // (e - 128) * scale
+  double scale = 0;         // 0: 1 / sqrt(d)
+  double softcap = 0;       // as AttentionOptions
+  int64_t window = 0;       // 0: none
+  Tensor cu_q;              // optional i32 [B + 1]: queries [cu_q[b], cu_q[b + 1]) are those of b
+  Tensor k_scale, v_scale;  // f32 [pages, page_size, KV]: an element e of u8 pages is
+                            // (e - 128) * scale
 };
 // Attention of new tokens over the keys and values of a paged cache (Kwon et al. 2023), for
 // inference: q [tokens, H, d], one token a sequence (decoding) or, with cu_q, any number (chunks of

@@ -12,6 +12,6 @@ namespace fusec {
 // block at (key, counter b, stream): two pairs by Box and Muller (1958), angles from 26 bits, radii
 // from 24, so that |z| < 5.8. `first` is a multiple of 4.
 FUSEC_API void fill_normal(float* out, int64_t first, int64_t count, float deviation, uint64_t key,
-                 uint64_t stream);
+                           uint64_t stream);
 
 }  // namespace fusec
