@@ -174,8 +174,8 @@ TEST_CASE("paged_attention: what is refused") {
   CHECK_ERROR(paged_attention(long_q, c.k, c.v, c.table, c.lengths, {.cu_q = c.lengths}),
               "cu_q i32[3]");
   CHECK_ERROR(paged_attention(q, c.k, c.v, c.table, c.lengths, {.window = -1}), "window > 0");
+  const uint32_t line = __LINE__ + 1;
   Tensor o = paged_attention(q, c.k, c.v, c.table, c.lengths);
-  uint32_t line = __LINE__;
   CHECK(error_of([&] { grad(sum(o), {q}); }, line).find("paged_attention has no gradient") !=
         std::string::npos);
   auto fed = [&](const char* name, std::vector<double> values) {
