@@ -2,6 +2,7 @@
 // differences, hooks against what they stand for, their text, and what is refused with which line.
 #include "fusec/ops/hook.h"
 #include "gradcheck.h"
+#include "refused.h"
 
 using namespace fusec;
 using namespace fusec::test;
@@ -22,24 +23,6 @@ void check_equal(Bench& b, const Tensor& x, const Tensor& y) {
   REQUIRE(got[0].size() == got[1].size());
   for (size_t i = 0; i < got[0].size(); ++i) CHECK(std::fabs(got[0][i] - got[1][i]) < 1e-12);
 }
-
-std::string error_of(const std::function<void()>& f, uint32_t line) {
-  try {
-    f();
-  } catch (const Error& e) {
-    std::string text = e.what();
-    CHECK(text.find("ops/attention_test.cpp:" + std::to_string(line) + ":") == 0);
-    return text;
-  }
-  FAIL("no error was thrown");
-  return "";
-}
-#define CHECK_ERROR(statement, words)                         \
-  do {                                                        \
-    std::string text = error_of([&] { statement; }, __LINE__); \
-    INFO(text);                                               \
-    CHECK(text.find(words) != std::string::npos);             \
-  } while (false)
 
 }  // namespace
 

@@ -1,16 +1,15 @@
 // paged_attention() and append_kv() as the recorder and the oracle see them: pages in any order
 // against plain attention over the same keys, 8-bit pages, chunks, what is refused with which line.
-#include <doctest/doctest.h>
-
 #include <cmath>
-#include <functional>
 
 #include "fusec/ops/bounds.h"
 #include "fusec/ops/composite.h"
 #include "fusec/ops/grad.h"
 #include "fusec/ops/oracle.h"
+#include "refused.h"
 
 using namespace fusec;
+using namespace fusec::test;
 
 namespace {
 
@@ -49,25 +48,6 @@ void check_equal(const std::vector<double>& got, const std::vector<double>& expe
   REQUIRE(got.size() == expected.size());
   for (size_t i = 0; i < got.size(); ++i) CHECK(std::fabs(got[i] - expected[i]) < 1e-12);
 }
-
-std::string error_of(const std::function<void()>& f, uint32_t line) {
-  try {
-    f();
-  } catch (const Error& e) {
-    std::string text = e.what();
-    CHECK(text.find("ops/paged_attention_test.cpp:" + std::to_string(line) + ":") !=
-          std::string::npos);
-    return text;
-  }
-  FAIL("no error was thrown");
-  return "";
-}
-#define CHECK_ERROR(statement, words)                          \
-  do {                                                         \
-    std::string text = error_of([&] { statement; }, __LINE__); \
-    INFO(text);                                                \
-    CHECK(text.find(words) != std::string::npos);              \
-  } while (false)
 
 }  // namespace
 
@@ -176,12 +156,12 @@ TEST_CASE("paged_attention: what is refused") {
   CHECK_ERROR(paged_attention(q, c.k, c.v, c.table, c.lengths, {.window = -1}), "window > 0");
   const uint32_t line = __LINE__ + 1;
   Tensor o = paged_attention(q, c.k, c.v, c.table, c.lengths);
-  CHECK(error_of([&] { grad(sum(o), {q}); }, line).find("paged_attention has no gradient") !=
-        std::string::npos);
+  CHECK(error_of([&] { grad(sum(o), {q}); }, __FILE__, line)
+            .find("paged_attention has no gradient") != std::string::npos);
   auto fed = [&](const char* name, std::vector<double> values) {
     std::vector<double> before = c.feeds[name];
     c.feeds[name] = std::move(values);
-    std::string text = error_of([&] { c.value(o); }, line);
+    std::string text = error_of([&] { c.value(o); }, __FILE__, line);
     c.feeds[name] = before;
     return text;
   };
