@@ -15,8 +15,7 @@ const std::vector<EnvOption>& env_options() {
       {"FUSEC_CUPTI", "\"off\": time profiles of a GPU by events, without CUPTI"},
       {"FUSEC_ATTENTION",
        "attention on sm_90: \"hopper\" (default): wgmma and tensor maps; \"portable\": mma.sync, "
-       "as on "
-       "other GPUs"},
+       "as on other GPUs"},
       {"FUSEC_RACECHECK",
        "1: barriers count lanes, not warps, as compute-sanitizer's racecheck does (slower)"},
       {"FUSEC_TUNE_GEMMS", "1: measure cuBLASLt's algorithms for each GEMM once, keep the fastest"},

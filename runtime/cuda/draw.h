@@ -1,5 +1,5 @@
-// Normal numbers drawn by the GPU whose memory they are for: made on the host they take most of a
-// warm start.
+// Normal numbers drawn by the GPU whose memory they are for: made and copied by the host they
+// took a third of a warm start.
 #pragma once
 
 #include <vector>

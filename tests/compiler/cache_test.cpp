@@ -11,6 +11,7 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "fusec/core/normal_fill.h"
 #include "fusec/fusec.h"
 #include "fusec/runtime.h"
 
@@ -201,6 +202,25 @@ TEST_CASE("fill: values are made in place, in pieces; names and errors as set()"
   CHECK_THROWS_WITH_AS(f.fill({{"y", make}}), doctest::Contains("only a run writes"), Error);
   auto fails = [](int64_t, int64_t, void*) { throw std::runtime_error("no value"); };
   CHECK_THROWS_WITH_AS(f.fill({{"x", fails}}), "no value", std::runtime_error);
+}
+
+TEST_CASE("fill_normal: the numbers of its function; names and errors as set()") {
+  Graph g;
+  constexpr int64_t kSize = 700001;  // more than two pieces, and a rest
+  Tensor x = g.input("x", {kSize}), w = g.parameter("w", {}), h = g.input("h", {8}, bf16);
+  Executable f = compile(g, {{"y", x * w}, {"z", h + h}}, {.device = "cpu"});
+  f.fill_normal({{"x", 0.5f, 3, 4}, {"w", 2, 5, 6}});
+  f.set("h", std::vector<uint16_t>(8, 0));
+  f.run();
+  std::vector<float> numbers(kSize), y = f.get<float>("y");
+  float by = 0;
+  fill_normal(numbers.data(), 0, kSize, 0.5f, 3, 4);
+  fill_normal(&by, 0, 1, 2, 5, 6);
+  for (size_t i = 0; i < numbers.size(); ++i) REQUIRE(y[i] == numbers[i] * by);
+  CHECK_THROWS_WITH_AS(f.fill_normal({{"v"}}), doctest::Contains("no input"), Error);
+  CHECK_THROWS_WITH_AS(f.fill_normal({{"y"}}), doctest::Contains("only a run writes"), Error);
+  CHECK_THROWS_WITH_AS(f.fill_normal({{"h"}}),
+                       doctest::Contains("normal numbers are drawn for f32"), Error);
 }
 
 TEST_CASE("cache: damaged entries are compiled again and mended") {

@@ -58,6 +58,7 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
   }
   for (const AttentionShape& x :
        std::vector<AttentionShape>{{1, 300, 300, 2, 1, 128, true, bf16, 1e7},
+                                   {1, 300, 300, 2, 1, 128, true, bf16, 1e-7},
                                    {1, 300, 300, 2, 1, 96},
                                    {1, 100, 100, 2, 1, 64}}) {
     CHECK_FALSE(wgmma(x.forward()));

@@ -420,11 +420,11 @@ bool fits_hopper(const Attention& a, const CallTarget& target) {
   // Shorter calls leave most of a tile empty; mma.sync has tiles of half the size.
   constexpr int64_t kTile = 128, kMostTiles = int64_t{1} << 30,
                     kShared = 6 * kTile * 128 * 2 + 2048;
-  constexpr float kMostCap = 1e6;  // a hidden score times the cap is a number
-  return target.major == 9 && !target.portable_attention && (a.d == 64 || a.d == 128) &&
-         a.softcap < kMostCap && !a.prefix && !a.sinks && !a.hooked() && a.t >= kTile &&
-         a.s >= kTile && a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles &&
-         target.shared_per_block >= kShared;
+  // A hidden score times the cap is a number, and far below all others.
+  const bool cap = a.softcap == 0 || (a.softcap > 1e-6f && a.softcap < 1e6f);
+  return target.major == 9 && !target.portable_attention && (a.d == 64 || a.d == 128) && cap &&
+         !a.prefix && !a.sinks && !a.hooked() && a.t >= kTile && a.s >= kTile &&
+         a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles && target.shared_per_block >= kShared;
 }
 
 void hopper_scale(const Attention& a, Constants& constants) {

@@ -122,22 +122,16 @@ fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __re
       int c = key + 8 * j + 2 * (lane & 3) + e % 2;
       return hook::Place{item, head, min(r, t - 1), min(c, s_length - 1)};
     };
-    if (kScored) {
+    if (kScored || kCap != 0) {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
         for (int j = 0; j < kKeys / 8; ++j)
 #pragma unroll
-          for (int e = 0; e < 4; ++e)
-            scores[m][j][e] = hook::score(captured, place(m, j, e), scores[m][j][e]);
-    } else if (kCap != 0) {
-#pragma unroll
-      for (int m = 0; m < kRowTiles; ++m)
-#pragma unroll
-        for (int j = 0; j < kKeys / 8; ++j)
-#pragma unroll
-          for (int e = 0; e < 4; ++e)
-            scores[m][j][e] = kCap * tanh_fast(scores[m][j][e] * kCapSlope);
+          for (int e = 0; e < 4; ++e) {
+            float& s = scores[m][j][e];
+            s = kScored ? hook::score(captured, place(m, j, e), s) : kCap * tanh_fast(s * kCapSlope);
+          }
     }
     if (kHookMasks && tile_kind(key) != kWhole) {
 #pragma unroll
