@@ -107,16 +107,16 @@ Kernel adamw_kernel(double share, bool copy) {
 }
 
 Kernel attention_kernel(int64_t b, int64_t t, int64_t h, int64_t kv, int64_t d, bool causal,
-                        bool backward) {
+                        double softcap, bool backward) {
   const std::string name = std::string("attention ") + (backward ? "bwd" : "fwd") + " B" +
                            std::to_string(b) + " T" + std::to_string(t) + " H" + std::to_string(h) +
                            " KV" + std::to_string(kv) + " d" + std::to_string(d) +
-                           (causal ? " causal" : "");
+                           (causal ? " causal" : "") + (softcap > 0 ? " softcap" : "");
   return {name, [=](Graph& g) -> Work {
             Tensor q = g.input("q", {b, t, h, d}, bf16), k = g.input("k", {b, t, kv, d}, bf16);
             Tensor v = g.input("v", {b, t, kv, d}, bf16);
             AttentionOptions options;
-            options.causal = causal;
+            options.causal = causal, options.softcap = softcap;
             Tensor o = attention(q, k, v, options);
             const double pairs = static_cast<double>(b * h * t) * static_cast<double>(t);
             const double flops = 4 * pairs * static_cast<double>(d) / (causal ? 2 : 1);
@@ -212,15 +212,14 @@ std::vector<Kernel> kernel_list(int64_t shrink, double adamw) {
       transpose_kernel(tokens, bf16), transpose_kernel(tokens, f32), loss_kernel(less(8192))};
   for (const bool copy : {false, true})
     list.push_back(adamw_kernel(adamw / static_cast<double>(shrink), copy));
-  const std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, bool> shapes[] = {
-      {16, 2048, 16, 16, 128, true},
-      {4, 8192, 16, 16, 128, true},
-      {16, 2048, 16, 8, 128, true},
-      {32, 1024, 12, 12, 64, true},
-      {16, 2048, 16, 16, 128, false}};
-  for (const auto& [b, t, h, kv, d, causal] : shapes)
+  const std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, bool, double> shapes[] = {
+      {16, 2048, 16, 16, 128, true, 0},  {4, 8192, 16, 16, 128, true, 0},
+      {16, 2048, 16, 8, 128, true, 0},   {32, 1024, 12, 12, 64, true, 0},
+      {16, 2048, 16, 16, 128, false, 0}, {16, 2048, 16, 16, 128, true, 15},
+      {1, 131072, 16, 16, 128, true, 0}};
+  for (const auto& [b, t, h, kv, d, causal, softcap] : shapes)
     for (const bool backward : {false, true})
-      list.push_back(attention_kernel(less(b), less(t), h, kv, d, causal, backward));
+      list.push_back(attention_kernel(less(b), less(t), h, kv, d, causal, softcap, backward));
   for (const int64_t window : {0, 1024})
     for (const bool backward : {false, true})
       list.push_back(packed_kernel(less(16384), window ? less(window) : 0, backward));

@@ -373,6 +373,12 @@ inline void store_matrix_trans(unsigned address, unsigned r0, unsigned r1, unsig
   shim_store_matrix(address, {r0, r1, r2, r3}, true);
 }
 
+// Blocks run one after the other here, so what a block waits for must have happened.
+inline void await_at_least(const unsigned* word, unsigned least) {
+  if (*word < least) shim::die("waits for a block that starts later");
+}
+inline void raise_to(unsigned* word, unsigned value) { *word = *word < value ? value : *word; }
+
 inline void add4(float* to, const float* x) {
   for (int i = 0; i < 4; ++i) to[i] += x[i];
 }

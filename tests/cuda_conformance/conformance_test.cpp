@@ -225,6 +225,56 @@ TEST_CASE("attention on a GPU: sm_90a with documents, windows and unequal length
   check({1, 200, 250, 2, 1, 128, false, bf16, 0, {}, 40}, kHopper);
 }
 
+// Long enough that blocks of a head run at once and wait for each other. The spread of the form
+// that adds to dq in any order is printed: it has no bound but that of its rounding.
+TEST_CASE("attention on a GPU: the same bits in 100 runs") {
+  if (no_gpu()) return;
+  for (const Form& form : kHopper)
+    for (const Case& c :
+         std::vector<Case>{{2, 1500, 1500, 8, 4, 128},
+                           {4, 1024, 1024, 8, 8, 64},
+                           {1, 2000, 2000, 8, 8, 128, false},
+                           {1, 3000, 3000, 8, 4, 128, true, bf16, 0, {0, 700, 1000, 1000, 2900}},
+                           {1, 3000, 3000, 8, 8, 64, true, f16, 0, {}, 1, 900}}) {
+      const std::string what =
+          c.str() + " " + form.attention + (form.deterministic ? ", deterministic" : "");
+      say(what);
+      INFO(what);
+      AttentionForm set(form.attention);
+      Graph g;
+      std::vector<Tensor> wanted = record(g, c, c.b);
+      const std::vector<std::string> names = {"o", "dq", "dk", "dv"};
+      std::vector<Output> outputs;
+      for (size_t i = 0; i < wanted.size(); ++i) outputs.push_back({names[i], wanted[i]});
+      Executable run = compile(g, outputs, {.device = "cuda", .deterministic = form.deterministic});
+      uint64_t seed = 1;
+      for (const char* name : {"q", "k", "v", "w"})
+        write(run, name, draw(run.type(name), ++seed, -2, 2));
+      if (!c.cu.empty()) write(run, "cu", c.cu);
+      std::vector<std::vector<double>> first;
+      double spread = 0, largest = 0;
+      for (int i = 0; i < 100; ++i) {
+        run.run();
+        for (size_t j = 0; j < names.size(); ++j) {
+          std::vector<double> now = read(run, names[j]);
+          if (i == 0) {
+            first.push_back(std::move(now));
+          } else if (j == kQueryGradient && !exact(form)) {
+            for (size_t e = 0; e < now.size(); ++e) {
+              spread = std::max(spread, std::fabs(now[e] - first[j][e]));
+              largest = std::max(largest, std::fabs(now[e]));
+            }
+          } else {
+            INFO(names[j] << ", run " << i);
+            REQUIRE(now == first[j]);
+          }
+        }
+      }
+      if (!exact(form))
+        say("    dq differs by " + std::to_string(spread / largest) + " of its largest element");
+    }
+}
+
 TEST_CASE("attention on a GPU: any form") {
   if (no_gpu()) return;
   for (DType type : {f32, bf16, f16}) {

@@ -103,12 +103,5 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
 CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const CallTarget& target);
 CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
                                const CallTarget& target);
-// Its last launch where dq must not depend on the order of blocks: lse2 and delta [b, h, padded],
-// ranges as by list_ranges() if listed_ranges(), `counter` is 0.
-CallLaunch hopper_attention_dq(const Attention& a, const LibraryCall& call,
-                               const CallTarget& target, const LaunchArg& lse2,
-                               const LaunchArg& delta, const LaunchArg& ranges,
-                               const LaunchArg& tile_ranges, const LaunchArg& counter,
-                               int64_t padded);
 
 }  // namespace fusec::cuda

@@ -11,10 +11,11 @@
 //    Sums of dq are added to f32 ones of the workspace, in the order of accumulators.
 //  - dq: these sums, scaled, to their type and place.
 // Blocks add in any order, so dq may differ in its last bits from run to run. Where that must not
-// be, dkv leaves dq out, and attention_hopper_dq.cpp computes it from the queries' side: seven
-// products a tile instead of five.
+// be, they take turns (kOrdered).
 // Where queries fill no tile, rows beyond the end read as zeros and have an lse of +inf, that is
 // weights of 0, as have queries that see no key. Keys beyond the end are hidden by their mask.
+#include <algorithm>
+
 #include "attention.h"
 #include "prelude.h"
 
@@ -26,10 +27,10 @@ constexpr std::string_view kDelta = R"cuda(
 extern "C" __global__ void __launch_bounds__(128)
 fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o,
                       const float* __restrict__ lse, float* __restrict__ lse2,
-                      float* __restrict__ delta, float4* __restrict__ sums, unsigned* counter,
-                      long long rows, int t, int padded, const unsigned* skip) {
+                      float* __restrict__ delta, float4* __restrict__ sums,
+                      unsigned* __restrict__ turns, long long rows, int t, int padded,
+                      const unsigned* skip) {
   if (stopped(skip)) return;
-  if (blockIdx.x == 0 && threadIdx.x == 0) *counter = 0;
   constexpr int kTeam = kD / 8;
   const long long row = (blockIdx.x * 128ll + threadIdx.x) / kTeam;
   const int piece = threadIdx.x % kTeam, head = row % kH, token = row / kH % padded;
@@ -54,12 +55,11 @@ fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o
     const float given = real ? lse[(item * kH + head) * t + token] : infinite;
     delta[at] = total;
     lse2[at] = given == -infinite ? infinite : given * kLog2e;
+    if (kOrdered && token % kQueries == 0) turns[at / kQueries] = 0;
   }
-  if (kAddQueries) {
-    const float4 zero = {0, 0, 0, 0};
-    sums[row * (kD / 4) + 2 * piece] = zero;
-    sums[row * (kD / 4) + 2 * piece + 1] = zero;
-  }
+  const float4 zero = {0, 0, 0, 0};
+  sums[row * (kD / 4) + 2 * piece] = zero;
+  sums[row * (kD / 4) + 2 * piece + 1] = zero;
 }
 )cuda";
 
@@ -68,12 +68,14 @@ constexpr int kKeys = 128, kKeyPanel = kKeys * 128, kQueryPanel = kQueries * 128
 constexpr int kKeyTile = kKeys * kD * 2, kQueryTile = kQueries * kD * 2;
 constexpr int kHalfPanel = 64 * 128;
 constexpr int kSumsTile = kQueries * kD;  // floats, half of them a warpgroup's
+constexpr int kGroup = kH / kKv;
 
 struct Shared {
   unsigned char k[kKeyTile], v[kKeyTile], q[2][kQueryTile], d[2][kQueryTile];
-  unsigned char ds[kAddQueries ? 2 : 1][kAddQueries ? kQueries * kKeys * 2 : 1024];
+  unsigned char ds[2][kQueries * kKeys * 2];
   float lse2[2][kQueries], delta[2][kQueries];
   unsigned long long kv_full, q_full[2], q_empty[2], d_full[2], d_empty[2];
+  unsigned long long turn[2], added[2], taken[2];  // of adding to a tile of dq
 };
 
 // 128 keys of a head, and the tiles of queries [begin, end) that see them; the queries of `whole`
@@ -106,11 +108,10 @@ DEV void copy_tiles(Shared& s, const Place& p, const TensorMap& q_map, const Ten
   load_box(s.v, v_map, &s.kv_full, p.row, p.head, p.item);
   int i = 0;
 #pragma unroll 1
-  for (int member = 0; member < kH / kKv; ++member) {
-    int head = p.head * (kH / kKv) + member;
+  for (int m = p.end - 1; m >= p.begin; --m) {
 #pragma unroll 1
-    for (int m = p.begin; m < p.end; ++m, ++i) {
-      int stage = i & 1, parity = (i >> 1 & 1) ^ 1;
+    for (int member = 0; member < kGroup; ++member, ++i) {
+      int stage = i & 1, parity = (i >> 1 & 1) ^ 1, head = p.head * kGroup + member;
       long long at = ((long long)p.item * kH + head) * padded + m * kQueries;
       barrier_wait(&s.q_empty[stage], parity);
       barrier_expect(&s.q_full[stage], kQueryTile + kQueries * 4);
@@ -120,6 +121,44 @@ DEV void copy_tiles(Shared& s, const Place& p, const TensorMap& q_map, const Ten
       barrier_expect(&s.d_full[stage], kQueryTile + kQueries * 4);
       load_box(s.d[stage], d_map, &s.d_full[stage], m * kQueries, head, p.item);
       load_bytes(s.delta[stage], delta + at, &s.d_full[stage], kQueries * 4);
+    }
+  }
+}
+
+// Blocks add to a tile of dq in the order of their keys: turns [b, h, padded / kQueries] holds, of
+// the last that did, the number of its tile of keys + 1. Blocks of fewer keys start first, so every
+// block waits only for some that run. Ranges of queries rise with the keys: where the tile of keys
+// before does not see the queries, none before it does. One warp waits, another tells.
+DEV void await_turns(Shared& s, const Place& p, const unsigned* turns, int padded,
+                     const int4* listed) {
+  const int n = p.row / kKeys;
+  int begin = 0, end = n > 0 ? p.end : 0;  // of the tile of keys before
+  if (kListed && n > 0) {
+    const int4 x = listed[n - 1];
+    begin = x.x / kQueries, end = (x.y + kQueries - 1) / kQueries;
+  }
+  int i = 0;
+#pragma unroll 1
+  for (int m = p.end - 1; m >= p.begin; --m) {
+#pragma unroll 1
+    for (int member = 0; member < kGroup; ++member, ++i) {
+      barrier_wait(&s.taken[i & 1], (i >> 1 & 1) ^ 1);
+      const long long head = (long long)p.item * kH + p.head * kGroup + member;
+      if (m >= begin && m < end) await_at_least(turns + head * (padded / kQueries) + m, n);
+      barrier_arrive(&s.turn[i & 1]);
+    }
+  }
+}
+DEV void pass_turns(Shared& s, const Place& p, unsigned* turns, int padded) {
+  int i = 0;
+#pragma unroll 1
+  for (int m = p.end - 1; m >= p.begin; --m) {
+#pragma unroll 1
+    for (int member = 0; member < kGroup; ++member, ++i) {
+      barrier_wait(&s.added[i & 1], i >> 1 & 1);
+      barrier_arrive(&s.taken[i & 1]);
+      const long long head = (long long)p.item * kH + p.head * kGroup + member;
+      raise_to(turns + head * (padded / kQueries) + m, p.row / kKeys + 1);
     }
   }
 }
@@ -175,9 +214,10 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
   barrier_wait(&s.kv_full, 0);
 
   // Of this thread's sums of dq.
-  const int head = p.item * kH + p.head * (kH / kKv), query_tiles = (t + kQueries - 1) / kQueries;
-  float* to = sums + ((long long)head * query_tiles + p.begin) * kSumsTile +
-              group * (kSumsTile / 2) + thread * 4;
+  const int head = p.item * kH + p.head * kGroup;
+  const long long head_sums = (long long)((t + kQueries - 1) / kQueries) * kSumsTile;
+  float* to = sums + head * head_sums + (p.end - 1) * kSumsTile + group * (kSumsTile / 2) +
+              thread * 4;
   auto step = [&](int i, int m) {
     const int stage = i & 1, parity = i >> 1 & 1;
     const unsigned q_tile = shared_address(s.q[stage]), d_tile = shared_address(s.d[stage]);
@@ -224,12 +264,7 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
       weights[2 * j] = pack(w[0], w[1]);
       weights[2 * j + 1] = pack(w[2], w[3]);
     }
-    if (!kAddQueries) {
-      start_sums(dv, weights, operand(d_tile, kQueryPanel));
-      wait_products<1>();
-    } else {
-      wait_products<0>();
-    }
+    wait_products<0>();
     touched(dp);
 #pragma unroll
     for (int j = 0; j < kQueries / 8; ++j) {
@@ -238,15 +273,6 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
       const float* y = dp + 4 * j;
       ds[2 * j] = pack(x[0] * (y[0] - delta.x), x[1] * (y[1] - delta.y));
       ds[2 * j + 1] = pack(x[2] * (y[2] - delta.x), x[3] * (y[3] - delta.y));
-    }
-    if (!kAddQueries) {
-      start_sums(dk, ds, operand(q_tile, kQueryPanel));
-      wait_products<0>();
-      touched(dk);
-      touched(dv);
-      release(&s.d_empty[stage]);
-      release(&s.q_empty[stage]);
-      return;
     }
     const unsigned ds_tile = shared_address(s.ds[stage]);
     store_transposed(ds_tile + group * kQueryPanel, ds);
@@ -270,17 +296,19 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
     start_sums(dk, ds, operand(q_tile, kQueryPanel));
     wait_products<1>();
     touched(dq);
+    if (kOrdered) barrier_wait(&s.turn[stage], parity);
 #pragma unroll
     for (int e = 0; e < 8; ++e) add4(to + e * 512, dq + 4 * e);
+    if (kOrdered) release(&s.added[stage]);
     wait_products<0>();
     touched(dk);
     release(&s.q_empty[stage]);
   };
   int i = 0;
-  const long long rest = (long long)(query_tiles - p.end + p.begin) * kSumsTile;  // of a head
-  for (int member = 0; member < kH / kKv; ++member, to += rest) {
 #pragma unroll 1
-    for (int m = p.begin; m < p.end; ++m, to += kSumsTile) step(i++, m);
+  for (int m = p.end - 1; m >= p.begin; --m, to -= kGroup * head_sums + kSumsTile) {
+#pragma unroll 1
+    for (int member = 0; member < kGroup; ++member, to += head_sums) step(i++, m);
   }
 
   meet(1, 256);  // nobody reads keys and values any more
@@ -308,9 +336,9 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
                     const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap d_o,
                     const __grid_constant__ TensorMap dk, const __grid_constant__ TensorMap dv,
                     const float* __restrict__ lse2, const float* __restrict__ delta,
-                    float* __restrict__ sums, int t, int padded, int tiles, int items,
-                    const int2* __restrict__ ranges, const int4* __restrict__ listed,
-                    const unsigned* skip) {
+                    float* __restrict__ sums, unsigned* turns, int t, int padded, int tiles,
+                    int items, const int2* __restrict__ ranges,
+                    const int4* __restrict__ listed, const unsigned* skip) {
   if (stopped(skip)) return;
   extern __shared__ unsigned char raw[];
   Shared& s = *(Shared*)(raw + (-shared_address(raw) & 1023));  // still known to be shared
@@ -321,6 +349,9 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
       barrier_init(&s.d_full[i], 1);
       barrier_init(&s.q_empty[i], kConsumers);
       barrier_init(&s.d_empty[i], kConsumers);
+      barrier_init(&s.turn[i], 1);
+      barrier_init(&s.added[i], kConsumers);
+      barrier_init(&s.taken[i], 1);
     }
     barriers_ready();
   }
@@ -328,9 +359,10 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
   if (group == 0) {
     give_registers<kCap != 0 ? 24 : 40>();
-    if (threadIdx.x == 0)
-      copy_tiles(s, place_of(blockIdx.x, tiles, items, t, listed), q, k, v, d_o, lse2, delta,
-                 padded);
+    const Place p = place_of(blockIdx.x, tiles, items, t, listed);
+    if (threadIdx.x == 0) copy_tiles(s, p, q, k, v, d_o, lse2, delta, padded);
+    if (kOrdered && threadIdx.x == 32) await_turns(s, p, turns, padded, listed);
+    if (kOrdered && threadIdx.x == 64) pass_turns(s, p, turns, padded);
   } else {
     take_registers<kCap != 0 ? 240 : 232>();
     differentiate(s, dk, dv, sums, group - 1, tiles, items, t, ranges, listed);
@@ -373,17 +405,18 @@ fusec_attention_dq(const float4* __restrict__ sums, unsigned short* __restrict__
 
 CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
                                const CallTarget& target) {
-  constexpr int64_t kKeys = 128, kSection = 8;
+  constexpr int64_t kKeys = 128;
   constexpr size_t kCuArgument = 9;
-  const bool add_queries = !target.deterministic;
-  // With 128, weights of dv and dk that run at once do not fit the registers of a thread.
-  const int64_t queries = a.d == 128 || !add_queries ? 64 : 128, panels = a.d / 64;
+  const int64_t queries = a.d == 128 ? 64 : 128, panels = a.d / 64;
   const int64_t query_tiles = (a.t + queries - 1) / queries, padded = (a.t + 127) / 128 * 128;
   const int64_t key_tiles = (a.s + kKeys - 1) / kKeys;
+  // As few tiles of a head at once as leave dq of all heads at once to the L2 cache: those that
+  // start together wait for each other in turn.
+  const int64_t section = std::max<int64_t>(8, (2 * target.sm_count + key_tiles) / (key_tiles + 1));
   Constants constants = attention_constants(a, "call: attention_grad on tensor cores (wgmma)");
-  constants.integer("kSection", kSection)
+  constants.integer("kSection", section)
       .integer("kQueries", queries)
-      .integer("kAddQueries", add_queries)
+      .integer("kOrdered", target.deterministic)
       .integer("kListed", listed_ranges(a, true));
   hopper_scale(a, constants);
   const std::string head = constants.text() + hopper_text(a, target);
@@ -392,14 +425,14 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
   const int64_t rows = a.b * a.h * padded;
   LaunchArg lse2 = workspace(take(plan.workspace, rows * 4));
   LaunchArg delta = workspace(take(plan.workspace, rows * 4));
-  LaunchArg counter = workspace(take(plan.workspace, 4));
-  LaunchArg sums = workspace(take(plan.workspace, add_queries ? rows * a.d * 4 : 0));
-  LaunchArg key_ranges = counter, key_tile_ranges = counter;  // not read unless listed
+  LaunchArg sums = workspace(take(plan.workspace, rows * a.d * 4));
+  LaunchArg turns = workspace(take(plan.workspace, target.deterministic ? rows / queries * 4 : 4));
+  LaunchArg key_ranges = sums, key_tile_ranges = sums;  // not read unless listed
   if (listed_ranges(a, true)) {
     key_ranges = workspace(take(plan.workspace, key_tiles * kKeys * 8));
     key_tile_ranges = workspace(take(plan.workspace, key_tiles * 16));
     plan.launches.push_back(
-        list_ranges(a, call, true, key_ranges, key_tile_ranges, counter, kCuArgument));
+        list_ranges(a, call, true, key_ranges, key_tile_ranges, turns, kCuArgument));
   }
   CallLaunch before, main;
   before.text = constants.text() + std::string(kPrelude) +
@@ -408,7 +441,7 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
   before.entry = "fusec_attention_delta";
   before.grid[0] = blocks_for(call, rows * (a.d / 8), 128);
   before.block[0] = 128;
-  before.args = {argument(0),     argument(4),    argument(5),       lse2,  delta, sums, counter,
+  before.args = {argument(0),     argument(4),    argument(5),       lse2,  delta, sums, turns,
                  i64_value(rows), i32_value(a.t), i32_value(padded), skip()};
   plan.launches.push_back(before);
 
@@ -418,9 +451,8 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
   main.entry = "fusec_attention_dkv";
   main.grid[0] = blocks_for(call, a.b * a.kv * key_tiles, 1);
   main.block[0] = 384;
-  main.dynamic_shared = 2 * kKeys * a.d * 2 + 4 * queries * a.d * 2 +
-                        (add_queries ? 2 * queries * kKeys * 2 : 1024) + 4 * queries * 4 + 128 +
-                        1024;  // tiles, lse2 and delta, barriers, alignment
+  main.dynamic_shared = 2 * kKeys * a.d * 2 + 4 * queries * a.d * 2 + 2 * queries * kKeys * 2 +
+                        4 * queries * 4 + 128 + 1024;  // tiles, lse2 and delta, barriers, alignment
   main.maps = {attention_map(a, 1, false, queries, panels),
                attention_map(a, 2, true, kKeys, panels),
                attention_map(a, 3, true, kKeys, panels),
@@ -430,6 +462,7 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
   main.args = {lse2,
                delta,
                sums,
+               turns,
                i32_value(a.t),
                i32_value(padded),
                i32_value(key_tiles),
@@ -439,17 +472,6 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
                skip()};
   plan.launches.push_back(main);
 
-  if (!add_queries) {
-    LaunchArg rows = counter, tiles = counter;
-    if (listed_ranges(a, true)) {
-      rows = workspace(take(plan.workspace, padded * 8));
-      tiles = workspace(take(plan.workspace, padded / 128 * 16));
-      plan.launches.push_back(list_ranges(a, call, false, rows, tiles, counter, kCuArgument));
-    }
-    plan.launches.push_back(
-        hopper_attention_dq(a, call, target, lse2, delta, rows, tiles, counter, padded));
-    return plan;
-  }
   CallLaunch after;
   after.text = constants.text() + std::string(kPrelude) +
                std::string(a.type == bf16 ? kBf16Mma : kF16Mma) + std::string(kRound);

@@ -107,6 +107,18 @@ DEV void store_matrix_trans(unsigned address, unsigned r0, unsigned r1, unsigned
                : "memory");
 }
 
+// Between blocks: what was done before raise_to() is there after an await_at_least() that it ends,
+// also for threads that an mbarrier joins to these two.
+DEV void await_at_least(const unsigned* word, unsigned least) {
+  unsigned now;
+  do {
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(word) : "memory");
+  } while (now < least);
+}
+DEV void raise_to(unsigned* word, unsigned value) {
+  asm volatile("red.release.gpu.global.max.u32 [%0], %1;" ::"l"(word), "r"(value) : "memory");
+}
+
 // to[0, 4) += x[0, 4), each in one piece, in any order with others.
 DEV void add4(float* to, const float* x) {
   asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};"
