@@ -161,8 +161,10 @@ TEST_CASE("attention for sm_90a compiles; products run on their own") {
   for (const Text& t : texts) {
     INFO(t.what);
     CHECK_FALSE(t.cubin.serialized);
-    // The gradient of softcap with causal heads of 64 lacks three registers of a thread's 240.
-    CHECK(t.cubin.spill_bytes <= (t.what.find("softcap") != std::string::npos ? 16 : 0));
+    // The gradient for heads of 64 lacks up to six registers of a thread's 240 with a softcap, one
+    // or two where blocks take turns and rows have ranges: of numbers that a step reads once.
+    auto has = [&](const char* word) { return t.what.find(word) != std::string::npos; };
+    CHECK(t.cubin.spill_bytes <= (has("softcap") ? 24 : has("64") && has("deterministic") ? 8 : 0));
     CHECK(t.cubin.shared_bytes + t.launch.dynamic_shared <= t.arch->target.shared_per_block);
     // Two warpgroups take 232 (or 240) registers a thread of what a block of three has at its
     // start, when the first has given up all but 40 (or 24): with fewer they would wait for ever.

@@ -11,7 +11,7 @@
 //    Sums of dq are added to f32 ones of the workspace, in the order of accumulators.
 //  - dq: these sums, scaled, to their type and place.
 // Blocks add in any order, so dq may differ in its last bits from run to run. Where that must not
-// be, they take turns (kOrdered).
+// be, they take turns (kOrder).
 // Where queries fill no tile, rows beyond the end read as zeros and have an lse of +inf, that is
 // weights of 0, as have queries that see no key. Keys beyond the end are hidden by their mask.
 #include <algorithm>
@@ -55,7 +55,7 @@ fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o
     const float given = real ? lse[(item * kH + head) * t + token] : infinite;
     delta[at] = total;
     lse2[at] = given == -infinite ? infinite : given * kLog2e;
-    if (kOrdered && token % kQueries == 0) turns[at / kQueries] = 0;
+    if (kOrder && token % kQueries == 0) turns[at / kQueries] = 0;
   }
   const float4 zero = {0, 0, 0, 0};
   sums[row * (kD / 4) + 2 * piece] = zero;
@@ -69,14 +69,7 @@ constexpr int kKeyTile = kKeys * kD * 2, kQueryTile = kQueries * kD * 2;
 constexpr int kHalfPanel = 64 * 128;
 constexpr int kSumsTile = kQueries * kD;  // floats, half of them a warpgroup's
 constexpr int kGroup = kH / kKv;
-
-struct Shared {
-  unsigned char k[kKeyTile], v[kKeyTile], q[2][kQueryTile], d[2][kQueryTile];
-  unsigned char ds[2][kQueries * kKeys * 2];
-  float lse2[2][kQueries], delta[2][kQueries];
-  unsigned long long kv_full, q_full[2], q_empty[2], d_full[2], d_empty[2];
-  unsigned long long turn[2], added[2], taken[2];  // of adding to a tile of dq
-};
+constexpr bool kMoreRegisters = kCap != 0 || kOrder != 0;  // of products, of copies fewer
 
 // 128 keys of a head, and the tiles of queries [begin, end) that see them; the queries of `whole`
 // see all of them.
@@ -88,6 +81,7 @@ DEV Place place_of(int block, int tiles, int items, int t, const int4* listed) {
   int section = block / (kSection * tiles), rest = block - section * (kSection * tiles);
   int heads = min(kKv * items - section * kSection, kSection);
   int n = rest / heads, head = section * kSection + rest % heads;
+  if (kOrder == kFalling) n = tiles - 1 - n;
   Place p = {n * kKeys, head % kKv, head / kKv, 0, (t + kQueries - 1) / kQueries, {0, 0}};
   if (kListed) {
     const int4 x = listed[n];
@@ -100,66 +94,87 @@ DEV Place place_of(int block, int tiles, int items, int t, const int4* listed) {
   return p;
 }
 
+struct Shared {
+  unsigned char k[kKeyTile], v[kKeyTile], q[2][kQueryTile], d[2][kQueryTile];
+  unsigned char ds[2][kQueries * kKeys * 2];
+  float lse2[2][kQueries], delta[2][kQueries];
+  unsigned long long kv_full, q_full[2], q_empty[2], d_full[2], d_empty[2];
+  unsigned long long turn[2], added[2], taken[2];  // of adding to a tile of dq
+};
+
+// The x-th tile of a walk over the queries: from the last down where turns are of rising keys.
+DEV int walked(const Place& p, int x) {
+  return kOrder == kRising ? p.end - 1 - x : p.begin + x;
+}
+
 DEV void copy_tiles(Shared& s, const Place& p, const TensorMap& q_map, const TensorMap& k_map,
                     const TensorMap& v_map, const TensorMap& d_map, const float* lse2,
                     const float* delta, int padded) {
   barrier_expect(&s.kv_full, 2 * kKeyTile);
   load_box(s.k, k_map, &s.kv_full, p.row, p.head, p.item);
   load_box(s.v, v_map, &s.kv_full, p.row, p.head, p.item);
-  int i = 0;
+  const int steps = (p.end - p.begin) * kGroup;
 #pragma unroll 1
-  for (int m = p.end - 1; m >= p.begin; --m) {
-#pragma unroll 1
-    for (int member = 0; member < kGroup; ++member, ++i) {
-      int stage = i & 1, parity = (i >> 1 & 1) ^ 1, head = p.head * kGroup + member;
-      long long at = ((long long)p.item * kH + head) * padded + m * kQueries;
-      barrier_wait(&s.q_empty[stage], parity);
-      barrier_expect(&s.q_full[stage], kQueryTile + kQueries * 4);
-      load_box(s.q[stage], q_map, &s.q_full[stage], m * kQueries, head, p.item);
-      load_bytes(s.lse2[stage], lse2 + at, &s.q_full[stage], kQueries * 4);
-      barrier_wait(&s.d_empty[stage], parity);
-      barrier_expect(&s.d_full[stage], kQueryTile + kQueries * 4);
-      load_box(s.d[stage], d_map, &s.d_full[stage], m * kQueries, head, p.item);
-      load_bytes(s.delta[stage], delta + at, &s.d_full[stage], kQueries * 4);
-    }
+  for (int i = 0; i < steps; ++i) {
+    const int stage = i & 1, parity = (i >> 1 & 1) ^ 1, m = walked(p, i / kGroup);
+    const int head = p.head * kGroup + i % kGroup;
+    const long long at = ((long long)p.item * kH + head) * padded + m * kQueries;
+    barrier_wait(&s.q_empty[stage], parity);
+    barrier_expect(&s.q_full[stage], kQueryTile + kQueries * 4);
+    load_box(s.q[stage], q_map, &s.q_full[stage], m * kQueries, head, p.item);
+    load_bytes(s.lse2[stage], lse2 + at, &s.q_full[stage], kQueries * 4);
+    barrier_wait(&s.d_empty[stage], parity);
+    barrier_expect(&s.d_full[stage], kQueryTile + kQueries * 4);
+    load_box(s.d[stage], d_map, &s.d_full[stage], m * kQueries, head, p.item);
+    load_bytes(s.delta[stage], delta + at, &s.d_full[stage], kQueries * 4);
   }
 }
 
-// Blocks add to a tile of dq in the order of their keys: turns [b, h, padded / kQueries] holds, of
-// the last that did, the number of its tile of keys + 1. Blocks of fewer keys start first, so every
-// block waits only for some that run. Ranges of queries rise with the keys: where the tile of keys
-// before does not see the queries, none before it does. One warp waits, another tells.
-DEV void await_turns(Shared& s, const Place& p, const unsigned* turns, int padded,
-                     const int4* listed) {
-  const int n = p.row / kKeys;
-  int begin = 0, end = n > 0 ? p.end : 0;  // of the tile of keys before
-  if (kListed && n > 0) {
-    const int4 x = listed[n - 1];
-    begin = x.x / kQueries, end = (x.y + kQueries - 1) / kQueries;
+// In an order, blocks take turns at adding to a tile of dq: by rising keys, or by falling ones.
+// turns [b, h, padded / kQueries] holds the place, from 1, of the tile of keys that added last.
+// Blocks start in that order, so each waits only for some that run. Ranges of queries rise with the
+// keys: queries not seen by the tile whose turn is before this one's are seen by none before.
+struct Turn {
+  int place;       // of this tile of keys, from 0
+  int begin, end;  // tiles of queries for which it has to wait
+};
+DEV Turn turn_of(const Place& p, int tiles, const int4* listed) {
+  const int n = p.row / kKeys, before = kOrder == kRising ? n - 1 : n + 1;
+  Turn turn = {kOrder == kRising ? n : tiles - 1 - n, 0, 0};
+  if (turn.place == 0) return turn;
+  if (kListed) {
+    const int4 x = listed[before];
+    turn.begin = x.x / kQueries, turn.end = (x.y + kQueries - 1) / kQueries;
+  } else {
+    turn.begin = kCausal ? before * kKeys / kQueries : 0, turn.end = p.end;
   }
-  int i = 0;
+  return turn;
+}
+
+// The word of step i in turns.
+DEV long long turn_at(const Place& p, int i, int padded) {
+  const long long head = (long long)p.item * kH + p.head * kGroup + i % kGroup;
+  return head * (padded / kQueries) + walked(p, i / kGroup);
+}
+// A warp waits for the turns of a block, another passes them on.
+DEV void await_turns(Shared& s, const Place& p, const Turn& turn, const unsigned* turns,
+                     int padded) {
+  const int steps = (p.end - p.begin) * kGroup;
 #pragma unroll 1
-  for (int m = p.end - 1; m >= p.begin; --m) {
-#pragma unroll 1
-    for (int member = 0; member < kGroup; ++member, ++i) {
-      barrier_wait(&s.taken[i & 1], (i >> 1 & 1) ^ 1);
-      const long long head = (long long)p.item * kH + p.head * kGroup + member;
-      if (m >= begin && m < end) await_at_least(turns + head * (padded / kQueries) + m, n);
-      barrier_arrive(&s.turn[i & 1]);
-    }
+  for (int i = 0; i < steps; ++i) {
+    const int m = walked(p, i / kGroup);
+    barrier_wait(&s.taken[i & 1], (i >> 1 & 1) ^ 1);
+    if (m >= turn.begin && m < turn.end) await_at_least(turns + turn_at(p, i, padded), turn.place);
+    barrier_arrive(&s.turn[i & 1]);
   }
 }
-DEV void pass_turns(Shared& s, const Place& p, unsigned* turns, int padded) {
-  int i = 0;
+DEV void pass_turns(Shared& s, const Place& p, const Turn& turn, unsigned* turns, int padded) {
+  const int steps = (p.end - p.begin) * kGroup;
 #pragma unroll 1
-  for (int m = p.end - 1; m >= p.begin; --m) {
-#pragma unroll 1
-    for (int member = 0; member < kGroup; ++member, ++i) {
-      barrier_wait(&s.added[i & 1], i >> 1 & 1);
-      barrier_arrive(&s.taken[i & 1]);
-      const long long head = (long long)p.item * kH + p.head * kGroup + member;
-      raise_to(turns + head * (padded / kQueries) + m, p.row / kKeys + 1);
-    }
+  for (int i = 0; i < steps; ++i) {
+    barrier_wait(&s.added[i & 1], i >> 1 & 1);
+    barrier_arrive(&s.taken[i & 1]);
+    raise_to(turns + turn_at(p, i, padded), turn.place + 1);
   }
 }
 
@@ -206,18 +221,12 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
   const unsigned long long k = operand(shared_address(s.k) + group * kHalfPanel, 16);
   const unsigned long long v = operand(shared_address(s.v) + group * kHalfPanel, 16);
   const int key = p.row + group * 64 + thread / 32 * 16 + lane / 4;  // and key + 8
-  Range seeing[2] = {};  // queries that see the thread's two keys
-  if (kListed) {
-    const int2 low = ranges[key], high = ranges[key + 8];
-    seeing[0] = {low.x, low.y}, seeing[1] = {high.x, high.y};
-  }
   barrier_wait(&s.kv_full, 0);
 
   // Of this thread's sums of dq.
-  const int head = p.item * kH + p.head * kGroup;
   const long long head_sums = (long long)((t + kQueries - 1) / kQueries) * kSumsTile;
-  float* to = sums + head * head_sums + (p.end - 1) * kSumsTile + group * (kSumsTile / 2) +
-              thread * 4;
+  float* to = sums + (p.item * kH + p.head * kGroup) * head_sums +
+              (long long)walked(p, 0) * kSumsTile + group * (kSumsTile / 2) + thread * 4;
   auto step = [&](int i, int m) {
     const int stage = i & 1, parity = i >> 1 & 1;
     const unsigned q_tile = shared_address(s.q[stage]), d_tile = shared_address(s.d[stage]);
@@ -237,7 +246,8 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
     if (kListed && (m * kQueries < p.whole.low || m * kQueries + kQueries > p.whole.high)) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int low = seeing[half].low - query, high = seeing[half].high - query;
+        const int2 seeing = ranges[opaque(key) + 8 * half];  // queries, the key
+        const int low = seeing.x - query, high = seeing.y - query;
 #pragma unroll
         for (int j = 0; j < kQueries / 8; ++j)
 #pragma unroll
@@ -296,19 +306,21 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
     start_sums(dk, ds, operand(q_tile, kQueryPanel));
     wait_products<1>();
     touched(dq);
-    if (kOrdered) barrier_wait(&s.turn[stage], parity);
+    if (kOrder) barrier_wait(&s.turn[stage], parity);
 #pragma unroll
     for (int e = 0; e < 8; ++e) add4(to + e * 512, dq + 4 * e);
-    if (kOrdered) release(&s.added[stage]);
+    if (kOrder) release(&s.added[stage]);
     wait_products<0>();
     touched(dk);
     release(&s.q_empty[stage]);
   };
   int i = 0;
 #pragma unroll 1
-  for (int m = p.end - 1; m >= p.begin; --m, to -= kGroup * head_sums + kSumsTile) {
+  for (int x = 0; x < p.end - p.begin; ++x) {
+    const int m = walked(p, x);
 #pragma unroll 1
     for (int member = 0; member < kGroup; ++member, to += head_sums) step(i++, m);
+    to += (kOrder == kRising ? -kSumsTile : kSumsTile) - kGroup * head_sums;
   }
 
   meet(1, 256);  // nobody reads keys and values any more
@@ -342,6 +354,7 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
   if (stopped(skip)) return;
   extern __shared__ unsigned char raw[];
   Shared& s = *(Shared*)(raw + (-shared_address(raw) & 1023));  // still known to be shared
+  const Place p = place_of(blockIdx.x, tiles, items, t, listed);
   if (threadIdx.x == 0) {
     barrier_init(&s.kv_full, 1);
     for (int i = 0; i < 2; ++i) {
@@ -358,13 +371,14 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
   __syncthreads();
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
   if (group == 0) {
-    give_registers<kCap != 0 ? 24 : 40>();
-    const Place p = place_of(blockIdx.x, tiles, items, t, listed);
+    give_registers<kMoreRegisters ? 24 : 40>();
     if (threadIdx.x == 0) copy_tiles(s, p, q, k, v, d_o, lse2, delta, padded);
-    if (kOrdered && threadIdx.x == 32) await_turns(s, p, turns, padded, listed);
-    if (kOrdered && threadIdx.x == 64) pass_turns(s, p, turns, padded);
+    if (kOrder && threadIdx.x == 32)
+      await_turns(s, p, turn_of(p, tiles, listed), turns, padded);
+    if (kOrder && threadIdx.x == 64)
+      pass_turns(s, p, turn_of(p, tiles, listed), turns, padded);
   } else {
-    take_registers<kCap != 0 ? 240 : 232>();
+    take_registers<kMoreRegisters ? 240 : 232>();
     differentiate(s, dk, dv, sums, group - 1, tiles, items, t, ranges, listed);
   }
 }
@@ -405,18 +419,23 @@ fusec_attention_dq(const float4* __restrict__ sums, unsigned short* __restrict__
 
 CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
                                const CallTarget& target) {
-  constexpr int64_t kKeys = 128;
+  constexpr int64_t kKeys = 128, kRising = 1, kFalling = 2;
   constexpr size_t kCuArgument = 9;
   const int64_t queries = a.d == 128 ? 64 : 128, panels = a.d / 64;
   const int64_t query_tiles = (a.t + queries - 1) / queries, padded = (a.t + 127) / 128 * 128;
   const int64_t key_tiles = (a.s + kKeys - 1) / kKeys;
-  // As few tiles of a head at once as leave dq of all heads at once to the L2 cache: those that
-  // start together wait for each other in turn.
-  const int64_t section = std::max<int64_t>(8, (2 * target.sm_count + key_tiles) / (key_tiles + 1));
+  // Blocks of falling keys are ahead of each other by a tile when they start together, and need not
+  // wait; but they spread over all queries of the heads at work, which the L2 cache must hold.
+  // Where it cannot, those of rising keys walk side by side.
+  const bool falling = a.group() * a.d <= 128 && key_tiles <= target.sm_count;
+  const int64_t order = !target.deterministic ? 0 : falling ? kFalling : kRising;
+  const int64_t section = order == kFalling ? std::max<int64_t>(1, target.sm_count / key_tiles) : 8;
   Constants constants = attention_constants(a, "call: attention_grad on tensor cores (wgmma)");
   constants.integer("kSection", section)
       .integer("kQueries", queries)
-      .integer("kOrdered", target.deterministic)
+      .integer("kOrder", order)
+      .integer("kRising", kRising)
+      .integer("kFalling", kFalling)
       .integer("kListed", listed_ranges(a, true));
   hopper_scale(a, constants);
   const std::string head = constants.text() + hopper_text(a, target);
