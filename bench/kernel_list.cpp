@@ -106,6 +106,36 @@ Kernel adamw_kernel(double share, bool copy) {
           }};
 }
 
+// What stands before attention at B8 T2048 H10 KV5 d128: RoPE, then RMSNorm of each head. Bytes: q
+// and k read and written; backward their gradients and q and k read, the gradients written.
+Kernel rope_kernel(int64_t b, int64_t t, bool backward) {
+  return {
+      std::string("RoPE + QK-norm ") + (backward ? "bwd" : "fwd"), [=](Graph& g) -> Work {
+        constexpr int64_t kWidth = 128;
+        Tensor cosines = g.input("cos", {t, kWidth / 2}), sines = g.input("sin", {t, kWidth / 2});
+        Work work;
+        Tensor loss;
+        std::vector<Tensor> from;
+        for (const auto& [name, heads] : {std::pair{"q", 10}, std::pair{"k", 5}}) {
+          const Shape s = {b, t, heads, kWidth};
+          Tensor x = g.input(name, s, bf16);
+          Tensor y = narrow(rms_norm(rope(wide(x), cosines, sines)));
+          work.bytes += count(s) * (backward ? 6 : 4);
+          if (!backward) {
+            work.outputs.push_back({std::string(name) + "_out", y});
+            continue;
+          }
+          Tensor part = sum(wide(y) * wide(g.input(std::string("d") + name, s, bf16)));
+          loss = from.empty() ? part : loss + part;
+          from.push_back(x);
+        }
+        if (!backward) return work;
+        const std::vector<Tensor> d = grad(loss, from);
+        work.outputs = {{"dq_out", d[0]}, {"dk_out", d[1]}};
+        return work;
+      }};
+}
+
 Kernel attention_kernel(int64_t b, int64_t t, int64_t h, int64_t kv, int64_t d, bool causal,
                         double softcap, bool backward) {
   const std::string name = std::string("attention ") + (backward ? "bwd" : "fwd") + " B" +
@@ -212,6 +242,8 @@ std::vector<Kernel> kernel_list(int64_t shrink, double adamw) {
       transpose_kernel(tokens, bf16), transpose_kernel(tokens, f32), loss_kernel(less(8192))};
   for (const bool copy : {false, true})
     list.push_back(adamw_kernel(adamw / static_cast<double>(shrink), copy));
+  for (const bool backward : {false, true})
+    list.push_back(rope_kernel(less(8), less(2048), backward));
   const std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, bool, double> shapes[] = {
       {16, 2048, 16, 16, 128, true, 0},  {4, 8192, 16, 16, 128, true, 0},
       {16, 2048, 16, 8, 128, true, 0},   {32, 1024, 12, 12, 64, true, 0},
