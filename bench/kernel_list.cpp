@@ -248,7 +248,8 @@ std::vector<Kernel> kernel_list(int64_t shrink, double adamw) {
       {16, 2048, 16, 16, 128, true, 0},  {4, 8192, 16, 16, 128, true, 0},
       {16, 2048, 16, 8, 128, true, 0},   {32, 1024, 12, 12, 64, true, 0},
       {16, 2048, 16, 16, 128, false, 0}, {16, 2048, 16, 16, 128, true, 15},
-      {1, 131072, 16, 16, 128, true, 0}};
+      {1, 131072, 16, 16, 128, true, 0}, {16, 2048, 16, 16, 80, true, 0},
+      {16, 2048, 16, 16, 96, true, 0},   {8, 2048, 16, 16, 256, true, 0}};
   for (const auto& [b, t, h, kv, d, causal, softcap] : shapes)
     for (const bool backward : {false, true})
       list.push_back(attention_kernel(less(b), less(t), h, kv, d, causal, softcap, backward));

@@ -110,7 +110,8 @@ def main():
         del P
     for B, T, H, KV, d, causal in ((16, 2048, 16, 16, 128, True), (4, 8192, 16, 16, 128, True),
                                    (16, 2048, 16, 8, 128, True), (32, 1024, 12, 12, 64, True),
-                                   (16, 2048, 16, 16, 128, False)):
+                                   (16, 2048, 16, 16, 128, False), (16, 2048, 16, 16, 80, True),
+                                   (16, 2048, 16, 16, 96, True), (8, 2048, 16, 16, 256, True)):
         B, T = less(B), less(T)
         name = lambda way: f'attention {way} B{B} T{T} H{H} KV{KV} d{d}' + (' causal' if causal else '')
         if a.only not in name('fwd') and a.only not in name('bwd'): continue

@@ -45,12 +45,23 @@ struct LaunchArg {
 // A view of an argument, [items, heads, rows, columns] of 16-bit elements, from which sm_90 and
 // later copy a box of rows as panels of 64 columns: [panel][row][128 bytes], the 16-byte pieces of
 // a row swapped by the row (piece ^ row % 8). Rows beyond `rows` read as zeros and are not written.
+// Where columns fill no panels, the map has one panel of all of them, of which a box is 64 columns
+// (box_panels 1); columns beyond are as rows beyond.
 struct TensorMap {
   int64_t argument = 0;
   bool bf16 = true;                                      // else f16
   int64_t items = 1, rows = 1, heads = 1, columns = 64;  // in memory [item][row][head][column]
   int64_t box_rows = 64, box_panels = 1;
 };
+
+// What the driver is told of it, in its order: (column, row, panel, head, item); bytes from one to
+// the next of all but the first.
+struct MapShape {
+  std::array<uint64_t, 5> sizes;
+  std::array<uint64_t, 4> strides;
+  std::array<unsigned, 5> box;
+};
+MapShape shape_of(const TensorMap& map);
 
 struct CallLaunch {
   std::string text;   // translation unit; depends on types and shapes, never on addresses

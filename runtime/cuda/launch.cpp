@@ -12,7 +12,6 @@ namespace {
 // CU_TENSOR_MAP_...
 constexpr int kTypeF16 = 6, kTypeBf16 = 9, kNoInterleave = 0, kSwizzle128 = 3, kPromote256 = 3,
               kFillZeros = 0;
-constexpr int64_t kPanelColumns = 64;  // of 16 bits: the 128 bytes of the swizzle
 
 // Why a cubin does not load where the driver is older than what made it.
 std::string age(const Gpu& gpu, std::string made_by) {
@@ -77,19 +76,14 @@ void Launch::go(CuStream stream) const {
 }
 
 CuTensorMap resolve(const TensorMap& map, const LaunchScope& scope) {
-  uint64_t columns = static_cast<uint64_t>(map.columns), heads = static_cast<uint64_t>(map.heads);
-  uint64_t rows = static_cast<uint64_t>(map.rows), items = static_cast<uint64_t>(map.items);
-  const uint64_t sizes[] = {kPanelColumns, rows, columns / kPanelColumns, heads, items};
-  const uint64_t strides[] = {heads * columns * 2, kPanelColumns * 2, columns * 2,
-                              rows * heads * columns * 2};  // bytes, of all but the first
-  const unsigned box[] = {kPanelColumns, static_cast<unsigned>(map.box_rows),
-                          static_cast<unsigned>(map.box_panels), 1, 1};
+  const MapShape shape = shape_of(map);
   const unsigned steps[] = {1, 1, 1, 1, 1};
   uint64_t address = scope.arguments.at(static_cast<size_t>(map.argument));
   CuTensorMap out;
   FUSEC_CU(cuTensorMapEncodeTiled(&out, map.bf16 ? kTypeBf16 : kTypeF16, 5,
-                                  reinterpret_cast<void*>(address), sizes, strides, box, steps,
-                                  kNoInterleave, kSwizzle128, kPromote256, kFillZeros),
+                                  reinterpret_cast<void*>(address), shape.sizes.data(),
+                                  shape.strides.data(), shape.box.data(), steps, kNoInterleave,
+                                  kSwizzle128, kPromote256, kFillZeros),
            "describing argument " + std::to_string(map.argument) + " of a library call");
   return out;
 }

@@ -17,11 +17,13 @@ struct Hooked {
 
 Sizes sizes_of(const AttentionShape& x) { return {x.b, x.t, x.s, x.h}; }
 
-void check_hooks(std::vector<Hooked> hooked) {
+void check_hooks(std::vector<Hooked> hooked,
+                 const std::vector<cuda::CallTarget>& targets = {portable()}) {
   std::vector<Targeted> all;
   for (Hooked& h : hooked) {
     h.shape.hook = &h.hook.text;
-    all.push_back({{h.shape, h.cu, h.prefix, &h.hook}});
+    for (const cuda::CallTarget& target : targets)
+      all.push_back({{h.shape, h.cu, h.prefix, &h.hook}, target});
   }
   check(all);
 }
@@ -91,13 +93,26 @@ TEST_CASE("hooks on tensor cores, with prefixes and sinks") {
                 {9, 0, 44}}});
 }
 
+TEST_CASE("hooks on tensor cores in heads beyond 128, by what shared memory holds") {
+  cuda::CallTarget small = portable();
+  small.shared_per_block = 99 << 10;
+  const AttentionShape causal{1, 200, 200, 2, 1, 256, true, bf16},
+      full{1, 70, 150, 2, 2, 192, false, f16, 4},
+      window{1, 140, 170, 2, 1, 160, true, bf16, 0, 0, 30};
+  check_hooks({{causal, documents(sizes_of(causal), 64)},
+               {full, biased(sizes_of(full), false)},
+               {with(window, true, true), biased(sizes_of(window), true), {}, {70}}},
+              {portable(), small});
+}
+
 TEST_CASE("tensor cores: prefixes and sinks") {
   const AttentionShape shapes[] = {
       with({3, 150, 150, 2, 1, 64, true, bf16}, true, false),
       with({2, 70, 250, 2, 2, 128, true, f16, 0, 0, 9}, true, true),
       with({1, 300, 300, 2, 1, 128, true, bf16, 5, 5, 6}, true, true),
       with({2, 170, 33, 4, 2, 64, true, f16}, false, true),  // rows that see the sink alone
-      with({1, 200, 90, 2, 1, 48, true, bf16, 0, 0, 20, true}, true, true)};
+      with({1, 200, 90, 2, 1, 48, true, bf16, 0, 0, 20, true}, true, true),
+      with({1, 140, 140, 2, 1, 256, true, bf16, 0, 0, 50}, true, true)};
   check({{{shapes[0], {}, {0, 41, 200}}},
          {{shapes[0], {}, {150, 1, 64}}, portable(1)},
          {{shapes[1], {}, {-3, 40}}},
@@ -105,5 +120,6 @@ TEST_CASE("tensor cores: prefixes and sinks") {
          {{shapes[3]}},
          {{with({1, 5, 0, 2, 1, 64, false, bf16}, false, true)}},
          {{with({1, 0, 5, 2, 1, 64, false, bf16}, false, true)}},
-         {{shapes[4], {}, {33}}}});
+         {{shapes[4], {}, {33}}},
+         {{shapes[5], {}, {80}}, portable(1)}});
 }

@@ -21,7 +21,12 @@ std::string form_of(const LibraryCall& call) {
 TEST_CASE("the form follows from type, head size and alignment") {
   CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64}.forward()).find("tensor cores") !=
         std::string::npos);
-  CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 72}.forward()).find("any form") != std::string::npos);
+  for (int64_t d : {8, 72, 272})
+    CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, d}.forward()).find("any form") !=
+          std::string::npos);
+  for (int64_t d : {16, 80, 144, 256})
+    CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, d}.forward()).find("mma.sync") !=
+          std::string::npos);
   CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64, true, f32}.forward()).find("any form") !=
         std::string::npos);
   CHECK(form_of(AttentionShape{1, 8, 8, 2, 1, 64, true, bf16, 15}.forward()).find("mma.sync") !=
@@ -52,14 +57,21 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
                                    {1, 200, 300, 2, 1, 128},
                                    {1, 300, 300, 2, 1, 64, true, bf16, 0, 3},
                                    {1, 300, 300, 2, 1, 64, true, bf16, 0, 0, 100},
-                                   {1, 300, 300, 2, 1, 128, true, bf16, 15}}) {
+                                   {1, 300, 300, 2, 1, 128, true, bf16, 15},
+                                   {1, 300, 300, 2, 1, 80},
+                                   {1, 300, 300, 2, 1, 112}}) {
     CHECK(wgmma(x.forward()));
     CHECK(wgmma(x.grad()));
+  }
+  for (int64_t d : {144, 256}) {
+    CHECK(wgmma(AttentionShape{1, 300, 300, 2, 1, d}.forward()));
+    CHECK_FALSE(wgmma(AttentionShape{1, 300, 300, 2, 1, d}.grad()));
   }
   for (const AttentionShape& x :
        std::vector<AttentionShape>{{1, 300, 300, 2, 1, 128, true, bf16, 1e7},
                                    {1, 300, 300, 2, 1, 128, true, bf16, 1e-7},
-                                   {1, 300, 300, 2, 1, 96},
+                                   {1, 300, 300, 2, 1, 48},
+                                   {1, 300, 300, 2, 1, 264},
                                    {1, 100, 100, 2, 1, 64}}) {
     CHECK_FALSE(wgmma(x.forward()));
     CHECK_FALSE(wgmma(x.grad()));
@@ -84,6 +96,20 @@ TEST_CASE("sm_90a: which calls take its form, and what they launch") {
   CHECK(alone.find("kOrder = 1;") != std::string::npos);  // groups of 3: rising keys
   alone = cuda::launches_of(AttentionShape{2, 300, 300, 2, 2, 128}.grad(), exact)[1].text;
   CHECK(alone.find("kOrder = 2;") != std::string::npos);
+}
+
+TEST_CASE("tensor maps end with the head where its columns fill no panel") {
+  auto keys = [](int64_t d) {
+    return cuda::shape_of(
+        cuda::launches_of(AttentionShape{2, 200, 300, 6, 3, d}.forward(), {})[1].maps[1]);
+  };
+  const cuda::MapShape whole = keys(128), cut = keys(80);
+  CHECK(whole.sizes == std::array<uint64_t, 5>{64, 300, 2, 3, 2});
+  CHECK(whole.strides == std::array<uint64_t, 4>{768, 128, 256, 230400});
+  CHECK(whole.box == std::array<unsigned, 5>{64, 128, 2, 1, 1});
+  CHECK(cut.sizes == std::array<uint64_t, 5>{80, 300, 1, 3, 2});
+  CHECK(cut.strides == std::array<uint64_t, 4>{480, 160, 160, 144000});
+  CHECK(cut.box == std::array<unsigned, 5>{64, 128, 1, 1, 1});
 }
 
 TEST_CASE("workspace grows with the length, not with its square") {
@@ -166,6 +192,26 @@ TEST_CASE("tensor cores: tiles, tails, masks") {
                  {{1, 40, 65, 3, 1, 16, true, bf16, 5}}});
 }
 
+TEST_CASE("tensor cores: heads beyond 128, by what shared memory holds") {
+  const std::vector<Case> cases = {{{1, 150, 150, 2, 1, 256, true, bf16}},
+                                   {{1, 100, 200, 2, 1, 256, false, f16, 15}},
+                                   {{1, 200, 77, 2, 1, 192, true, f16}},  // rows that see nothing
+                                   {{1, 200, 200, 2, 1, 256, true, bf16, 0, 3}, {0, 70, 71, 190}},
+                                   {{1, 130, 130, 2, 2, 160, false, bf16, 0, 0, 30}},
+                                   {{2, 65, 140, 2, 1, 144, true, bf16}},
+                                   {{1, 1, 1, 1, 1, 240, true, f16}}};
+  std::vector<Targeted> all;
+  for (size_t i = 0; i < cases.size(); ++i)
+    for (int64_t kib : {99, 163, 227}) {
+      if (cases[i].shape.d != 256 && kib == 163) continue;
+      // Whole tiles of queries on a GPU of one multiprocessor, where they fit.
+      cuda::CallTarget target = portable(i % 2 == 0 ? 1 : 132);
+      target.shared_per_block = kib << 10;
+      all.push_back({cases[i], target});
+    }
+  check(all);
+}
+
 TEST_CASE("tensor cores: documents") {
   check_in_turn({{{1, 300, 300, 2, 1, 64, true, bf16, 0, 6}, {0, 0, 7, 150, 151, 260, 300}},
                  {{1, 300, 300, 2, 1, 64, false, bf16, 0, 4}, {0, 100, 100, 230, 280}},
@@ -214,6 +260,34 @@ TEST_CASE("sm_90a: documents, windows, unequal lengths") {
     t.deterministic = i % 2 == 0, t.sm_count = 1 + static_cast<int>(i) % 3;
     all.push_back({cases[i], t});
     if (!std::getenv("FUSEC_TEST_ALL") && i > 3) continue;
+    t.deterministic = !t.deterministic;
+    all.push_back({cases[i], t});
+  }
+  check(all);
+}
+
+TEST_CASE("sm_90a: heads whose columns fill no panel, and heads beyond 128") {
+  const std::vector<Case> cases = {
+      {{1, 300, 300, 4, 2, 80, true, bf16}},
+      {{2, 200, 250, 2, 1, 96, false, f16}},  // keys that fill no tile
+      {{1, 260, 260, 2, 2, 112, true, f16}},
+      {{1, 400, 400, 2, 1, 80, false, bf16, 0, 4}, {0, 100, 100, 230, 260}},  // tokens of none
+      {{1, 300, 300, 2, 1, 96, true, bf16, 0, 0, 70}},
+      {{1, 300, 300, 2, 1, 112, true, bf16, 3}},
+      {{1, 420, 200, 2, 1, 80, true, bf16}},  // rows that see nothing
+      {{2, 300, 300, 2, 1, 256, true, bf16}},
+      {{1, 200, 250, 2, 2, 256, false, f16}},
+      {{1, 400, 400, 1, 1, 256, true, bf16, 0, 4}, {0, 7, 150, 151, 390}},
+      {{1, 300, 300, 2, 1, 256, false, bf16, 5, 0, 70}},
+      {{1, 420, 200, 1, 1, 240, true, bf16}},
+      {{1, 300, 300, 2, 1, 192, true, f16}},
+      {{1, 200, 300, 2, 1, 144, true, bf16, 0, 0, 90}}};
+  std::vector<Targeted> all;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    cuda::CallTarget t;
+    t.deterministic = i % 2 == 0, t.sm_count = 1 + static_cast<int>(i) % 3;
+    all.push_back({cases[i], t});
+    if (!std::getenv("FUSEC_TEST_ALL") || cases[i].shape.d > 128) continue;
     t.deterministic = !t.deterministic;
     all.push_back({cases[i], t});
   }

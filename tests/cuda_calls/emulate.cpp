@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -207,11 +208,15 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
     int64_t words[20] = {};
     const size_t maps = l.maps.size();
     if (maps + l.args.size() > 20) throw std::runtime_error("more than 20 arguments");
-    std::vector<std::array<int64_t, 7>> boxes;  // TensorMap of shim_hopper.h
+    std::vector<std::array<int64_t, 15>> boxes;  // TensorMap of shim_hopper.h
     for (const cuda::TensorMap& m : l.maps) {
       const std::byte* base = arguments.at(m.argument).data() + call.args.at(m.argument).byte_offset;
-      boxes.push_back({static_cast<int64_t>(reinterpret_cast<intptr_t>(base)), m.items, m.rows,
-                       m.heads, m.columns, m.box_rows, m.box_panels});
+      const cuda::MapShape shape = cuda::shape_of(m);
+      boxes.push_back({static_cast<int64_t>(reinterpret_cast<intptr_t>(base))});
+      auto next = boxes.back().begin() + 1;
+      next = std::copy(shape.sizes.begin(), shape.sizes.end(), next);
+      next = std::copy(shape.strides.begin(), shape.strides.end(), next);
+      std::copy(shape.box.begin(), shape.box.end(), next);
     }
     for (size_t i = 0; i < maps; ++i)
       words[i] = static_cast<int64_t>(reinterpret_cast<intptr_t>(boxes[i].data()));

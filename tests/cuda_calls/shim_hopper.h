@@ -12,9 +12,14 @@
 
 #define __grid_constant__
 
-// Of an argument: where it lies, items, rows, heads, columns, rows and panels of a box.
+// Of an argument: where it lies; sizes, of all five dimensions; bytes from one to the next of all
+// but the first; sizes of a box. As the driver is told.
 struct TensorMap {
   const int64_t* words;
+  int64_t size(int dimension) const { return words[1 + dimension]; }
+  int64_t stride(int dimension) const { return dimension == 0 ? 2 : words[5 + dimension]; }
+  int64_t box(int dimension) const { return words[10 + dimension]; }
+  int64_t box_bytes() const { return box(0) * box(1) * box(2) * box(3) * box(4) * 2; }
 };
 
 namespace shim {
@@ -26,13 +31,17 @@ struct Barrier {
   std::vector<int> waiting = {};
 };
 
+struct Box {
+  TensorMap map;
+  int64_t at[5];  // its first element
+};
+
 struct Flight {  // a copy under way to shared memory
   const void* barrier;
   int64_t bytes;
   unsigned char* to;
-  const int64_t* map;  // null: bytes in a row
-  const void* from;
-  int64_t row, head, item;
+  const void* from;  // bytes in a row; null: a box
+  Box box;
 };
 
 struct NamedBarrier {
@@ -51,8 +60,7 @@ struct Product {
 
 struct BoxStore {
   unsigned from;
-  const int64_t* map;
-  int64_t row, panel, head, item;
+  Box box;
 };
 
 struct Queue {  // of a thread
@@ -85,34 +93,48 @@ inline void arrive(Barrier& b) {
   end_phase(b);
 }
 
-inline unsigned char* element(const int64_t* m, int64_t row, int64_t head, int64_t item,
-                              int64_t column) {
-  if (head < 0 || head >= m[3] || item < 0 || item >= m[1]) die("a box of no head");
-  return reinterpret_cast<unsigned char*>(m[0]) +
-         (((item * m[2] + row) * m[3] + head) * m[4] + column) * 2;
-}
-
 inline unsigned char* shared_at(int64_t address, int64_t bytes) {
   if (address < 0 || address + bytes > static_cast<int64_t>(memory.size()) - kSharedSlack)
     die("outside of shared memory");
   return shared_base + address;
 }
 
+// Calls visit(byte in shared memory, element of the tensor) for each element of a box: null for
+// those outside of the tensor in any dimension. Rows in shared memory have 128 bytes, and their
+// 16-byte pieces are swapped by the row.
+template <class F>
+void each_element(const Box& b, F visit) {
+  const TensorMap& m = b.map;
+  if (m.box(0) != 64) die("rows of a box that are not the 128 bytes of the swizzle");
+  if (b.at[3] < 0 || b.at[3] >= m.size(3) || b.at[4] < 0 || b.at[4] >= m.size(4))
+    die("a box of no head");
+  int64_t i[5] = {}, byte = 0;
+  auto step = [&] {  // to the next element, the first dimension fastest
+    int d = 0;
+    while (d < 5 && ++i[d] == m.box(d)) i[d++] = 0;
+    return d < 5;
+  };
+  do {
+    bool inside = true;
+    auto* element = reinterpret_cast<unsigned char*>(m.words[0]);
+    for (int d = 0; d < 5; ++d) {
+      const int64_t at = b.at[d] + i[d];
+      inside &= at >= 0 && at < m.size(d);
+      element += at * m.stride(d);
+    }
+    visit(byte ^ ((byte >> 7 & 7) << 4), inside ? element : nullptr);
+    byte += 2;
+  } while (step());
+}
+
 inline void land(const Flight& f) {
-  if (!f.map) {
+  if (f.from)
     std::memcpy(f.to, f.from, f.bytes);
-  } else {
-    const int64_t* m = f.map;
-    for (int64_t panel = 0; panel < m[6]; ++panel)
-      for (int64_t r = 0; r < m[5]; ++r)
-        for (int64_t piece = 0; piece < 8; ++piece) {
-          unsigned char* to = f.to + (panel * m[5] + r) * 128 + ((piece ^ (r & 7)) << 4);
-          if (f.row + r < m[2])
-            std::memcpy(to, element(m, f.row + r, f.head, f.item, panel * 64 + piece * 8), 16);
-          else
-            std::memset(to, 0, 16);
-        }
-  }
+  else
+    each_element(f.box, [&](int64_t byte, const unsigned char* element) {
+      static constexpr unsigned char kZero[2] = {};
+      std::memcpy(f.to + byte, element ? element : kZero, 2);
+    });
   Barrier& b = barrier_at(f.barrier);
   b.bytes -= f.bytes;
   end_phase(b);
@@ -128,12 +150,12 @@ inline bool land_one(uint64_t random) {
 }
 
 inline void write_box(const BoxStore& s) {
-  const int64_t* m = s.map;
-  if (m[6] != 1) die("a stored box of several panels");
-  for (int64_t r = 0; r < m[5] && s.row + r < m[2]; ++r)
-    for (int64_t piece = 0; piece < 8; ++piece)
-      std::memcpy(element(m, s.row + r, s.head, s.item, s.panel * 64 + piece * 8),
-                  shared_at(s.from + r * 128 + ((piece ^ (r & 7)) << 4), 16), 16);
+  if (s.box.map.box(2) != 1) die("a stored box of several panels");
+  if (s.from % 1024 != 0) die("a box at no multiple of 1024 bytes");
+  const unsigned char* from = shared_at(s.from, s.box.map.box_bytes());
+  each_element(s.box, [&](int64_t byte, unsigned char* element) {
+    if (element) std::memcpy(element, from + byte, 2);
+  });
 }
 
 // Element of an operand of 128-byte rows; `at`: bytes from its start, the rows and pieces of eight
@@ -280,24 +302,25 @@ inline void meet(int id, int threads) {
   if (!last) shim::pause();
 }
 
-inline void load_box(void* to, const TensorMap& map, void* barrier, int row, int head, int item) {
+inline void load_box(void* to, const TensorMap& map, void* barrier, int column, int row, int panel,
+                     int head, int item) {
   auto* bytes = static_cast<unsigned char*>(to);
   if ((bytes - shim::shared_base) % 1024 != 0) shim::die("a box at no multiple of 1024 bytes");
-  const int64_t size = map.words[5] * map.words[6] * 128;
+  const int64_t size = map.box_bytes();
   std::memset(bytes, 0xff, size);
-  shim::flights.push_back({barrier, size, bytes, map.words, nullptr, row, head, item});
+  shim::flights.push_back({barrier, size, bytes, nullptr, {map, {column, row, panel, head, item}}});
 }
 inline void load_bytes(void* to, const void* from, void* barrier, int bytes) {
   if (bytes % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0 ||
       reinterpret_cast<uintptr_t>(to) % 16 != 0)
     shim::die("bytes that are no multiple of 16");
   std::memset(to, 0xff, bytes);
-  shim::flights.push_back(
-      {barrier, bytes, static_cast<unsigned char*>(to), nullptr, from, 0, 0, 0});
+  shim::flights.push_back({barrier, bytes, static_cast<unsigned char*>(to), from, {}});
 }
-inline void store_box(unsigned from, const TensorMap& map, int row, int panel, int head,
+inline void store_box(unsigned from, const TensorMap& map, int column, int row, int panel, int head,
                       int item) {
-  shim::queues[shim::current].open_stores.push_back({from, map.words, row, panel, head, item});
+  shim::queues[shim::current].open_stores.push_back(
+      {from, {map, {column, row, panel, head, item}}});
 }
 inline void commit_stores() {
   shim::Queue& l = shim::queues[shim::current];

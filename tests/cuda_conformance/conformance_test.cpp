@@ -162,7 +162,17 @@ TEST_CASE("attention on a GPU: tensor cores") {
         check({1, 190, 70, 2, 1, d, causal, type}, kPortable);
         check({1, 180, 180, 2, 1, d, causal, type, 0, {0, 0, 5, 100, 101, 160}}, kPortable);
       }
-  for (int64_t d : {16, 48, 80, 96, 112}) check({2, 50, 90, 2, 1, d}, kPortable);
+  for (int64_t d : {16, 48, 80, 96, 112, 144, 160, 192, 240, 256})
+    check({2, 50, 90, 2, 1, d}, kPortable);
+  for (int64_t d : {80, 160, 256})
+    for (bool causal : {true, false}) {
+      check({1, 200, 200, 4, 2, d, causal, f16, 15}, kPortable);
+      check({1, 190, 170, 2, 1, d, causal, bf16}, kPortable);
+      check({1, 180, 180, 2, 1, d, causal, bf16, 0, {0, 0, 5, 100, 101, 160}}, kPortable);
+      check({1, 180, 180, 2, 1, d, causal, bf16, 0, {}, 1, 40}, kPortable);
+    }
+  // Many blocks, in heads beyond 128: 8 warps where 128 queries fit.
+  for (int64_t d : {192, 256}) check({1, 129, 129, 2, 1, d, true, bf16, 0, {}, 66}, kPortable);
   check({1, 1, 1, 1, 1, 64}, kPortable);
   // Many blocks: whole tiles of queries.
   check({1, 129, 129, 2, 1, 64, true, bf16, 0, {}, 66}, kPortable);
@@ -225,6 +235,25 @@ TEST_CASE("attention on a GPU: sm_90a with documents, windows and unequal length
   check({1, 200, 250, 2, 1, 128, false, bf16, 0, {}, 40}, kHopper);
 }
 
+// Heads whose columns fill no panel of 64, and heads beyond 128, whose tiles have fewer keys (the
+// gradient of these is the portable one).
+TEST_CASE("attention on a GPU: other head sizes of the form for sm_90a") {
+  if (no_gpu()) return;
+  for (int64_t d : {80, 96, 112, 144, 192, 256})
+    for (bool causal : {true, false}) {
+      check({2, 129, 129, 4, 2, d, causal, bf16}, kHopper);
+      check({1, 449, 449, 2, 1, d, causal, f16}, kHopper);
+      check({1, 300, 300, 3, 3, d, causal, bf16}, kHopper);
+      if (d == 96 || d == 144) continue;
+      check({3, 300, 300, 2, 1, d, causal, bf16, 0, {}, 31}, kHopper);  // many tiles a block
+      check({1, 700, 700, 4, 2, d, causal, bf16, 0, {0, 0, 7, 150, 151, 420, 640}}, kHopper);
+      check({1, 500, 500, 2, 1, d, causal, f16, 0, {}, 20, 90}, kHopper);
+      check({2, 200, 200, 4, 2, d, causal, bf16, 5}, kHopper);
+      check({1, 200, 420, 2, 1, d, causal, bf16}, kHopper);
+      check({1, 420, 200, 2, 1, d, causal, bf16}, kHopper);
+    }
+}
+
 // Long enough that blocks of a head run at once and wait for each other. The spread of the form
 // that adds to dq in any order is printed: it has no bound but that of its rounding.
 TEST_CASE("attention on a GPU: the same bits in 100 runs") {
@@ -233,6 +262,7 @@ TEST_CASE("attention on a GPU: the same bits in 100 runs") {
     for (const Case& c :
          std::vector<Case>{{2, 1500, 1500, 8, 4, 128},
                            {4, 1024, 1024, 8, 8, 64},
+                           {2, 1500, 1500, 8, 4, 80},
                            {1, 2000, 2000, 8, 8, 128, false},
                            {1, 3000, 3000, 8, 4, 128, true, bf16, 0, {0, 700, 1000, 1000, 2900}},
                            {1, 3000, 3000, 8, 8, 64, true, f16, 0, {}, 1, 900}}) {

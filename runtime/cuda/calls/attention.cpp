@@ -160,7 +160,7 @@ Attention read_attention(const LibraryCall& call) {
 
 bool fits_tensor_cores(const Attention& a, const LibraryCall& call,
                        const std::vector<size_t>& tensors, const CallTarget& target) {
-  return target.major >= 8 && (a.type == bf16 || a.type == f16) && a.d % 16 == 0 && a.d <= 128 &&
+  return target.major >= 8 && (a.type == bf16 || a.type == f16) && a.d % 16 == 0 && a.d <= 256 &&
          a.scale > 0 && common_unit(call, tensors, 16) == 16;
 }
 
@@ -195,8 +195,8 @@ CallPlan plan_attention(const LibraryCall& call, const CallTarget& target) {
           "takes as many arguments as its attributes say");
   if (a.b == 0 || a.t == 0) return {};
   if (!fits_tensor_cores(a, call, {0, 1, 2, 3}, target)) return any_attention(a, call, target);
-  return fits_hopper(a, target) ? hopper_attention(a, call, target)
-                                : mma_attention(a, call, target);
+  return fits_hopper(a, target, false) ? hopper_attention(a, call, target)
+                                       : mma_attention(a, call, target);
 }
 
 CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target) {
@@ -206,8 +206,8 @@ CallPlan plan_attention_grad(const LibraryCall& call, const CallTarget& target) 
   if (!a.sinks && !a.captured_grads && (a.b == 0 || (a.t == 0 && a.s == 0))) return {};
   if (!fits_tensor_cores(a, call, {0, 1, 2, 3, 4, 6, 7, 8}, target))
     return any_attention_grad(a, call, target);
-  return fits_hopper(a, target) ? hopper_attention_grad(a, call, target)
-                                     : mma_attention_grad(a, call, target);
+  return fits_hopper(a, target, true) ? hopper_attention_grad(a, call, target)
+                                      : mma_attention_grad(a, call, target);
 }
 
 }  // namespace fusec::cuda

@@ -2,10 +2,11 @@
 // says which keys a query sees.
 //
 //   any             every type, head size, softcap and mask: f32 arithmetic on 16 x 64 tiles
-//   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 128, 16-byte rows:
-//                   mma.sync (sm_80 and later)
-//   hopper          the same with heads of 64 and 128, at least a tile of queries and keys, no
-//                   prefix, sinks or hook: wgmma and copies by tensor maps (sm_90a)
+//   tensor cores    bf16 and f16, head sizes that are multiples of 16 up to 256, 16-byte rows:
+//                   mma.sync (sm_80 and later), tiles by what registers and shared memory hold
+//   hopper          the same with heads of 64 to 256, of the gradient 64 to 128, at least 128
+//                   queries and keys, no prefix, sinks or hook: wgmma and copies by tensor maps
+//                   (sm_90a)
 //
 // Gradients of sinks and of what a hook captured are kernels of their own (attention_captured.cpp),
 // behind those of either of the first two.
@@ -77,8 +78,8 @@ extern const std::string_view kWalkText;
 // Tiles and products of the general form: needs constants, element_text, kRangeText and hook_text.
 extern const std::string_view kAnyTiles, kAnyGradient;
 
-// Whether the form for sm_90a takes the call, if the tensor-core form does.
-bool fits_hopper(const Attention& a, const CallTarget& target);
+// Whether the form for sm_90a takes the call, or its gradient, if the tensor-core form does.
+bool fits_hopper(const Attention& a, const CallTarget& target, bool grad);
 // What its texts begin with, after the constants.
 // kCapSlope, what multiplies a product before tanh, and kExponent, what multiplies tanh, or without
 // softcap the product, before exp2.

@@ -1,18 +1,19 @@
-// attention on sm_90a, bf16 and f16, heads of 64 and 128, of at least a tile, without softcap: after
-// FlashAttention-3 (Shah et al., 2024).
+// attention on sm_90a, bf16 and f16, heads of 64 to 256, of at least a tile: after FlashAttention-3
+// (Shah et al., 2024).
 // Blocks stay, one a multiprocessor, and claim tiles of 128 queries of a head by a counter, causal
 // ones the longest first among 16 heads, whose keys and values thus stay in L2. A block has three
 // warpgroups:
 //  - One thread of the first copies tiles by tensor maps, two stages of keys and of values.
 //  - The others own 64 queries each, with scores, weights and sums in registers. S' = Q K'^T of the
-//    next 128 keys and O += P V of these run together; the softmax of S' begins while O += P V
-//    still runs.
-// Keys are walked from the last down. Causal and full attention need a mask in the first step only;
-// documents, windows and unequal lengths have the range of every query and of every tile listed
-// beforehand, tiles that none of 128 queries sees are left out, and a mask is applied where not all
-// of them see all keys. Heads of 64, bound by exp2,
-// take turns at the tensor cores, and leave out what causal masks hide of their diagonal; heads of
-// 128 rescale sums only when a maximum rises by more than 8 in the exponent.
+//    next keys (128, fewer for heads beyond 128, whose sums take more registers) and O += P V of
+//    these run together; the softmax of S' begins while O += P V still runs.
+// Keys are walked from the last down. Causal attention needs a mask on the diagonal, full attention
+// in the first step only; documents, windows and unequal lengths have the range of every query and
+// of every tile listed beforehand, tiles that none of 128 queries sees are left out, and a mask is
+// applied where not all of them see all keys. Heads of 64, bound by exp2, take turns at the tensor
+// cores, and leave out what causal masks hide of their diagonal; larger ones rescale sums only when
+// a maximum rises by more than 8 in the exponent. Results leave through shared memory of their own,
+// so that the next queries arrive meanwhile, or, beyond heads of 128, through that of the queries.
 #include <algorithm>
 
 #include "attention.h"
@@ -22,13 +23,16 @@ namespace fusec::cuda {
 namespace {
 
 constexpr std::string_view kForward = R"cuda(
-constexpr int kRows = 128;  // of a tile: of queries, and of keys
-constexpr int kPanelBytes = kRows * 128, kTile = kRows * kD * 2;
+constexpr int kRows = 128;  // queries of a tile
+constexpr int kRowPanel = kRows * 128, kKeyPanel = kKeys * 128;
+constexpr int kRowTile = kRowPanel * kPanels, kKeyTile = kKeyPanel * kPanels;
 constexpr int kHalfPanel = 64 * 128;  // 64 queries of a panel: a warpgroup's
 constexpr float kMasked = -2e30f, kLeast = -1e30f;
+// The thread that copies boxes of panels, or tiles of other sizes, needs some more registers.
+constexpr bool kUsual = kWholePanels && kKeys == kRows;
 
 struct Shared {
-  unsigned char k[2][kTile], v[2][kTile], q[kTile], o[kTile];
+  unsigned char k[2][kKeyTile], v[2][kKeyTile], q[1 + kResultsApart][kRowTile];  // the last: and o
   unsigned long long k_full[2], k_empty[2], v_full[2], v_empty[2], q_full, q_empty;
   unsigned long long tile_full[2], tile_empty[2];
   int tiles[2];  // claimed
@@ -51,14 +55,14 @@ DEV Place place_of(int tile, int tiles, int items, int s_length, const int4* lis
     m = tile % tiles;
     head = tile / tiles;
   }
-  Place p = {m * kRows, head % kH, head / kH, 0, (s_length + kRows - 1) / kRows - 1, {0, 0}};
+  Place p = {m * kRows, head % kH, head / kH, 0, (s_length + kKeys - 1) / kKeys - 1, {0, 0}};
   if (kListed) {
     const int4 x = listed[m];
-    p.first = x.x / kRows;
-    p.last = max((x.y + kRows - 1) / kRows - 1, p.first);
+    p.first = x.x / kKeys;
+    p.last = max((x.y + kKeys - 1) / kKeys - 1, p.first);
     p.whole = {x.z, x.w};
   } else if (kCausal) {
-    p.last = min(m, p.last);
+    p.last = min((p.row + kRows - 1) / kKeys, p.last);
   }
   return p;
 }
@@ -70,14 +74,14 @@ DEV void copy_tiles(Shared& s, const TensorMap& q_map, const TensorMap& k_map,
   auto load_k = [&](const Place& p, int key, int at) {
     int stage = at & 1;
     barrier_wait(&s.k_empty[stage], (at >> 1 & 1) ^ 1);
-    barrier_expect(&s.k_full[stage], kTile);
-    load_box(s.k[stage], k_map, &s.k_full[stage], key * kRows, p.head / (kH / kKv), p.item);
+    barrier_expect(&s.k_full[stage], kKeyTile);
+    load_tile<kKeys>(s.k[stage], k_map, &s.k_full[stage], key * kKeys, p.head / (kH / kKv), p.item);
   };
   auto load_v = [&](const Place& p, int key, int at) {
     int stage = at & 1;
     barrier_wait(&s.v_empty[stage], (at >> 1 & 1) ^ 1);
-    barrier_expect(&s.v_full[stage], kTile);
-    load_box(s.v[stage], v_map, &s.v_full[stage], key * kRows, p.head / (kH / kKv), p.item);
+    barrier_expect(&s.v_full[stage], kKeyTile);
+    load_tile<kKeys>(s.v[stage], v_map, &s.v_full[stage], key * kKeys, p.head / (kH / kKv), p.item);
   };
   for (int tile = blockIdx.x, turn = 0, next; tile < count; tile = next, ++turn) {
     next = gridDim.x + atomicAdd(counter, 1u);
@@ -89,8 +93,8 @@ DEV void copy_tiles(Shared& s, const TensorMap& q_map, const TensorMap& k_map,
     int key = p.last;
     load_k(p, key, n);
     barrier_wait(&s.q_empty, (turn & 1) ^ 1);
-    barrier_expect(&s.q_full, kTile);
-    load_box(s.q, q_map, &s.q_full, p.row, p.head, p.item);
+    barrier_expect(&s.q_full, kRowTile);
+    load_tile<kRows>(s.q[0], q_map, &s.q_full, p.row, p.head, p.item);
     for (; key > p.first; --key, ++n) {
       load_k(p, key - 1, n + 1);
       load_v(p, key, n);
@@ -139,9 +143,9 @@ DEV void weigh(Softmax& x, float (&s)[N]) {
 }
 
 template <int N>
-DEV void pack_weights(unsigned (&p)[kRows / 4], const float (&s)[N]) {
+DEV void pack_weights(unsigned (&p)[kKeys / 4], const float (&s)[N]) {
 #pragma unroll
-  for (int i = 0; i < kRows / 4; ++i) p[i] = 2 * i < N ? pack(s[2 * i], s[2 * i + 1]) : 0;
+  for (int i = 0; i < kKeys / 4; ++i) p[i] = 2 * i < N ? pack(s[2 * i], s[2 * i + 1]) : 0;
 }
 
 // Products to what softcap leaves of them, by the cap.
@@ -180,10 +184,10 @@ DEV void mask_ranges(float (&s)[N], int key, const Range (&seen)[2]) {
 template <int N>
 DEV void mask(float (&s)[N], int key, int row, int end, const Range& whole,
               const Range (&seen)[2]) {
-  const int column = key * kRows + (threadIdx.x & 3) * 2;
+  const int column = key * kKeys + (threadIdx.x & 3) * 2;
   if (!kListed)
     mask_scores(s, column, row, end);
-  else if (key * kRows < whole.low || key * kRows + kRows > whole.high)
+  else if (key * kKeys < whole.low || key * kKeys + kKeys > whole.high)
     mask_ranges(s, column, seen);
 }
 
@@ -193,22 +197,22 @@ DEV void start_scores(float (&s)[N], unsigned long long q, unsigned long long k)
   begin_products();
   touched(s);
 #pragma unroll
-  for (int x = 0; x < kD / 16; ++x) multiply(s, q + k_step<kRows>(x), k + k_step<kRows>(x), x > 0);
+  for (int x = 0; x < kD / 16; ++x) multiply(s, q + k_step<kRows>(x), k + k_step<kKeys>(x), x > 0);
   commit_products();
 }
 
 // O += P V.
-DEV void start_sums(float (&o)[kD / 2], const unsigned (&p)[kRows / 4], unsigned long long v) {
+DEV void start_sums(float (&o)[kD / 2], const unsigned (&p)[kKeys / 4], unsigned long long v) {
   begin_products();
 #pragma unroll
-  for (int x = 0; x < kRows / 16; ++x) multiply_weights(o, p + 4 * x, v + x * kRowsStep, 1);
+  for (int x = 0; x < kKeys / 16; ++x) multiply_weights(o, p + 4 * x, v + x * kRowsStep, 1);
   commit_products();
 }
 
 DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t, int s_length,
                 int tiles, int items, int count, const int2* ranges, const int4* listed) {
   const int lane = threadIdx.x % 32, thread = threadIdx.x % 128;
-  const unsigned long long q = operand(shared_address(s.q) + group * kHalfPanel, 16);
+  const unsigned long long q = operand(shared_address(s.q[0]) + group * kHalfPanel, 16);
   int n = 0;  // tiles of keys so far
   // Turns at the tensor cores: barrier 1 + g is group g's.
   if (kTurns && group == 0) signal(1, 256);
@@ -224,8 +228,8 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
       const int2 low = ranges[row], high = ranges[row + 8];
       seen[0] = {low.x, low.y}, seen[1] = {high.x, high.y};
     }
-    float scores[kRows / 2], o[kD / 2];
-    unsigned weights[kRows / 4];
+    float scores[kKeys / 2], o[kD / 2];
+    unsigned weights[kKeys / 4];
     Softmax softmax;
 #pragma unroll
     for (int i = 0; i < kD / 2; ++i) o[i] = 0;
@@ -234,7 +238,7 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
     barrier_wait(&s.k_full[n & 1], n >> 1 & 1);
     const unsigned long long first = operand(shared_address(s.k[n & 1]), 16);
     if (kHalfDiagonal && group == 0) {  // its queries see no key of the second half
-      float half[kRows / 4];
+      float half[kKeys / 4];
       start_scores(half, q, first);
       wait_products<0>();
       touched(half);
@@ -264,13 +268,14 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
       start_scores(scores, q, operand(shared_address(s.k[ahead]), 16));
       barrier_wait(&s.v_full[here], here_parity);
       touched(o);
-      start_sums(o, weights, operand(shared_address(s.v[here]), kPanelBytes));
+      start_sums(o, weights, operand(shared_address(s.v[here]), kKeyPanel));
       if (kTurns) signal(2 - group, 256);
       wait_products<1>();
       touched(scores);
       release(&s.k_empty[ahead]);
       cap(scores);
-      if (kListed) mask(scores, key - 1, row, s_length, place.whole, seen);
+      if (kListed || (kCausal && kKeys < kRows && key * kKeys > place.row))
+        mask(scores, key - 1, row, s_length, place.whole, seen);
       weigh(softmax, scores);
       wait_products<0>();
       touched(o);
@@ -281,10 +286,10 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
         for (int i = 0; i < kD / 2; ++i) o[i] *= softmax.factor[i >> 1 & 1];
       }
     }
-    release(&s.q_empty);
+    if (kResultsApart) release(&s.q_empty);
     barrier_wait(&s.v_full[n & 1], n >> 1 & 1);
     touched(o);
-    start_sums(o, weights, operand(shared_address(s.v[n & 1]), kPanelBytes));
+    start_sums(o, weights, operand(shared_address(s.v[n & 1]), kKeyPanel));
     wait_products<0>();
     touched(o);
     release(&s.v_empty[n & 1]);
@@ -305,18 +310,18 @@ DEV void attend(Shared& s, const TensorMap& o_map, float* lse, int group, int t,
                  : -__int_as_float(0x7f800000);
     }
     // One thread stores, so it alone knows when the tile before this one has left.
-    if (thread == 0) wait_stores_read();
-    meet(4 + group, 128);
-    const unsigned out = shared_address(s.o) + group * (64 * kD * 2);
-    store_accumulators(out, kHalfPanel, o, inverse[0], inverse[1]);
+    if (kResultsApart && thread == 0) wait_stores_read();
+    meet(4 + group, 128);  // and this warpgroup reads its queries no more
+    const unsigned out = shared_address(s.q[kResultsApart]) + group * kHalfPanel;
+    store_accumulators(out, kRowPanel, o, inverse[0], inverse[1]);
     publish_shared();
     meet(4 + group, 128);
     if (thread == 0) {
-      for (int panel = 0; panel < kD / 64; ++panel)
-        store_box(out + panel * kHalfPanel, o_map, place.row + group * 64, panel, place.head,
-                  place.item);
+      store_panels(out, kRowPanel, o_map, place.row + group * 64, place.head, place.item);
       commit_stores();
+      if (!kResultsApart) wait_stores_read();
     }
+    if (!kResultsApart) release(&s.q_empty);
   }
   if (kTurns && group == 0) meet(1, 256);
   if (thread == 0) wait_stores();
@@ -348,10 +353,10 @@ fusec_attention(const __grid_constant__ TensorMap q, const __grid_constant__ Ten
   const int count = tiles * kH * items;
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
   if (group == 0) {
-    give_registers<40>();
+    give_registers<kUsual ? 40 : 56>();
     if (threadIdx.x == 0) copy_tiles(s, q, k, v, tiles, items, s_length, count, listed, counter);
   } else {
-    take_registers<232>();
+    take_registers<kUsual ? 232 : 224>();
     attend(s, o, lse, group - 1, t, s_length, tiles, items, count, ranges, listed);
   }
 }
@@ -416,15 +421,16 @@ CallLaunch list_ranges(const Attention& a, const LibraryCall& call, bool of_keys
   return l;
 }
 
-bool fits_hopper(const Attention& a, const CallTarget& target) {
+bool fits_hopper(const Attention& a, const CallTarget& target, bool grad) {
   // Shorter calls leave most of a tile empty; mma.sync has tiles of half the size.
-  constexpr int64_t kTile = 128, kMostTiles = int64_t{1} << 30,
-                    kShared = 6 * kTile * 128 * 2 + 2048;
+  constexpr int64_t kTile = 128, kMostTiles = int64_t{1} << 30;
+  constexpr int64_t kShared = 226 << 10;  // that of forward beyond heads of 128
   // A hidden score times the cap is a number, and far below all others.
   const bool cap = a.softcap == 0 || (a.softcap > 1e-6f && a.softcap < 1e6f);
-  return target.major == 9 && !target.portable_attention && (a.d == 64 || a.d == 128) && cap &&
-         !a.prefix && !a.sinks && !a.hooked() && a.t >= kTile && a.s >= kTile &&
-         a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles && target.shared_per_block >= kShared;
+  const bool heads = a.d % 16 == 0 && a.d >= 64 && a.d <= (grad ? 128 : 256);
+  return target.major == 9 && !target.portable_attention && heads && cap && !a.prefix && !a.sinks &&
+         !a.hooked() && a.t >= kTile && a.s >= kTile &&
+         a.b * a.h * ((a.t + kTile - 1) / kTile) < kMostTiles && target.shared_per_block > kShared;
 }
 
 void hopper_scale(const Attention& a, Constants& constants) {
@@ -447,25 +453,30 @@ TensorMap attention_map(const Attention& a, size_t argument, bool keys, int64_t 
   m.argument = static_cast<int64_t>(argument);
   m.bf16 = a.type == bf16;
   m.items = a.b, m.rows = keys ? a.s : a.t, m.heads = keys ? a.kv : a.h, m.columns = a.d;
-  m.box_rows = box_rows, m.box_panels = box_panels;
+  m.box_rows = box_rows, m.box_panels = a.d % 64 == 0 ? box_panels : 1;
   return m;
 }
 
 CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const CallTarget& target) {
-  constexpr int64_t kRows = 128, kSection = 16;
-  int64_t tiles = (a.t + kRows - 1) / kRows, panels = a.d / 64;
+  constexpr int64_t kRows = 128;
+  // What two stages leave room for, in shared memory and, of scores beside sums, in registers.
+  const int64_t keys = a.d <= 128 ? 128 : a.d <= 192 ? 96 : 80;
+  const bool apart = a.d <= 128;
+  const int64_t tiles = (a.t + kRows - 1) / kRows, panels = (a.d + 63) / 64;
   Constants constants = attention_constants(a, "call: attention on tensor cores (wgmma)");
   const bool listed = listed_ranges(a, false);
-  constants.integer("kSection", kSection)
+  constants.integer("kSection", a.d <= 128 ? 16 : 8)
+      .integer("kKeys", keys)
+      .integer("kResultsApart", apart)
       .integer("kListed", listed)
       .integer("kTurns", a.d == 64)
       .integer("kHalfDiagonal", a.d == 64 && a.causal && !listed)
-      .integer("kLazy", a.d == 128);
+      .integer("kLazy", a.d > 64);
   hopper_scale(a, constants);
   CallLaunch start, main;
   main.text = constants.text() + hopper_text(a, target) +
-              wgmma_text(WgmmaForm::columns, 64, a.type) +
-              wgmma_text(WgmmaForm::columns, 128, a.type) +
+              wgmma_text(WgmmaForm::columns, static_cast<int>(keys / 2), a.type) +
+              wgmma_text(WgmmaForm::columns, static_cast<int>(keys), a.type) +
               wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) + std::string(kForward);
   CallPlan plan;
   LaunchArg counter = workspace(take(plan.workspace, 4));
@@ -483,9 +494,10 @@ CallPlan hopper_attention(const Attention& a, const LibraryCall& call, const Cal
   main.grid[0] =
       std::min(blocks_for(call, a.b * a.h * tiles, 1), static_cast<unsigned>(target.sm_count));
   main.block[0] = 384;
-  main.dynamic_shared = 6 * kRows * a.d * 2 + 128 + 1024;  // tiles, barriers, alignment
-  main.maps = {attention_map(a, 0, false, kRows, panels), attention_map(a, 1, true, kRows, panels),
-               attention_map(a, 2, true, kRows, panels), attention_map(a, 3, false, 64, 1)};
+  main.dynamic_shared =
+      ((1 + apart) * kRows + 4 * keys) * panels * 128 + 128 + 1024;  // tiles, barriers, alignment
+  main.maps = {attention_map(a, 0, false, kRows, panels), attention_map(a, 1, true, keys, panels),
+               attention_map(a, 2, true, keys, panels), attention_map(a, 3, false, 64, 1)};
   main.args = {argument(4),    i32_value(a.t), i32_value(a.s), i32_value(tiles), i32_value(a.b),
                rows,           tile_ranges,    counter,        skip()};
   plan.launches = {start, main};

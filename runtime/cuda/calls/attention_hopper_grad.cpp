@@ -1,5 +1,5 @@
-// attention_grad on sm_90a, for what attention_hopper.cpp takes: after FlashAttention-3 (Shah et
-// al., 2024). Three kernels:
+// attention_grad on sm_90a, for what attention_hopper.cpp takes in heads of 64 to 128: after
+// FlashAttention-3 (Shah et al., 2024). Three kernels:
 //  - ranges, for documents, windows and unequal lengths: which queries see each key, and each tile
 //    of keys.
 //  - delta: rowsum(d_o * o), lse in base 2, zeros for the sums of dq.
@@ -23,7 +23,7 @@ namespace fusec::cuda {
 namespace {
 
 constexpr std::string_view kDelta = R"cuda(
-// lse2, delta [b, h, padded] of [b, t, h] rows; kTeam threads a row, 16 bytes a thread.
+// lse2, delta [b, h, padded] of [b, t, h] rows; kTeam threads a row, 16 bytes each of the first.
 extern "C" __global__ void __launch_bounds__(128)
 fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o,
                       const float* __restrict__ lse, float* __restrict__ lse2,
@@ -31,14 +31,14 @@ fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o
                       unsigned* __restrict__ turns, long long rows, int t, int padded,
                       const unsigned* skip) {
   if (stopped(skip)) return;
-  constexpr int kTeam = kD / 8;
+  constexpr int kPieces = kD / 8;
   const long long row = (blockIdx.x * 128ll + threadIdx.x) / kTeam;
   const int piece = threadIdx.x % kTeam, head = row % kH, token = row / kH % padded;
   const long long item = row / kH / padded;
   const bool real = row < rows && token < t;
   float total = 0;
-  if (real) {
-    const long long at = ((item * t + token) * kH + head) * kTeam + piece;
+  if (real && piece < kPieces) {
+    const long long at = ((item * t + token) * kH + head) * kPieces + piece;
     uint4 x = d_o[at], y = o[at];
     unsigned a[4] = {x.x, x.y, x.z, x.w}, b[4] = {y.x, y.y, y.z, y.w};
 #pragma unroll
@@ -48,7 +48,7 @@ fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o
   }
 #pragma unroll
   for (int d = kTeam / 2; d > 0; d /= 2) total += __shfl_xor_sync(~0u, total, d);
-  if (row >= rows) return;
+  if (row >= rows || piece >= kPieces) return;
   if (piece == 0) {
     const long long at = (item * kH + head) * padded + token;
     const float infinite = __int_as_float(0x7f800000);
@@ -65,9 +65,12 @@ fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o
 
 constexpr std::string_view kMain = R"cuda(
 constexpr int kKeys = 128, kKeyPanel = kKeys * 128, kQueryPanel = kQueries * 128;
-constexpr int kKeyTile = kKeys * kD * 2, kQueryTile = kQueries * kD * 2;
+constexpr int kKeyTile = kKeyPanel * kPanels, kQueryTile = kQueryPanel * kPanels;
 constexpr int kHalfPanel = 64 * 128;
-constexpr int kSumsTile = kQueries * kD;  // floats, half of them a warpgroup's
+// Of a tile of dq, the first warpgroup computes 64 rows of 64 columns, the second those of the
+// other 64 rows or, in tiles of 64, the other columns.
+constexpr int kSumsTile = kQueries * kD, kFirstSums = 64 * 64;  // floats, and the first's of them
+constexpr int kOtherColumns = kWholePanels ? 64 : kD % 64;
 constexpr int kGroup = kH / kKv;
 constexpr bool kMoreRegisters = kCap != 0 || kOrder != 0;  // of products, of copies fewer
 
@@ -111,8 +114,8 @@ DEV void copy_tiles(Shared& s, const Place& p, const TensorMap& q_map, const Ten
                     const TensorMap& v_map, const TensorMap& d_map, const float* lse2,
                     const float* delta, int padded) {
   barrier_expect(&s.kv_full, 2 * kKeyTile);
-  load_box(s.k, k_map, &s.kv_full, p.row, p.head, p.item);
-  load_box(s.v, v_map, &s.kv_full, p.row, p.head, p.item);
+  load_tile<kKeys>(s.k, k_map, &s.kv_full, p.row, p.head, p.item);
+  load_tile<kKeys>(s.v, v_map, &s.kv_full, p.row, p.head, p.item);
   const int steps = (p.end - p.begin) * kGroup;
 #pragma unroll 1
   for (int i = 0; i < steps; ++i) {
@@ -121,11 +124,11 @@ DEV void copy_tiles(Shared& s, const Place& p, const TensorMap& q_map, const Ten
     const long long at = ((long long)p.item * kH + head) * padded + m * kQueries;
     barrier_wait(&s.q_empty[stage], parity);
     barrier_expect(&s.q_full[stage], kQueryTile + kQueries * 4);
-    load_box(s.q[stage], q_map, &s.q_full[stage], m * kQueries, head, p.item);
+    load_tile<kQueries>(s.q[stage], q_map, &s.q_full[stage], m * kQueries, head, p.item);
     load_bytes(s.lse2[stage], lse2 + at, &s.q_full[stage], kQueries * 4);
     barrier_wait(&s.d_empty[stage], parity);
     barrier_expect(&s.d_full[stage], kQueryTile + kQueries * 4);
-    load_box(s.d[stage], d_map, &s.d_full[stage], m * kQueries, head, p.item);
+    load_tile<kQueries>(s.d[stage], d_map, &s.d_full[stage], m * kQueries, head, p.item);
     load_bytes(s.delta[stage], delta + at, &s.d_full[stage], kQueries * 4);
   }
 }
@@ -210,6 +213,8 @@ DEV void store_transposed(unsigned to, const unsigned (&ds)[kQueries / 4]) {
   }
 }
 
+// COLUMNS: of dq, that this warpgroup computes.
+template <int COLUMNS>
 DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_map, float* sums,
                        int group, int tiles, int items, int t, const int2* ranges,
                        const int4* listed) {
@@ -226,7 +231,7 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
   // Of this thread's sums of dq.
   const long long head_sums = (long long)((t + kQueries - 1) / kQueries) * kSumsTile;
   float* to = sums + (p.item * kH + p.head * kGroup) * head_sums +
-              (long long)walked(p, 0) * kSumsTile + group * (kSumsTile / 2) + thread * 4;
+              (long long)walked(p, 0) * kSumsTile + group * kFirstSums + thread * 4;
   auto step = [&](int i, int m) {
     const int stage = i & 1, parity = i >> 1 & 1;
     const unsigned q_tile = shared_address(s.q[stage]), d_tile = shared_address(s.d[stage]);
@@ -289,13 +294,12 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
     start_sums(dv, weights, operand(d_tile, kQueryPanel));
     publish_shared();
     meet(1, 256);  // the other stage is free by then, too: dq of the last step is done
-    // Each warpgroup: 64 columns of the heads' 128, or 64 of 128 queries.
-    float dq[32];
+    float dq[COLUMNS / 2];
     touched(dq);
     begin_products();
-    const unsigned long long a = operand(ds_tile + (kD == 64 ? group * kHalfPanel : 0), 16);
+    const unsigned long long a = operand(ds_tile + (kPanels == 1 ? group * kHalfPanel : 0), 16);
     const unsigned long long b =
-        operand(shared_address(s.k) + (kD == 128 ? group * kKeyPanel : 0), kKeyPanel);
+        operand(shared_address(s.k) + (kPanels == 1 ? 0 : group * kKeyPanel), kKeyPanel);
 #pragma unroll
     for (int x = 0; x < kKeys / 16; ++x)
       multiply_by_rows(dq, a + k_step<kQueries>(x), b + x * kRowsStep, x > 0);
@@ -308,7 +312,7 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
     touched(dq);
     if (kOrder) barrier_wait(&s.turn[stage], parity);
 #pragma unroll
-    for (int e = 0; e < 8; ++e) add4(to + e * 512, dq + 4 * e);
+    for (int e = 0; e < COLUMNS / 8; ++e) add4(to + e * 512, dq + 4 * e);
     if (kOrder) release(&s.added[stage]);
     wait_products<0>();
     touched(dk);
@@ -332,12 +336,8 @@ DEV void differentiate(Shared& s, const TensorMap& dk_map, const TensorMap& dv_m
   publish_shared();
   meet(2 + group, 128);
   if (thread == 0) {
-    for (int panel = 0; panel < kD / 64; ++panel) {
-      store_box(dv_tile + panel * kKeyPanel, dv_map, end.row + group * 64, panel, end.head,
-                end.item);
-      store_box(dk_tile + panel * kKeyPanel, dk_map, end.row + group * 64, panel, end.head,
-                end.item);
-    }
+    store_panels(dv_tile, kKeyPanel, dv_map, end.row + group * 64, end.head, end.item);
+    store_panels(dk_tile, kKeyPanel, dk_map, end.row + group * 64, end.head, end.item);
     commit_stores();
     wait_stores();
   }
@@ -354,7 +354,6 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
   if (stopped(skip)) return;
   extern __shared__ unsigned char raw[];
   Shared& s = *(Shared*)(raw + (-shared_address(raw) & 1023));  // still known to be shared
-  const Place p = place_of(blockIdx.x, tiles, items, t, listed);
   if (threadIdx.x == 0) {
     barrier_init(&s.kv_full, 1);
     for (int i = 0; i < 2; ++i) {
@@ -372,6 +371,7 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
   const int group = __shfl_sync(~0u, threadIdx.x / 128, 0);
   if (group == 0) {
     give_registers<kMoreRegisters ? 24 : 40>();
+    const Place p = place_of(blockIdx.x, tiles, items, t, listed);
     if (threadIdx.x == 0) copy_tiles(s, p, q, k, v, d_o, lse2, delta, padded);
     if (kOrder && threadIdx.x == 32)
       await_turns(s, p, turn_of(p, tiles, listed), turns, padded);
@@ -379,7 +379,10 @@ fusec_attention_dkv(const __grid_constant__ TensorMap q, const __grid_constant__
       pass_turns(s, p, turn_of(p, tiles, listed), turns, padded);
   } else {
     take_registers<kMoreRegisters ? 240 : 232>();
-    differentiate(s, dk, dv, sums, group - 1, tiles, items, t, ranges, listed);
+    if (kWholePanels || group == 1)
+      differentiate<64>(s, dk, dv, sums, group - 1, tiles, items, t, ranges, listed);
+    else
+      differentiate<kOtherColumns>(s, dk, dv, sums, 1, tiles, items, t, ranges, listed);
   }
 }
 )cuda";
@@ -395,11 +398,13 @@ fusec_attention_dq(const float4* __restrict__ sums, unsigned short* __restrict__
   const long long item = blockIdx.x / tiles / kH;
   const int group = threadIdx.x / 128, thread = threadIdx.x % 128, lane = thread % 32;
   const float4* from = sums + (long long)blockIdx.x * (kQueries * kD / 4) + group * 1024;
+  const bool rows = kD == 64;  // the second warpgroup has other rows, else other columns
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
+    if (!rows && group == 1 && 64 + 8 * i >= kD) break;
     const float4 x = from[i * 128 + thread];
-    const int row = thread / 32 * 16 + lane / 4 + (kD == 64 ? group * 64 : 0);
-    const int column = 8 * i + (lane & 3) * 2 + (kD == 128 ? group * 64 : 0);
+    const int row = thread / 32 * 16 + lane / 4 + (rows ? group * 64 : 0);
+    const int column = 8 * i + (lane & 3) * 2 + (rows ? 0 : group * 64);
     tile[row][column / 2] = pack(x.x * kScale, x.y * kScale);
     tile[row + 8][column / 2] = pack(x.z * kScale, x.w * kScale);
   }
@@ -421,7 +426,8 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
                                const CallTarget& target) {
   constexpr int64_t kKeys = 128, kRising = 1, kFalling = 2;
   constexpr size_t kCuArgument = 9;
-  const int64_t queries = a.d == 128 ? 64 : 128, panels = a.d / 64;
+  const int64_t queries = a.d == 64 ? 128 : 64, panels = (a.d + 63) / 64;
+  const int64_t team = a.d == 64 ? 8 : 16;  // a power of two that holds a row
   const int64_t query_tiles = (a.t + queries - 1) / queries, padded = (a.t + 127) / 128 * 128;
   const int64_t key_tiles = (a.s + kKeys - 1) / kKeys;
   // Blocks of falling keys are ahead of each other by a tile when they start together, and need not
@@ -433,6 +439,7 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
   Constants constants = attention_constants(a, "call: attention_grad on tensor cores (wgmma)");
   constants.integer("kSection", section)
       .integer("kQueries", queries)
+      .integer("kTeam", team)
       .integer("kOrder", order)
       .integer("kRising", kRising)
       .integer("kFalling", kFalling)
@@ -458,7 +465,7 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
                 std::string(a.type == bf16 ? kBf16Instructions : kF16Instructions) +
                 std::string(kDelta);
   before.entry = "fusec_attention_delta";
-  before.grid[0] = blocks_for(call, rows * (a.d / 8), 128);
+  before.grid[0] = blocks_for(call, rows * team, 128);
   before.block[0] = 128;
   before.args = {argument(0),     argument(4),    argument(5),       lse2,  delta, sums, turns,
                  i64_value(rows), i32_value(a.t), i32_value(padded), skip()};
@@ -466,11 +473,13 @@ CallPlan hopper_attention_grad(const Attention& a, const LibraryCall& call,
 
   main.text = head + wgmma_text(WgmmaForm::columns, static_cast<int>(queries), a.type) +
               wgmma_text(WgmmaForm::weights, static_cast<int>(a.d), a.type) +
-              wgmma_text(WgmmaForm::by_rows, 64, a.type) + std::string(kMain);
+              wgmma_text(WgmmaForm::by_rows, 64, a.type) +
+              (a.d % 64 == 0 ? "" : wgmma_text(WgmmaForm::by_rows, a.d % 64, a.type)) +
+              std::string(kMain);
   main.entry = "fusec_attention_dkv";
   main.grid[0] = blocks_for(call, a.b * a.kv * key_tiles, 1);
   main.block[0] = 384;
-  main.dynamic_shared = 2 * kKeys * a.d * 2 + 4 * queries * a.d * 2 + 2 * queries * kKeys * 2 +
+  main.dynamic_shared = (2 * kKeys + 4 * queries) * panels * 128 + 2 * queries * kKeys * 2 +
                         4 * queries * 4 + 128 + 1024;  // tiles, lse2 and delta, barriers, alignment
   main.maps = {attention_map(a, 1, false, queries, panels),
                attention_map(a, 2, true, kKeys, panels),

@@ -1,8 +1,10 @@
-// attention on tensor cores (mma.sync): FlashAttention-2's forward (Dao, 2023). A block of 4 warps
-// owns kRowTiles * 64 queries of one head, 16 * kRowTiles a warp, with sums, maxima and weights in
-// registers. It walks over kKeys keys at a time; keys and values of the next step are copied while
-// this one computes, one barrier a step. Softmax in base 2, with scale * log2(e) folded into one
+// attention on tensor cores (mma.sync): FlashAttention-2's forward (Dao, 2023). A block of 4 or 8
+// warps owns 16 * kRowTiles queries of one head a warp, with sums, maxima and weights in registers.
+// It walks over kKeys keys at a time; keys and values of the next step are copied while this one
+// computes, one barrier a step. Softmax in base 2, with scale * log2(e) folded into one
 // multiply-add.
+#include <algorithm>
+
 #include "attention.h"
 #include "prelude.h"
 
@@ -10,10 +12,10 @@ namespace fusec::cuda {
 namespace {
 
 constexpr std::string_view kForward = R"cuda(
-constexpr int kThreads = 128, kQueries = 64 * kRowTiles;
+constexpr int kThreads = 32 * kWarps, kQueries = 16 * kRowTiles * kWarps;
 constexpr int kQBytes = kTileBytes<kQueries>, kKBytes = kTileBytes<kKeys>;
 
-extern "C" __global__ void __launch_bounds__(128, kBlocksAnSm)
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksAnSm)
 fusec_attention(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k,
                 const unsigned short* __restrict__ v, unsigned short* __restrict__ o,
                 float* __restrict__ lse, int t, int s_length, const int* __restrict__ cu, int docs,
@@ -284,19 +286,27 @@ struct Walk {
 )cuda";
 
 CallPlan mma_attention(const Attention& a, const LibraryCall& call, const CallTarget& target) {
-  // 48: with 64, sums and scores of heads beyond 64 do not fit the registers of a thread.
-  int64_t row_tiles = 2, keys = a.d <= 64 ? 64 : 48;
-  // Half-size tiles where whole ones would leave multiprocessors without work.
-  if (a.b * a.h * ((a.t + 127) / 128) < 2 * target.sm_count) row_tiles = 1;
+  const int64_t panels = (a.d + 63) / 64;
+  // 48: with 64, sums and scores of heads beyond 64 do not fit the registers of a thread; beyond
+  // heads of 192, two stages of 48 do not fit the shared memory of some devices.
+  int64_t keys = a.d <= 64 ? 64 : a.d <= 192 ? 48 : 32;
   // Second ranges and a hook's numbers need registers, too; its mask is listed by tiles of 64.
-  if (a.hooked()) row_tiles = 1;
-  if (a.hooked() || a.prefix) keys = a.d <= 64 ? 64 : 32;
-  int64_t queries = 64 * row_tiles, tiles = (a.t + queries - 1) / queries;
-  int64_t panels = (a.d + 63) / 64;
+  if (a.hooked() || a.prefix) keys = std::min<int64_t>(keys, a.d <= 64 ? 64 : 32);
+  // 128 queries, or half as many where whole tiles would leave multiprocessors without work, or do
+  // not fit. Beyond heads of 128 the sums of 16 queries are what a warp holds: 128 need 8 warps.
+  bool whole = !a.hooked() && a.b * a.h * ((a.t + 127) / 128) >= 2 * target.sm_count;
+  auto shared = [&](int64_t queries) { return (queries + 4 * keys) * 128 * panels; };
+  // Ranges of 128 queries, and what the driver keeps.
+  if (shared(128) + (3 << 10) > target.shared_per_block) whole = false;
+  const int64_t queries = whole ? 128 : 64, tiles = (a.t + queries - 1) / queries;
+  const int64_t row_tiles = whole && a.d <= 128 ? 2 : 1, warps = queries / (16 * row_tiles);
   Constants constants = attention_constants(a, "call: attention on tensor cores (mma.sync)");
-  constants.integer("kRowTiles", row_tiles)
+  constants.integer("kWarps", warps)
+      .integer("kRowTiles", row_tiles)
       .integer("kKeys", keys)
-      .integer("kBlocksAnSm", a.d <= 64 && row_tiles == 1 && !a.hooked() ? 3 : 2)
+      .integer("kBlocksAnSm", warps == 8                                   ? 1
+                              : a.d <= 64 && row_tiles == 1 && !a.hooked() ? 3
+                                                                           : 2)
       // What multiplies a product before tanh, and a (capped) score before exp2.
       .real("kCapSlope", a.softcap == 0 ? 0 : a.scale / a.softcap)
       .real("kExponent", (a.softcap == 0 && !a.scored ? a.scale : 1) * 1.44269504088896341);
@@ -309,8 +319,8 @@ CallPlan mma_attention(const Attention& a, const LibraryCall& call, const CallTa
            std::string(kForward);
   l.entry = "fusec_attention";
   l.grid[0] = blocks_for(call, a.b * a.h * tiles, 1);
-  l.block[0] = 128;
-  l.dynamic_shared = (queries + 4 * keys) * 128 * panels;
+  l.block[0] = static_cast<unsigned>(32 * warps);
+  l.dynamic_shared = shared(queries);
   l.args = {argument(0), argument(1), argument(2), argument(3), argument(4)};
   for (const LaunchArg& x : mask_arguments(a, a.cu_seqlens)) l.args.push_back(x);
   for (const LaunchArg& x : {argument(a.prefix), argument(a.sinks), mask_tiles, i32_value(tiles),

@@ -2,10 +2,10 @@
 // atomically. Three kernels:
 //   delta   rowsum(d_o * o), for both others
 //   dk, dv  a block owns 16 keys a warp and walks over the queries that see them, of every head of
-//   the
-//           group. Scores are computed transposed (keys x queries), so that weights and score
+//           the group. Scores are computed transposed (keys x queries), so that weights and score
 //           gradients are operand A of the second products as they lie in registers:
 //           S^T = K Q^T, dP^T = V dO^T, dV += P^T dO, dK += dS^T Q
+//           Heads beyond kMostOfBoth have a kernel for each of dk and dv, which computes S^T again.
 //   dq      a block owns 16 queries a warp and walks over their keys:
 //           S = Q K^T, dP = dO V^T, dQ += dS K
 // FlashAttention-2 (Dao, 2023) needs five products a tile instead of seven, but adds dQ atomically.
@@ -14,6 +14,9 @@
 
 namespace fusec::cuda {
 namespace {
+
+// The largest heads of which registers hold the sums of both dk and dv.
+constexpr int64_t kMostOfBoth = 160;
 
 constexpr std::string_view kShared = R"cuda(
 constexpr int kThreads = 32 * kWarps, kRows = 16 * kWarps;
@@ -154,8 +157,8 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
   const unsigned data_tile = d_tile + 2 * kStepBytes;
 
   float dk_sums[kD / 8][4], dv_sums[kD / 8][4];
-  clear(dk_sums);
-  clear(dv_sums);
+  if (kDk) clear(dk_sums);
+  if (kDv) clear(dv_sums);
 
   // One walk over the queries of all heads of the group; step n is query tile n % steps of head
   // n / steps.
@@ -187,7 +190,7 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
   const int first_step = seen_from(0);
   if (first_step < total) {
     load_tile<kRows, kThreads>(k_tile, k + k_at, k_stride, row, s_length);
-    load_tile<kRows, kThreads>(v_tile, v + k_at, k_stride, row, s_length);
+    if (kDk) load_tile<kRows, kThreads>(v_tile, v + k_at, k_stride, row, s_length);
     copy_step(first_step, 0);
   }
   unsigned stage = 0;
@@ -203,7 +206,7 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
     clear(p);
     clear(ds);
     add_products(p, k_tile + warp * (16 * 128), q_now, lanes);
-    add_products(ds, v_tile + warp * (16 * 128), d_now, lanes);
+    if (kDk) add_products(ds, v_tile + warp * (16 * 128), d_now, lanes);
     const int query = all.low + n % steps * kColumns;
     // Positions of rows and columns beyond the last are those of the last.
     auto place = [&](int j, int e) {
@@ -243,16 +246,18 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
               p[j][2 * half + e] = 0, ds[j][2 * half + e] = 0;
       }
     }
-    add_weighted(dv_sums, p, d_now, lanes);
-    add_weighted(dk_sums, ds, q_now, lanes);
+    if (kDv) add_weighted(dv_sums, p, d_now, lanes);
+    if (kDk) add_weighted(dk_sums, ds, q_now, lanes);
   }
 
   const int first = row + warp * 16;
   const long long to = k_at + (long long)first * k_stride;
-  write_tile<kRows>(shared, warp * 16, dk_sums, kScale, kScale, dk + to, k_stride,
-                    s_length - first);
-  write_tile<kRows>(shared + kRowBytes, warp * 16, dv_sums, 1, 1, dv + to, k_stride,
-                    s_length - first);
+  if (kDk)
+    write_tile<kRows>(shared, warp * 16, dk_sums, kScale, kScale, dk + to, k_stride,
+                      s_length - first);
+  if (kDv)
+    write_tile<kRows>(shared + kRowBytes, warp * 16, dv_sums, 1, 1, dv + to, k_stride,
+                      s_length - first);
 }
 )cuda";
 
@@ -385,19 +390,22 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
 
 CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const CallTarget& target) {
   int64_t panels = (a.d + 63) / 64, team = 2;
-  // With ranges of two ends, 64 do not fit the registers of a thread beyond heads of 64.
-  int64_t columns = a.ranged() && a.d > 64 ? 48 : 64;
+  // With ranges of two ends, 64 do not fit the registers of a thread beyond heads of 64; beyond 128
+  // they never do.
+  int64_t columns = a.d > 128 ? 32 : a.ranged() && a.d > 64 ? 48 : 64;
   while (team < a.d / 8) team *= 2;
   // Eight warps share a step where their tiles fit; heads of up to 64 leave room for several
-  // blocks.
+  // blocks. Where those of four do not fit, steps are shorter.
   auto shared = [&](int64_t warps) {
     return (32 * warps + 4 * columns) * 128 * panels + 16 * columns;
   };
-  constexpr int64_t kStatic = 3 << 10;           // ranges, and what the driver keeps
+  auto fits = [&](int64_t warps) {  // with ranges, and what the driver keeps
+    return shared(warps) + 16 * (16 * warps) + 1024 <= target.shared_per_block;
+  };
   if (a.hooked()) columns = a.d > 64 ? 32 : 64;  // its mask is listed by tiles of 64
-  int64_t warps = a.d > 64 && !a.hooked() && shared(8) + kStatic <= target.shared_per_block ? 8 : 4;
-  if (shared(warps) + kStatic > target.shared_per_block) columns = 32;
-  int64_t rows = 16 * warps;
+  const int64_t warps = a.d > 64 && !a.hooked() && fits(8) ? 8 : 4, rows = 16 * warps;
+  for (const int64_t fewer : {32, 16})
+    if (!fits(warps)) columns = fewer;
 
   Constants constants = attention_constants(a, "call: attention_grad on tensor cores (mma.sync)");
   constants.integer("kWarps", warps)
@@ -434,10 +442,17 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
   launch("fusec_attention_delta", kDelta, (query_rows * team + 127) / 128, 128, 0,
          {argument(0), argument(4), delta, i64_value(query_rows), i32_value(a.t), skip()}, 0);
   int64_t tiles = (a.s + rows - 1) / rows;
-  launch("fusec_attention_dkv", kKeySide, a.b * a.kv * tiles, 32 * warps, shared(warps),
-         {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(7),
-          argument(8)},
-         tiles);
+  const bool both = a.d <= kMostOfBoth;
+  for (const bool dk : {true, false}) {
+    if (both && !dk) continue;
+    const std::string sums = std::string("constexpr bool kDk = ") + (dk ? "true" : "false") +
+                             ", kDv = " + (both || !dk ? "true" : "false") + ";\n";
+    launch("fusec_attention_dkv", sums + std::string(kKeySide), a.b * a.kv * tiles, 32 * warps,
+           shared(warps),
+           {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(7),
+            argument(8)},
+           tiles);
+  }
   tiles = (a.t + rows - 1) / rows;
   launch("fusec_attention_dq", kQuerySide, a.b * a.h * tiles, 32 * warps, shared(warps),
          {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(6)},

@@ -48,6 +48,22 @@ int64_t call_workspace(const LibraryCall& call, const CallTarget& target) {
   return plan_of(call, target).workspace;
 }
 
+MapShape shape_of(const TensorMap& map) {
+  constexpr uint64_t kPanel = 64;  // columns of 16 bits: the 128 bytes of the swizzle
+  const auto columns = static_cast<uint64_t>(map.columns), heads = static_cast<uint64_t>(map.heads);
+  const auto rows = static_cast<uint64_t>(map.rows), items = static_cast<uint64_t>(map.items);
+  const uint64_t row = heads * columns * 2, item = rows * row;  // bytes
+  MapShape s = {
+      {kPanel, rows, columns / kPanel, heads, items},
+      {row, kPanel * 2, columns * 2, item},
+      {kPanel, static_cast<unsigned>(map.box_rows), static_cast<unsigned>(map.box_panels), 1, 1}};
+  if (columns % kPanel != 0) {
+    if (map.box_panels != 1) fail_internal("a box of several panels, that columns do not fill");
+    s.sizes[0] = columns, s.sizes[2] = 1, s.strides[1] = columns * 2;
+  }
+  return s;
+}
+
 DType type_of(const LibraryCall& call, std::string_view key) {
   const std::string& name = call.text(key);
   std::optional<DType> t = parse_dtype(name);

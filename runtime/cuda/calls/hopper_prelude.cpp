@@ -43,12 +43,14 @@ DEV void signal(int id, int threads) {  // takes part without waiting
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// Copies of a box at (row, panel 0, head, item); the barrier hears of its bytes.
-DEV void load_box(void* to, const TensorMap& map, void* barrier, int row, int head, int item) {
+// Copies of a box at (column, row, panel, head, item); the barrier hears of all its bytes, also of
+// zeros for what lies beyond the tensor.
+DEV void load_box(void* to, const TensorMap& map, void* barrier, int column, int row, int panel,
+                  int head, int item) {
   asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
                "[%1, {%3, %4, %5, %6, %7}], [%2];"
-               :: "r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(0),
-                  "r"(row), "r"(0), "r"(head), "r"(item)
+               :: "r"(shared_address(to)), "l"(&map), "r"(shared_address(barrier)), "r"(column),
+                  "r"(row), "r"(panel), "r"(head), "r"(item)
                : "memory");
 }
 // `bytes` bytes in a row, a multiple of 16 at multiples of 16.
@@ -58,10 +60,11 @@ DEV void load_bytes(void* to, const void* from, void* barrier, int bytes) {
                :: "r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(barrier))
                : "memory");
 }
-DEV void store_box(unsigned from, const TensorMap& map, int row, int panel, int head, int item) {
+DEV void store_box(unsigned from, const TensorMap& map, int column, int row, int panel, int head,
+                   int item) {
   asm volatile("cp.async.bulk.tensor.5d.global.shared::cta.bulk_group [%0, {%2, %3, %4, %5, %6}], "
                "[%1];"
-               :: "l"(&map), "r"(from), "r"(0), "r"(row), "r"(panel), "r"(head), "r"(item)
+               :: "l"(&map), "r"(from), "r"(column), "r"(row), "r"(panel), "r"(head), "r"(item)
                : "memory");
 }
 DEV void commit_stores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
@@ -148,6 +151,30 @@ constexpr int kRowsStep = 16 * 128 >> 4;
 template <int ROWS>
 DEV int k_step(int k) {
   return ((k / 4) * (ROWS * 128) + (k % 4) * 32) >> 4;
+}
+
+// Heads lie in shared memory as panels of 64 columns. Where they fill them, one box is all panels
+// of a tile; else (see TensorMap) a box is one panel, the last one with zeros beyond the head.
+constexpr int kPanels = (kD + 63) / 64;
+constexpr bool kWholePanels = kD % 64 == 0;
+
+// Rows [row, row + ROWS) of a head; the barrier expects ROWS * kPanels * 128 bytes of them.
+template <int ROWS>
+DEV void load_tile(unsigned char* to, const TensorMap& map, void* barrier, int row, int head,
+                   int item) {
+  if (kWholePanels) {
+    load_box(to, map, barrier, 0, row, 0, head, item);
+    return;
+  }
+#pragma unroll
+  for (int panel = 0; panel < kPanels; ++panel)
+    load_box(to + panel * (ROWS * 128), map, barrier, panel * 64, row, 0, head, item);
+}
+// All panels, `bytes` bytes from one to the next, of the rows from `row` on that its box has.
+DEV void store_panels(unsigned from, int bytes, const TensorMap& map, int row, int head, int item) {
+  for (int panel = 0; panel < kPanels; ++panel)
+    store_box(from + panel * bytes, map, kWholePanels ? 0 : panel * 64, row,
+              kWholePanels ? panel : 0, head, item);
 }
 
 // Writes accumulators of 64 rows by a warpgroup, times low (rows 0 to 7 of 16) and high, to panels

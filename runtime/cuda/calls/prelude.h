@@ -43,7 +43,8 @@ extern const std::string_view kTanh;
 // Instructions of sm_90a: TensorMap, barriers, copies of boxes, wgmma's fences, stores of matrices.
 // Needs kPrelude and kTensorInstructions.
 extern const std::string_view kHopperInstructions;
-// Operands of wgmma and store_accumulators, built on the above and on pack().
+// Operands of wgmma, tiles of heads by boxes, store_accumulators, built on the above and on pack().
+// Needs kD.
 extern const std::string_view kHopperTiles;
 
 // One instruction of wgmma as a function: c (64 rows by n columns, n / 2 numbers a thread) = a * b,
