@@ -218,7 +218,7 @@ Kernel decode_kernel(int64_t b, int64_t length, DType pages) {
             PagedAttentionOptions options;
             double bytes = 2 * static_cast<double>(b * length * kKv) * kWidth *
                            static_cast<double>(size_of(pages));
-            if (pages == u8) {
+            if (size_of(pages) == 1) {
               options.k_scale = g.input("k_scale", {all, kPage, kKv});
               options.v_scale = g.input("v_scale", {all, kPage, kKv});
               bytes += 2 * static_cast<double>(b * length * kKv) * 4;
@@ -258,7 +258,7 @@ std::vector<Kernel> kernel_list(int64_t shrink, double adamw) {
       list.push_back(packed_kernel(less(16384), window ? less(window) : 0, backward));
   const std::pair<int64_t, int64_t> caches[] = {{1, 1024},  {1, 8192},  {1, 32768}, {8, 8192},
                                                 {32, 4096}, {64, 1024}, {64, 8192}};
-  for (const DType pages : {bf16, u8})
+  for (const DType pages : {bf16, u8, f8e4m3})
     for (const auto& [b, length] : caches) list.push_back(decode_kernel(b, less(length), pages));
   const int64_t side = less(8192);
   list.push_back({"matrix product", [=](Graph& g) -> Work {

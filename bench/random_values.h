@@ -29,6 +29,7 @@ inline void set_random(Executable& exe, const std::string& name, int64_t below =
   };
   if (t.dtype == DType::bf16) return fill(uint16_t{0}, 0x807F, 0x3F00);
   if (t.dtype == DType::u8) return fill(uint8_t{0}, 0xFF, 0);
+  if (t.dtype == DType::f8e4m3) return fill(uint8_t{0}, 0x87, 0x38);  // 1 to 2, either sign
   if (t.dtype == DType::f32 || t.dtype == DType::i32)
     return fill(uint32_t{0}, 0x807FFFFF, 0x3F000000);
   fail_internal("no random values for " + name + ", which is " + t.str());

@@ -28,6 +28,8 @@ std::string all(const Types& in) {
   return s;
 }
 
+bool is_byte(DType t) { return size_of(t) == 1; }
+
 struct MapRule {
   int arity;
   bool compare;
@@ -64,6 +66,9 @@ Types infer_map(Pointwise op, const Types& in, SourceLoc loc) {
                     (rule.compare || op == Pointwise::select || rule.arity == 2 ||
                      op == Pointwise::neg || op == Pointwise::abs || op == Pointwise::square);
   DType t = in[first].dtype;
+  if (t == DType::f8e4m3 && op != Pointwise::select)
+    bad(name, "a type that is computed with (cast() f8e4m3 to f32, bf16 or f16 first)", all(in),
+        loc);
   if (!is_float(t) && !(integer_ok && t != DType::b8) &&
       !(t == DType::b8 && (first || rule.compare)))
     bad(name, integer_ok ? "float or integer operands" : "float operands", all(in), loc);
@@ -73,8 +78,7 @@ Types infer_map(Pointwise op, const Types& in, SourceLoc loc) {
 Types infer_reduce(const ReduceAttr& a, const Types& in, SourceLoc loc) {
   std::string name(name_of(a.kind));
   count(name, in, 1, 1, loc);
-  if (in[0].dtype == DType::b8 || in[0].dtype == DType::u8)
-    bad(name, "float, i32 or i64 (use cast())", in[0].str(), loc);
+  if (is_byte(in[0].dtype)) bad(name, "float, i32 or i64 (use cast())", in[0].str(), loc);
   Shape out;
   int64_t rank = static_cast<int64_t>(in[0].shape.size()), reduced = 1;
   if (a.chunk < 0) bad(name + " in chunks", "a chunk >= 0", std::to_string(a.chunk), loc);
@@ -158,19 +162,20 @@ Types infer_gather(const Types& in, SourceLoc loc) {
   return {{rows_shape(in[1], in[0]), in[0].dtype}};
 }
 
-Types infer_scatter(const Types& in, SourceLoc loc) {
+Types infer_scatter(const ScatterAttr& a, const Types& in, SourceLoc loc) {
   count("scatter", in, 3, 3, loc);
   check_index("scatter", in[1], loc);
   if (in[0].shape.empty()) bad("scatter", "a base of rank >= 1", in[0].str(), loc);
   TensorType updates{rows_shape(in[1], in[0]), in[0].dtype};
+  if (a.mode == ScatterMode::add && in[0].dtype == DType::f8e4m3)
+    bad("scatter_add", "a type that is computed with (use cast())", in[0].str(), loc);
   if (in[2] != updates) bad("scatter", "updates " + updates.str(), in[2].str(), loc);
   return {in[0]};
 }
 
 Types infer_cumsum(const CumsumAttr& a, const Types& in, SourceLoc loc) {
   count("cumsum", in, 1, 1, loc);
-  if (in[0].dtype == DType::b8 || in[0].dtype == DType::u8)
-    bad("cumsum", "float, i32 or i64 (use cast())", in[0].str(), loc);
+  if (is_byte(in[0].dtype)) bad("cumsum", "float, i32 or i64 (use cast())", in[0].str(), loc);
   int64_t rank = static_cast<int64_t>(in[0].shape.size());
   if (a.axis < 0 || a.axis >= rank)
     bad("cumsum", "an axis below " + std::to_string(rank), std::to_string(a.axis), loc);
@@ -179,8 +184,7 @@ Types infer_cumsum(const CumsumAttr& a, const Types& in, SourceLoc loc) {
 
 Types infer_top_k(const TopKAttr& a, const Types& in, SourceLoc loc) {
   count("top_k", in, 1, 1, loc);
-  if (in[0].dtype == DType::b8 || in[0].dtype == DType::u8)
-    bad("top_k", "float, i32 or i64 (use cast())", in[0].str(), loc);
+  if (is_byte(in[0].dtype)) bad("top_k", "float, i32 or i64 (use cast())", in[0].str(), loc);
   if (in[0].shape.empty() || a.k < 1 || a.k > in[0].shape.back())
     bad("top_k", "1 <= k <= the size of the last axis",
         "k = " + std::to_string(a.k) + " of " + in[0].str(), loc);
@@ -268,10 +272,11 @@ Types infer_paged_attention(const PagedAttentionAttr& a, const Types& in, Source
   bool heads = q.shape.size() == 3 && k.shape.size() == 4 && k == in[2] && is_float(q.dtype) &&
                q.dtype != DType::f64 && k.shape[1] > 0 && k.shape[2] > 0 && q.shape[1] > 0 &&
                q.shape[2] > 0 && q.shape[2] == k.shape[3] && q.shape[1] % k.shape[2] == 0;
-  if (!heads || k.dtype != (a.scales ? DType::u8 : q.dtype))
+  const bool bytes = k.dtype == DType::u8 || k.dtype == DType::f8e4m3;
+  if (!heads || (a.scales ? !bytes : k.dtype != q.dtype))
     bad(op,
         "q [tokens, H, d] of f32, bf16 or f16, k_pages and v_pages [pages, page_size, KV, d] of "
-        "its type, or u8 with k_scale and v_scale, H a multiple of KV",
+        "its type, or u8 or f8e4m3 with k_scale and v_scale, H a multiple of KV",
         q.str() + ", " + k.str() + ", " + in[2].str() + (a.scales ? " with" : " without") +
             " scales",
         loc);
@@ -328,7 +333,7 @@ Types infer_unchecked(OpKind kind, const Attr& attr, const Types& in, SourceLoc 
     }
     case OpKind::concat: return infer_concat(std::get<ConcatAttr>(attr), in, loc);
     case OpKind::gather: return infer_gather(in, loc);
-    case OpKind::scatter: return infer_scatter(in, loc);
+    case OpKind::scatter: return infer_scatter(std::get<ScatterAttr>(attr), in, loc);
     case OpKind::cumsum: return infer_cumsum(std::get<CumsumAttr>(attr), in, loc);
     case OpKind::top_k: return infer_top_k(std::get<TopKAttr>(attr), in, loc);
     case OpKind::attention: return infer_attention(std::get<AttentionAttr>(attr), in, loc);

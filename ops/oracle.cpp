@@ -18,7 +18,7 @@ bool is_leaf(const Node& n) {
 }
 
 void round_to_storage(Data& data, DType dtype) {
-  if (!is_float(dtype) || dtype == DType::f64) return;
+  if (!holds_floats(dtype) || dtype == DType::f64) return;
   for (double& x : data) {
     uint32_t word = 0;  // the widest rounded type is f32
     store_from_double(&word, dtype, 0, x);

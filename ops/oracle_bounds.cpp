@@ -87,12 +87,12 @@ BoundedData map(const BoundedCall& call) {
 BoundedData cast(const BoundedCall& call) {
   DType to = call.node.as<CastAttr>().to;
   BoundedData out = *call.in[0];
-  if (is_float(to)) return out;  // rounding to storage follows
+  if (holds_floats(to)) return out;  // rounding to storage follows
   double low = 0, high = 0;
   if (to == DType::u8) high = 255;
   if (to == DType::i32) low = -0x1p31, high = 0x1p31 - 1;
   if (to == DType::i64) low = -0x1p53, high = 0x1p53;
-  bool from_float = is_float(call.types[0].dtype);
+  bool from_float = holds_floats(call.types[0].dtype);
   for (size_t i = 0; i < out.value.size(); ++i) {
     double &v = out.value[i], &e = out.error[i];
     if (to == DType::b8) {
@@ -323,11 +323,14 @@ void round_to_storage(BoundedData& x, DType type) {
     }
     return;
   }
-  if (!is_float(type) || type == DType::f64) return;
+  if (!holds_floats(type) || type == DType::f64) return;
   double largest = type == DType::f16 ? 65504 : 3.38e38;
   for (size_t i = 0; i < x.value.size(); ++i) {
     double &v = x.value[i], &e = x.error[i];
-    if (std::isinf(v) && e == 0) continue;
+    if (std::isinf(v) && e == 0) {
+      v = round(v);  // of f8e4m3 the largest number
+      continue;
+    }
     if (!(std::fabs(v) + e <= largest)) {
       e = tolerance::kInf;
       v = round(v);

@@ -3,6 +3,12 @@
 // own error, a weight exp(s - lse) has the relative error that its score and the sum leave, and is
 // rounded to 16 bits before the second product where q is. Parts of the keys that are joined later
 // rescale once more.
+//
+// 8-bit pages beside 16-bit q: both products may run in f16, exact for the elements of the pages.
+// Then a head of q is scaled by a power of two that puts its largest element into [2^15, 2^16), so
+// that half a unit of f16's least numbers, 2^-25, is at most 2^-40 of it. Weights times v_scale are
+// scaled to at most 2^13 for the largest scale that a warp has met, 1 to 2 of whose power of two:
+// 2^-25 is at most 2^-38 of that scale.
 #include <algorithm>
 #include <cmath>
 
@@ -74,18 +80,23 @@ struct Pages {
   }
 };
 
+constexpr double kQueryLoss = 0x1p-40, kWeightLoss = 0x1p-38;  // of f16 beside 8-bit pages
+
+double zero_of(DType pages) { return pages == DType::u8 ? 128 : 0; }
+
 // What an element of the pages stands for.
-Data widened(const Data& pages, const Data& scale, int64_t d) {
+Data widened(const Data& pages, const Data& scale, int64_t d, double zero) {
   Data out(pages.size());
   for (size_t i = 0; i < out.size(); ++i)
-    out[i] = (pages[i] - 128) * scale[i / static_cast<size_t>(d)];
+    out[i] = (pages[i] - zero) * scale[i / static_cast<size_t>(d)];
   return out;
 }
-BoundedData widened(const BoundedData& pages, const BoundedData& scale, int64_t d, double u) {
+BoundedData widened(const BoundedData& pages, const BoundedData& scale, int64_t d, double zero,
+                    double u) {
   BoundedData out{Data(pages.value.size()), Data(pages.value.size())};
   for (size_t i = 0; i < out.value.size(); ++i) {
     size_t at = i / static_cast<size_t>(d);
-    Bounded x = (Bounded(pages.value[i], pages.error[i], u) - Bounded(128.0)) *
+    Bounded x = (Bounded(pages.value[i], pages.error[i], u) - Bounded(zero)) *
                 Bounded(scale.value[at], scale.error[at], u);
     out.value[i] = x.v, out.error[i] = x.e;
   }
@@ -98,7 +109,9 @@ Data paged_attention(const Call& call) {
   Pages p(call.node, call.types, [&](size_t i) -> const Data& { return *call.in[i]; });
   Data wide[2];
   if (p.attr.scales)
-    for (size_t i : {0, 1}) wide[i] = widened(*call.in[1 + i], *call.in[5 + p.attr.cu_q + i], p.d);
+    for (size_t i : {0, 1})
+      wide[i] = widened(*call.in[1 + i], *call.in[5 + p.attr.cu_q + i], p.d,
+                        zero_of(call.types[1].dtype));
   const Data &q = *call.in[0], &k = p.attr.scales ? wide[0] : *call.in[1];
   const Data& v = p.attr.scales ? wide[1] : *call.in[2];
   Data o(q.size(), 0.0);
@@ -141,9 +154,12 @@ BoundedData paged_attention_bounded(const BoundedCall& call) {
   BoundedData wide[2];
   if (p.attr.scales)
     for (size_t i : {0, 1})
-      wide[i] = widened(*call.in[1 + i], *call.in[5 + p.attr.cu_q + i], p.d, u);
+      wide[i] = widened(*call.in[1 + i], *call.in[5 + p.attr.cu_q + i], p.d,
+                        zero_of(call.types[1].dtype), u);
   const BoundedData& k = p.attr.scales ? wide[0] : *call.in[1];
   const BoundedData& v = p.attr.scales ? wide[1] : *call.in[2];
+  const bool halves = p.attr.scales && type != DType::f32;
+  const Data* v_scale = halves ? &call.in[6 + p.attr.cu_q]->value : nullptr;
   p.for_each_query([&](int64_t i, int64_t t, int64_t first, int64_t end) {
     std::vector<int64_t> rows;
     for (int64_t j = first; j < end; ++j) rows.push_back(p.row(i, j));
@@ -151,6 +167,13 @@ BoundedData paged_attention_bounded(const BoundedCall& call) {
     double products = (reduction_growth(static_cast<double>(p.d) + 1) + 2) * u;
     for (int64_t head = 0; head < p.h; ++head) {
       int64_t at = (t * p.h + head) * p.d;
+      double lost = 0, scale = 0x1p-100;  // of an element of q; the largest v_scale
+      for (int64_t c = 0; halves && c < p.d; ++c)
+        lost = std::max(lost, kQueryLoss * (std::fabs(q.value[at + c]) + q.error[at + c]));
+      for (int64_t j = 0; halves && j < p.length(i); ++j)
+        if (double page = p.table[i * p.max_pages + j / p.page_size];
+            page >= 0 && page < static_cast<double>(p.pages))
+          scale = std::max(scale, std::fabs((*v_scale)[p.key(p.row(i, j), head) / p.d]));
       std::vector<Bounded> score;
       double top = -INFINITY, worst = 0, total = 0;
       for (int64_t row : rows) {
@@ -159,7 +182,7 @@ BoundedData paged_attention_bounded(const BoundedCall& call) {
           double x = q.value[at + c], y = k.value[ko + c];
           value += x * y;
           narrow += std::fabs(x * y);
-          most += (std::fabs(x) + q.error[at + c]) * (std::fabs(y) + k.error[ko + c]);
+          most += (std::fabs(x) + q.error[at + c] + lost) * (std::fabs(y) + k.error[ko + c]);
         }
         Bounded z =
             Bounded(value, or_inf(most - narrow + products * most), u) * Bounded(p.attr.scale);
@@ -177,6 +200,9 @@ BoundedData paged_attention_bounded(const BoundedCall& call) {
         double e = or_inf(weight * r) + least;
         for (int64_t c = 0, vo = p.key(rows[j], head); c < p.d; ++c) {
           double x = v.value[vo + c], larger = (weight + e) * (std::fabs(x) + v.error[vo + c]);
+          if (halves)
+            larger += kWeightLoss * scale *
+                      std::fabs(call.in[2]->value[vo + c] - zero_of(call.types[1].dtype));
           o.value[at + c] += weight * x;
           o.error[at + c] += or_inf(larger - std::fabs(weight * x));
           most[c] += larger;

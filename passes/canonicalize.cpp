@@ -55,6 +55,7 @@ mlir::Value replace_view(ViewOp op, OpBuilder& b) {
 
 // Every value of `narrow` is one of `wide`, so that casting there and back changes no bit.
 bool holds(Type wide, Type narrow) {
+  if (isa<Float8E4M3FNType>(narrow)) return isa<FloatType>(wide);
   return isa<FloatType>(narrow) && ((wide.isF32() && (narrow.isBF16() || narrow.isF16())) ||
                                     (wide.isF64() && isa<FloatType>(narrow)));
 }

@@ -18,6 +18,7 @@ Type element_type(MLIRContext* c, DType t) {
     case DType::i32: return IntegerType::get(c, 32);
     case DType::u8: return IntegerType::get(c, 8, IntegerType::Unsigned);
     case DType::b8: return IntegerType::get(c, 1);
+    case DType::f8e4m3: return Float8E4M3FNType::get(c);
   }
   return {};
 }
@@ -35,9 +36,12 @@ DType dtype_of(Type t) {
   if (t.isInteger(32)) return DType::i32;
   if (t.isUnsignedInteger(8)) return DType::u8;
   if (t.isInteger(1)) return DType::b8;
+  if (isa<Float8E4M3FNType>(t)) return DType::f8e4m3;
   std::string text;
   llvm::raw_string_ostream(text) << t;
-  fail_user("element type " + text + ": expected f32, f64, bf16, f16, i64, i32, ui8 or i1");
+  fail_user("element type " + text +
+            ": expected f32, f64, bf16, f16, i64, i32, ui8, i1 or "
+            "f8E4M3FN");
 }
 
 TensorType type_of(mlir::Value v) {

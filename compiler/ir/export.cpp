@@ -167,7 +167,7 @@ class Exporter {
       return;
     }
     int64_t i = 0;
-    if (is_float(t.dtype))
+    if (holds_floats(t.dtype))
       for (APFloat v : dense.getValues<APFloat>())
         store_from_double(data.data(), t.dtype, i++, v.convertToDouble());
     else

@@ -104,6 +104,7 @@ class Importer {
     const auto& a = n.as<ConstantAttr>();
     Type element = type.getElementType();
     auto number = [&](double v) -> Attribute {
+      if (isa<Float8E4M3FNType>(element)) v = float_from_f8e4m3(f8e4m3_from_float(v));
       if (isa<FloatType>(element)) return FloatAttr::get(element, v);
       return IntegerAttr::get(element,
                               APInt(element.getIntOrFloatBitWidth(),

@@ -226,7 +226,7 @@ class Builder : ScalarRecorder {
       PlanOp k;
       k.kind = PlanOp::Kind::index;
       DType t = type_of(v).dtype;
-      k.type = is_float(t) ? DType::i32 : t;
+      k.type = holds_floats(t) ? DType::i32 : t;
       const Affine& e = index[o.getAxis()];
       k.access = {-1, e.offset, e.coef};
       return cast(emit(k), t);
@@ -242,7 +242,7 @@ class Builder : ScalarRecorder {
   int splat(ConstantOp o) {
     DType t = type_of(o.getResult()).dtype;
     auto dense = mlir::cast<DenseElementsAttr>(o.getValue());
-    double v = is_float(t)      ? dense.getSplatValue<APFloat>().convertToDouble()
+    double v = holds_floats(t)  ? dense.getSplatValue<APFloat>().convertToDouble()
                : t == DType::b8 ? static_cast<double>(dense.getSplatValue<bool>())
                                 : static_cast<double>(dense.getSplatValue<APInt>().getSExtValue());
     return constant(v, t);

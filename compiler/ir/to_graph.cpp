@@ -79,8 +79,8 @@ class Recorder {
     auto dense = mlir::dyn_cast<DenseElementsAttr>(c.getValue());
     if (!dense) fail_user("constant: expected dense data, found another kind of elements", loc);
     if (dense.isSplat())
-      return graph_.splat(is_float(t.dtype) ? dense.getSplatValue<APFloat>().convertToDouble()
-                                            : number(dense.getSplatValue<APInt>(), t.dtype),
+      return graph_.splat(holds_floats(t.dtype) ? dense.getSplatValue<APFloat>().convertToDouble()
+                                                : number(dense.getSplatValue<APInt>(), t.dtype),
                           t.shape, t.dtype, loc);
     auto data = std::make_shared<std::vector<float>>();
     data->reserve(numel(t.shape));

@@ -2,11 +2,13 @@
 
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 namespace fusec {
 namespace {
 
-constexpr std::string_view kNames[] = {"f32", "f64", "bf16", "f16", "i64", "i32", "u8", "b8"};
+constexpr std::string_view kNames[] = {"f32", "f64", "bf16", "f16",   "i64",
+                                       "i32", "u8",  "b8",   "f8e4m3"};
 
 template <class T>
 T load(const void* data, int64_t i) {
@@ -25,7 +27,7 @@ void store(void* data, int64_t i, T v) {
 std::string_view name_of(DType t) { return kNames[static_cast<int>(t)]; }
 
 std::optional<DType> parse_dtype(std::string_view name) {
-  for (int i = 0; i < 8; ++i)
+  for (size_t i = 0; i < std::size(kNames); ++i)
     if (kNames[i] == name) return static_cast<DType>(i);
   return std::nullopt;
 }
@@ -55,6 +57,30 @@ float float_from_f16(uint16_t x) {
   return x & 0x8000 ? -a : a;
 }
 
+uint8_t f8e4m3_from_float(float x) {
+  uint32_t bits = std::bit_cast<uint32_t>(x), mag = bits & 0x7fffffffu;
+  auto sign = static_cast<uint8_t>(bits >> 24 & 0x80);
+  if (mag > 0x7f800000u) return sign | 0x7f;
+  float a = std::fmin(std::fabs(x), 448.0f);
+  if (a < 0x1p-6f)  // subnormal: units of 2^-9, nearbyint rounds to even
+    return sign | static_cast<uint8_t>(std::nearbyint(a * 0x1p9f));
+  mag = std::bit_cast<uint32_t>(a);
+  mag += 0x7ffffu + ((mag >> 20) & 1);
+  return sign | static_cast<uint8_t>((mag >> 20) - (120u << 3));
+}
+
+float float_from_f8e4m3(uint8_t x) {
+  uint32_t exponent = (x >> 3) & 15, mantissa = x & 7;
+  float a;
+  if (exponent == 0)
+    a = static_cast<float>(mantissa) * 0x1p-9f;
+  else if ((x & 0x7f) == 0x7f)
+    a = NAN;
+  else
+    a = std::bit_cast<float>(((exponent + 120) << 23) | (mantissa << 20));
+  return x & 0x80 ? -a : a;
+}
+
 double load_as_double(const void* data, DType t, int64_t i) {
   switch (t) {
     case DType::f32: return load<float>(data, i);
@@ -65,6 +91,7 @@ double load_as_double(const void* data, DType t, int64_t i) {
     case DType::i32: return load<int32_t>(data, i);
     case DType::u8:
     case DType::b8: return load<uint8_t>(data, i);
+    case DType::f8e4m3: return float_from_f8e4m3(load<uint8_t>(data, i));
   }
   return 0;
 }
@@ -79,6 +106,7 @@ void store_from_double(void* data, DType t, int64_t i, double v) {
     case DType::i32: return store(data, i, static_cast<int32_t>(v));
     case DType::u8: return store(data, i, static_cast<uint8_t>(v));
     case DType::b8: return store(data, i, static_cast<uint8_t>(v != 0));
+    case DType::f8e4m3: return store(data, i, f8e4m3_from_float(static_cast<float>(v)));
   }
 }
 

@@ -91,7 +91,7 @@ std::string Watch::name(int buffer) const {
 Watch::Fault Watch::scan(int buffer) const {
   const PlanBuffer& b = plan_.buffers[buffer];
   Fault fault;
-  if (!is_float(b.type.dtype) || b.type.bytes() == 0) return fault;
+  if (!holds_floats(b.type.dtype) || b.type.bytes() == 0) return fault;
   const std::byte* bytes = look_(buffer);
   for (int64_t i = 0, n = numel(b.type.shape); i < n && fault.state != State::nan; ++i) {
     double v = load_as_double(bytes, b.type.dtype, i);
@@ -109,7 +109,7 @@ Watch::Fault Watch::scan_written(const PlanStep& step, const Segment* segment, s
   const std::byte* bytes = nullptr;
   for (const KernelOp& op : k.ops) {
     bool here = op.kind == KernelOp::Kind::store && op.access.param == static_cast<int>(arg);
-    if (!here || !is_float(op.type)) continue;
+    if (!here || !holds_floats(op.type)) continue;
     if (!bytes) bytes = look_(ref.buffer) + ref.byte_offset;
     each_element(k, op, segment->n, [&](int64_t i) {
       if (fault.state == State::nan) return;

@@ -67,9 +67,11 @@ AddSpan adder(DType t) {
     case DType::u8: return add_span<uint8_t>;
     case DType::bf16: return add_half<float_from_bf16, bf16_from_float>;
     case DType::f16: return add_half<float_from_f16, f16_from_float>;
-    case DType::b8: break;
+    case DType::b8:
+    case DType::f8e4m3: break;
   }
-  fail_unsupported("scatter cannot add truth values (b8); cast them to a number first");
+  fail_unsupported("scatter cannot add " + std::string(name_of(t)) +
+                   "; cast to a type that is computed with first");
 }
 
 }  // namespace

@@ -52,7 +52,8 @@ Action dispatch(const BoundCall& c, F f) {
     case DType::bf16: return f(Bf16{});
     case DType::f16: return f(F16{});
     case DType::u8:
-    case DType::b8: break;
+    case DType::b8:
+    case DType::f8e4m3: break;
   }
   fail_internal(c.call.name + " does not run on " + c.call.text("type"));
 }

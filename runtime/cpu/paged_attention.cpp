@@ -5,6 +5,7 @@
 // are joined in order: bits do not depend on the number of threads. Before anything else runs,
 // lengths, cu_q and the page numbers that will be read are checked; a bad one is a user Error.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -57,7 +58,8 @@ Paged read_call(const CheckedCall& c) {
             "h must be a multiple of kv");
   c.require(p.has_cu || p.tokens == p.b, "without cu_q there is a token a sequence");
   c.require(p.type == f32 || p.type == bf16 || p.type == f16, "takes f32, bf16 or f16");
-  c.require(p.page_type == p.type || p.page_type == DType::u8, "pages are of q's type or u8");
+  c.require(p.page_type == p.type || size_of(p.page_type) == 1,
+            "pages are of q's type, u8 or f8e4m3");
   return p;
 }
 
@@ -131,6 +133,14 @@ void widen(const VectorKernels& v, DType type, const std::byte* in, int64_t at, 
   } else if (type == DType::u8) {
     const auto* x = reinterpret_cast<const uint8_t*>(in) + at;
     for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(x[i] - 128) * scale;
+  } else if (type == DType::f8e4m3) {
+    static const std::array<float, 256> values = [] {
+      std::array<float, 256> all;
+      for (size_t i = 0; i < all.size(); ++i) all[i] = float_from_f8e4m3(static_cast<uint8_t>(i));
+      return all;
+    }();
+    const auto* x = reinterpret_cast<const uint8_t*>(in) + at;
+    for (int64_t i = 0; i < n; ++i) out[i] = values[x[i]] * scale;
   } else {
     v.widen(type, reinterpret_cast<const uint16_t*>(in) + at, out, n);
   }

@@ -54,6 +54,7 @@ void LaunchBinder::compile_calls() {
       scope.arguments.push_back(address_of(plan_, placement_, ref));
     scope.workspace = placement_.workspace;
     scope.status = placement_.status;
+    scope.counters = placement_.counters;
     scope.commit = step.commit;
     scope.step = p.step;
     Launch l;

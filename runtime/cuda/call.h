@@ -32,6 +32,7 @@ struct LaunchArg {
   enum class Kind : uint8_t {
     argument,   // address of the call's argument `value`
     workspace,  // address of byte `value` of the call's workspace (256-byte aligned at 0)
+    counters,   // unsigned*: numbers that are 0 before each call, and that it leaves at 0
     status,     // Status*
     skip,       // const unsigned*: &status->skip in a commit step, else null
     step,       // int: number of the step
@@ -76,7 +77,8 @@ struct CallLaunch {
 // unsupported says what this device cannot do.
 std::vector<CallLaunch> launches_of(const LibraryCall& call, const CallTarget& target);
 
-// Bytes of workspace that launches_of() refers to.
+// Bytes of workspace that launches_of() refers to, and how many counters.
 int64_t call_workspace(const LibraryCall& call, const CallTarget& target);
+int64_t call_counters(const LibraryCall& call, const CallTarget& target);
 
 }  // namespace fusec::cuda

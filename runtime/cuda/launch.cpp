@@ -92,6 +92,7 @@ uint64_t resolve(const LaunchArg& arg, const LaunchScope& scope) {
   switch (arg.kind) {
     case LaunchArg::Kind::argument: return scope.arguments.at(static_cast<size_t>(arg.value));
     case LaunchArg::Kind::workspace: return scope.workspace + static_cast<uint64_t>(arg.value);
+    case LaunchArg::Kind::counters: return scope.counters;
     case LaunchArg::Kind::status: return scope.status;
     case LaunchArg::Kind::skip: return scope.commit ? scope.status + offsetof(Status, skip) : 0;
     case LaunchArg::Kind::step: return static_cast<uint32_t>(scope.step);

@@ -46,7 +46,7 @@ struct Launch {
 // What the arguments of a library call's launch stand for.
 struct LaunchScope {
   std::vector<CuAddress> arguments;
-  CuAddress workspace = 0, status = 0;
+  CuAddress workspace = 0, status = 0, counters = 0;
   bool commit = false;
   int step = 0;
 };

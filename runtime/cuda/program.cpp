@@ -28,6 +28,11 @@ constexpr size_t kStagedBytes = size_t{8} << 20;
 constexpr int64_t kStatusBytes = 256;  // a multiple of kArenaAlign: what follows is aligned
 static_assert(sizeof(Status) <= kStatusBytes && kStatusBytes % kArenaAlign == 0);
 
+// Bytes of the counters behind the status.
+int64_t aligned_counters(const Plan& plan, const CallTarget& target) {
+  return (call_counter_bytes(plan, target) + kStatusBytes - 1) / kStatusBytes * kStatusBytes;
+}
+
 // A Status in pinned memory, where a recorded copy may write.
 class PinnedStatus {
  public:
@@ -71,7 +76,8 @@ class CudaProgram final : public Program {
     }
     place_.arena = arena_.address();
     place_.status = fixed_.address();
-    place_.tables = fixed_.address() + kStatusBytes;
+    place_.counters = fixed_.address() + kStatusBytes;
+    place_.tables = fixed_.address() + static_cast<CuAddress>(kStatusBytes + counter_bytes_);
     place_.workspace = workspace_.address();
     place_.workspace_bytes = workspace_.bytes();
     gemms_.emplace(*plan_, gpu_, place_, options_);
@@ -285,7 +291,9 @@ class CudaProgram final : public Program {
         place_.buffers.push_back(arena_.address() + static_cast<CuAddress>(b.offset));
       }
     }
-    fixed_ = DeviceBlock(gpu_, stream_, kStatusBytes + table_bytes(*plan_), "launch tables");
+    counter_bytes_ = aligned_counters(*plan_, target_);
+    fixed_ = DeviceBlock(gpu_, stream_, kStatusBytes + counter_bytes_ + table_bytes(*plan_),
+                         "launch tables");
     workspace_ = DeviceBlock(gpu_, stream_, call_workspace_bytes(*plan_, target_),
                              "the workspace of library calls");
   }
@@ -307,8 +315,10 @@ class CudaProgram final : public Program {
   }
 
   void begin() {
-    FUSEC_CU(cuMemsetD8Async(place_.status, 0, sizeof(Status), stream_.get()),
-             "clearing the status");
+    // Calls leave their counters at 0, unless an error or a guard stopped them half-way.
+    FUSEC_CU(cuMemsetD8Async(place_.status, 0, static_cast<size_t>(kStatusBytes + counter_bytes_),
+                             stream_.get()),
+             "clearing the status and the counters");
   }
 
   const Step& bound(size_t i) const {
@@ -369,6 +379,7 @@ class CudaProgram final : public Program {
   DeviceBlock arena_, constants_;
   DeviceBlock fixed_;  // the status, then the tables of kernels
   DeviceBlock workspace_;
+  int64_t counter_bytes_ = 0;  // behind the status
   Placement place_;
   BoundSteps bound_;
   Graph graph_;
@@ -393,7 +404,9 @@ int64_t workspace_bytes(const Plan& plan) {
   DeviceInfo usual;  // an H100
   usual.major = 9, usual.sm_count = CallTarget().sm_count;
   usual.shared_per_block = CallTarget().shared_per_block;
-  return kStatusBytes + table_bytes(plan) + call_workspace_bytes(plan, call_target(usual, false));
+  const CallTarget target = call_target(usual, false);
+  return kStatusBytes + aligned_counters(plan, target) + table_bytes(plan) +
+         call_workspace_bytes(plan, target);
 }
 
 }  // namespace fusec::cuda

@@ -90,6 +90,13 @@ int64_t call_workspace_bytes(const Plan& plan, const CallTarget& target) {
   return most;
 }
 
+int64_t call_counter_bytes(const Plan& plan, const CallTarget& target) {
+  int64_t most = 0;
+  for (const PlanStep& step : plan.steps)
+    if (step.kernel < 0 && !is_gemm(step)) most = std::max(most, call_counters(step.call, target));
+  return most * static_cast<int64_t>(sizeof(uint32_t));
+}
+
 std::vector<SourceUnit> call_units(const Plan& plan, const CallTarget& target, bool own_gemms) {
   std::set<std::string> seen;
   std::vector<SourceUnit> units;

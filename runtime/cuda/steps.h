@@ -19,11 +19,13 @@ std::string step_name(const Plan& plan, int step);
 int64_t table_bytes(const Plan& plan);
 // Bytes of workspace that one library call of the plan may use at most; they run one by one.
 int64_t call_workspace_bytes(const Plan& plan, const CallTarget& target);
+// Bytes of counters that one library call of the plan may use at most.
+int64_t call_counter_bytes(const Plan& plan, const CallTarget& target);
 
 // Where the plan's data lie on the GPU.
 struct Placement {
   std::vector<CuAddress> buffers;  // by index into Plan::buffers
-  CuAddress arena = 0, status = 0, tables = 0, workspace = 0;
+  CuAddress arena = 0, status = 0, counters = 0, tables = 0, workspace = 0;
   int64_t workspace_bytes = 0;
 };
 

@@ -22,8 +22,9 @@ struct TypeName {
   const char* name;
   DType type;
 };
-constexpr TypeName kTypes[] = {{"F64", f64}, {"F32", f32}, {"BF16", bf16}, {"F16", f16},
-                               {"I64", i64}, {"I32", i32}, {"U8", u8},     {"BOOL", b8}};
+constexpr TypeName kTypes[] = {{"F64", f64}, {"F32", f32}, {"BF16", bf16},
+                               {"F16", f16}, {"I64", i64}, {"I32", i32},
+                               {"U8", u8},   {"BOOL", b8}, {"F8_E4M3", f8e4m3}};
 // The format's own limit on the header.
 constexpr uint64_t kMaxHeader = 100'000'000;
 // {"name": {"shape": [...]}}
@@ -74,7 +75,7 @@ TensorEntry parse_entry(const std::string& file, const std::string& name, const 
   });
   if (known == std::end(kTypes)) {
     broken(file, what + " has unknown element type " + excerpt(type.dump()) +
-                     " (known: F64, F32, BF16, F16, I64, I32, U8, BOOL)");
+                     " (known: F64, F32, BF16, F16, I64, I32, U8, BOOL, F8_E4M3)");
   }
   TensorEntry tensor{name, {{}, known->type}, 0};
   const json& shape = field(entry, "shape", file, what);

@@ -435,7 +435,7 @@ PagedArguments paged_arguments(const LibraryCall& call) {
   PagedArguments a;
   size_t next = 6;
   if (call.integer("cu_q") != 0) a.cu_q = next++;
-  if (call.text("page_type") == "u8") a.k_scale = next++, a.v_scale = next++;
+  if (call.text("page_type") != call.text("type")) a.k_scale = next++, a.v_scale = next++;
   a.count = next;
   return a;
 }

@@ -201,7 +201,7 @@ std::string Reader::hex(const char* what) {
 }
 
 DType Reader::dtype() {
-  const char* known = "an element type (f32, f64, bf16, f16, i64, i32, u8, b8)";
+  const char* known = "an element type (f32, f64, bf16, f16, i64, i32, u8, b8, f8e4m3)";
   if (!starts_word(peek())) fail(known);
   size_t begin = at_;
   if (auto type = parse_dtype(word(known))) return *type;

@@ -23,6 +23,8 @@ double rounded(double v, DType t) {
     case DType::i32: return static_cast<int32_t>(static_cast<int64_t>(std::trunc(v)));
     case DType::u8: return static_cast<uint8_t>(static_cast<int64_t>(std::trunc(v)));
     case DType::b8: return v != 0;
+    case DType::f8e4m3:
+      return float_from_f8e4m3(f8e4m3_from_float(static_cast<float>(v)));
   }
   return v;
 }

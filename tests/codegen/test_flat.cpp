@@ -86,7 +86,7 @@ TEST_CASE("flat: philox words are those of base/philox.h") {
 }
 
 TEST_CASE("flat: select moves values of every type") {
-  for (DType t : {f32, f64, bf16, f16, i64, i32, u8, b8}) {
+  for (DType t : {f32, f64, bf16, f16, i64, i32, u8, b8, f8e4m3}) {
     Build b("select_" + std::string(name_of(t)), ScheduleKind::flat, {0}, 0);
     int m = b.in("m", b8), x = b.in("x", t), w = b.in("w", t), y = b.out("y", t);
     b.store(y, b.prim(Prim::select, {b.load(m, {1}), b.load(x, {1}), b.load(w, {1})}), {1});
@@ -129,7 +129,7 @@ TEST_CASE("flat: comparisons, truth values and select") {
 }
 
 TEST_CASE("flat: casts between all types round as they must") {
-  const DType all[] = {f32, f64, bf16, f16, i64, i32, u8, b8};
+  const DType all[] = {f32, f64, bf16, f16, i64, i32, u8, b8, f8e4m3};
   for (DType from : all) {
     for (DType to : all) {
       Build b(std::string(name_of(from)) + "_to_" + std::string(name_of(to)), ScheduleKind::flat,

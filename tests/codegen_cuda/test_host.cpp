@@ -146,6 +146,30 @@ HostCase long_softmax(int block, int team, int64_t length) {
   return c;
 }
 
+// Rounding at halves between numbers of f8e4m3, beyond the largest and of NaN; all 256 of them.
+HostCase f8(int vector) {
+  Build b = flat("f8", vector);
+  int x = b.in("x", f32), e = b.in("e", f8e4m3), y = b.out("y", f8e4m3), z = b.out("z", f32);
+  int w = b.out("w", f8e4m3), r = b.out("r", f32), v = b.load(x, {1}), n = b.cast(v, f8e4m3);
+  b.store(y, n, {1});
+  b.store(r, b.prim(Prim::add, {b.cast(n, f32), b.c(1)}), {1});
+  b.store(z, b.cast(b.load(e, {1}), f32), {1});
+  b.store(w, b.load(e, {1}), {1});
+  HostCase c{.n = 1023, .relative = 0};
+  std::vector<double> at = {kInf, -kInf, kNaN, 449, 1e30, -0x1p-10, 0x1p-130, 464, 0x1.8p-9}, all;
+  for (int i = 0; i < 0x7e; ++i) {
+    float low = float_from_f8e4m3(static_cast<uint8_t>(i));
+    float half = (low + float_from_f8e4m3(static_cast<uint8_t>(i + 1))) / 2;
+    for (float to : {-1.0f, 1e9f}) at.push_back(std::nextafterf(half, to));
+    at.push_back(half), at.push_back(-half), at.push_back(low);
+  }
+  for (int i = 0; i < 256; ++i) all.push_back(float_from_f8e4m3(static_cast<uint8_t>(i)));
+  c.values = {{0, at}, {1, all}};
+  c.kernel = b.k;
+  c.counts.assign(6, c.n);
+  return c;
+}
+
 HostCase integers() {
   Build b = flat("integers", 2);
   int x = b.in("x", i64), y = b.in("y", i64), z = b.in("z", i32);
@@ -234,8 +258,8 @@ TEST_CASE("tiles pass through shared memory") {
 }
 
 TEST_CASE("special values, integers, in-place updates, empty reductions") {
-  run_on_host("special", {division(), sigmoid(), integers(), in_place(128, 128), in_place(64, 16),
-                          nothing_to_reduce(), hyperbolic(), softcap(8192),
+  run_on_host("special", {division(), sigmoid(), integers(), f8(1), f8(2), f8(16),
+                          in_place(128, 128), in_place(64, 16), nothing_to_reduce(), hyperbolic(), softcap(8192),
                           long_softmax(64, 64, 16000),
                           long_softmax(64, 16, 5000), long_softmax(96, 96, 30004),
                           long_softmax(32, 1, 300)});

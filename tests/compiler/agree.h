@@ -28,7 +28,7 @@ inline std::vector<double> draw(const TensorType& t, uint64_t seed, double lo, d
   uint64_t cell = 0;
   for (double& v : out) {
     v = lo + (hi - lo) * static_cast<double>(engine() >> 11) * 0x1p-53;
-    store_from_double(&cell, t.dtype, 0, is_float(t.dtype) ? v : std::floor(v));
+    store_from_double(&cell, t.dtype, 0, holds_floats(t.dtype) ? v : std::floor(v));
     v = load_as_double(&cell, t.dtype, 0);
   }
   return out;

@@ -52,6 +52,62 @@ TEST_CASE("truth values and bytes: logic, comparison, select, arithmetic") {
   agree(g, wanted, {.lo = 0, .hi = 200, .feeds = feeds});
 }
 
+TEST_CASE("f8e4m3 is moved, selected, cast both ways, and kept in a state") {
+  Graph g;
+  Tensor x = g.input("x", {5, 9}), e = g.input("e", {5, 9}, f8e4m3), c = g.input("c", {5, 9}, b8);
+  Tensor s = g.state("s", {5, 9}, f8e4m3), i = g.constant({4, 0, -1}, {3}, i32);
+  Tensor narrow = cast(x * 3.0, f8e4m3);
+  std::vector<Tensor> wanted = {
+      narrow, select(c, narrow, e), select(c, e, g.constant(300.7, {5, 9}, f8e4m3)),
+      transpose(e, 0, 1), slice(e, 1, 1, 3, 2), concat({e, narrow, s}, 0), gather(e, i),
+      scatter(e, g.constant({3, 1}, {2}, i32), slice(narrow, 0, 0, 2)),
+      cast(e, f32) + cast(narrow, f32), cast(e, i32), cast(e, b8), cast(cast(e, bf16), f8e4m3),
+      max(abs(cast(e, f32)), {1}), isnan(cast(e, f32))};
+  g.assign(s, narrow);
+  Feeds feeds = {{"x", {}}, {"e", {}}};
+  for (int k = 0; k < 45; ++k) {
+    feeds["x"].push_back(k % 7 ? (k - 20) * std::exp2(k % 19 - 12) : k % 2 ? INFINITY : -1e30);
+    feeds["e"].push_back(k == 8 ? NAN : float_from_f8e4m3(static_cast<uint8_t>(k * 37)));
+  }
+  agree(g, wanted, {.lo = 0, .hi = 200, .feeds = feeds});
+}
+
+TEST_CASE("every number of f8e4m3, and what lies between, is rounded as the base library does") {
+  std::vector<double> at, all;
+  for (int i = 0; i < 256; ++i) all.push_back(float_from_f8e4m3(static_cast<uint8_t>(i)));
+  for (int code = 0; code < 0x7f; ++code) {
+    double low = all[code], high = code < 0x7e ? all[code + 1] : 480, middle = (low + high) / 2;
+    auto just = [](double v, double to) {
+      return static_cast<double>(std::nextafterf(static_cast<float>(v), static_cast<float>(to)));
+    };
+    for (double v : {low, middle, just(middle, 0), just(middle, 1e9), just(low, 1e9)})
+      at.push_back(v), at.push_back(-v);
+  }
+  for (double v : {449.0, 1e30, 0x1p-140, 0x1p-10, double{INFINITY}})
+    at.push_back(v), at.push_back(-v);
+  Graph g;
+  Tensor x = g.input("x", {static_cast<int64_t>(at.size())}), e = g.input("e", {256}, f8e4m3);
+  Executable f = compile(g, {{"narrow", cast(x, f8e4m3)}, {"wide", cast(e, f32)}});
+  write(f, "x", at);
+  std::vector<uint8_t> codes(256);
+  for (int i = 0; i < 256; ++i) codes[i] = static_cast<uint8_t>(i);
+  f.set("e", codes);
+  f.run();
+  std::vector<uint8_t> narrow = f.get<uint8_t>("narrow");
+  std::vector<float> wide = f.get<float>("wide");
+  for (size_t i = 0; i < at.size(); ++i) {
+    CAPTURE(at[i]);
+    CHECK(narrow[i] == f8e4m3_from_float(static_cast<float>(at[i])));
+    double nearest = INFINITY;  // by looking at all
+    for (int code = 0; code < 256; ++code)
+      if (code % 128 < 127) nearest = std::fmin(nearest, std::fabs(all[code] - at[i]));
+    if (std::isfinite(at[i]))
+      CHECK(std::fabs(float_from_f8e4m3(narrow[i]) - at[i]) == nearest);
+  }
+  for (int i = 0; i < 256; ++i)
+    CHECK((i % 128 == 127 ? std::isnan(wide[i]) : wide[i] == static_cast<float>(all[i])));
+}
+
 TEST_CASE("reductions built from others, every float type") {
   for (DType t : {f32, f64, bf16, f16}) {
     CAPTURE(name_of(t));

@@ -75,8 +75,8 @@ TEST_CASE("pointwise table, gradients") {
 }
 
 TEST_CASE("casts") {
-  for (DType from : {f32, f64, bf16, f16, i64, i32, u8, b8})
-    for (DType to : {f32, f64, bf16, f16, i64, i32, u8, b8}) {
+  for (DType from : {f32, f64, bf16, f16, i64, i32, u8, b8, f8e4m3})
+    for (DType to : {f32, f64, bf16, f16, i64, i32, u8, b8, f8e4m3}) {
       CAPTURE(name_of(from));
       CAPTURE(name_of(to));
       Graph g;

@@ -18,10 +18,11 @@ struct Decoder {
   Tensor v = g.input("v", {2, kKv, kD}, type), table = g.input("table", {2, kMost}, i32);
   Tensor place = g.input("place", {2}, i32), o;
 
-  explicit Decoder(DType t, bool n = false) : type(t), narrow(n) {
+  explicit Decoder(DType t) : Decoder(t, t) {}
+  Decoder(DType t, DType held) : type(t), narrow(held != t) {
+    const bool n = narrow;
     Shape shape = {kPages, kSize, kKv, kD}, scales = {kPages, kSize, kKv};
-    PagedKv pages{
-        g.state("k_pages", shape, n ? u8 : t), g.state("v_pages", shape, n ? u8 : t), {}, {}};
+    PagedKv pages{g.state("k_pages", shape, held), g.state("v_pages", shape, held), {}, {}};
     if (n) pages.k_scale = g.state("k_scale", scales), pages.v_scale = g.state("v_scale", scales);
     PagedKv now = append_kv(k, v, pages, paged_rows(place, table, kSize));
     g.assign(pages.k, now.k);
@@ -38,8 +39,10 @@ const std::vector<double> kTable = {5, 0, 3, 2, 6, 1};
 
 TEST_CASE("paged attention agrees with the oracle: types, chunks, windows, 8-bit pages") {
   for (DType type : {f32, bf16, f16})
-    for (bool narrow : {false, true})
+    for (DType pages : {type, u8, f8e4m3})
       for (bool chunks : {false, true}) {
+        CAPTURE(name_of(pages));
+        const bool narrow = pages != type;
         Graph g;
         Shape shape = {kPages, kSize, kKv, kD}, scales = {kPages, kSize, kKv};
         PagedAttentionOptions o{.softcap = chunks ? 5.0 : 0.0, .window = chunks ? 4 : 0};
@@ -48,10 +51,11 @@ TEST_CASE("paged attention agrees with the oracle: types, chunks, windows, 8-bit
         a.feeds["lengths"] = {8, 4};
         if (chunks) o.cu_q = g.input("cu", {3}, i32), a.feeds["cu"] = {0, 5, 6};
         Tensor q = g.input("q", {chunks ? 7 : 2, kHeads, kD}, type);
-        Tensor k = g.input("k", shape, narrow ? u8 : type), v = g.input("v", shape, k.dtype());
+        Tensor k = g.input("k", shape, pages), v = g.input("v", shape, pages);
         if (narrow) {
           o.k_scale = g.input("ks", scales), o.v_scale = g.input("vs", scales);
-          for (const char* name : {"k", "v"}) a.feeds[name] = draw(k.type(), 5, 0, 256);
+          const double low = pages == u8 ? 0 : -128;
+          for (const char* name : {"k", "v"}) a.feeds[name] = draw(k.type(), 5, low, low + 256);
           for (const char* name : {"ks", "vs"}) a.feeds[name] = draw(o.k_scale.type(), 6, 0, 0.02);
         }
         agree(g,
@@ -92,8 +96,10 @@ TEST_CASE("decoding token by token is causal attention over the whole sequence")
 }
 
 TEST_CASE("new keys and values are written to the cache where it is: nothing copies it") {
-  for (bool narrow : {false, true}) {
-    Decoder d(bf16, narrow);
+  for (DType held : {bf16, u8, f8e4m3}) {
+    CAPTURE(name_of(held));
+    const bool narrow = held != bf16;
+    Decoder d(bf16, held);
     Executable exe = compile(d.g, {{"o", d.o}});
     const Plan& plan = exe.plan();
     int64_t cache = plan.buffers[plan.find("k_pages")].type.bytes(), scatters = 0;
@@ -114,7 +120,9 @@ TEST_CASE("new keys and values are written to the cache where it is: nothing cop
     a.feeds["table"] = kTable;
     a.feeds["place"] = {6, 3};
     for (const char* name : {"k_pages", "v_pages"})
-      if (narrow) a.feeds[name] = draw({{kPages, kSize, kKv, kD}, u8}, name[0], 0, 256);
+      if (narrow)
+        a.feeds[name] = draw({{kPages, kSize, kKv, kD}, held}, name[0], held == u8 ? 0 : -128,
+                             held == u8 ? 256 : 128);
     for (const char* name : {"k_scale", "v_scale"})
       if (narrow) a.feeds[name] = draw({{kPages, kSize, kKv}, f32}, name[0], 0.001, 0.02);
     agree(d.g, {d.o}, a);

@@ -94,8 +94,9 @@ struct PagedShape {
   double softcap = 0;
   DType type = bf16;
   bool narrow = false, cu_q = false;
+  bool floats = false;  // narrow pages: f8e4m3, not u8
 
-  DType page_type() const { return narrow ? u8 : type; }
+  DType page_type() const { return !narrow ? type : floats ? f8e4m3 : u8; }
   LibraryCall call() const {
     return CallBuilder("paged_attention", 6 + cu_q + 2 * narrow)
         .attr("tokens", tokens)

@@ -223,19 +223,24 @@ TEST_CASE("paged attention compiles; all values stay in registers") {
   if (no_nvrtc()) return;
   std::vector<LibraryCall> calls;
   for (int64_t d : {64, 80, 128, 256})
-    for (bool narrow : {false, true})
-      for (bool chunks : {false, true}) {
-        if (narrow && d == 80) continue;
-        PagedShape x{64, 64, 32, 8, d, 8192, 16, 2048, 0, 0, bf16, narrow, chunks};
-        calls.push_back(x.call());
-      }
+    for (int kind : {0, 1, 2})
+      for (bool chunks : {false, true})
+        for (int64_t b : {1, 64}) {  // with parts to join, without
+          if (kind > 0 && d == 80) continue;
+          PagedShape x{b, b, 32, 8, d, 8192, 16, 2048, 0, 0, bf16, kind > 0, chunks, kind > 1};
+          calls.push_back(x.call());
+        }
+  for (bool floats : {false, true})
+    calls.push_back(
+        PagedShape{8, 8, 32, 4, 128, 8192, 64, 2048, 4096, 30, f16, true, false, floats}.call());
   for (int64_t kv : {1, 32})
     for (DType type : {bf16, f16})
       calls.push_back(
           PagedShape{8, 8, 32, kv, 128, 8192, 64, 2048, 4096, 30, type, false, false}.call());
   for (int64_t d : {40, 64, 128, 256})  // in any form
-    for (bool narrow : {false, true})
-      calls.push_back(PagedShape{9, 4, 32, 8, d, 8192, 3, 2048, 77, 5, f32, narrow, true}.call());
+    for (int kind : {0, 1, 2})
+      calls.push_back(
+          PagedShape{9, 4, 32, 8, d, 8192, 3, 2048, 77, 5, f32, kind > 0, true, kind > 1}.call());
   compile_all(calls);
 }
 

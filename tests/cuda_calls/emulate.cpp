@@ -66,6 +66,7 @@ HostText host_text(std::string text) {
   cut(text, cuda::kF16Instructions);
   cut(text, cuda::kF16Mma);
   cut(text, cuda::kTensorInstructions);
+  cut(text, cuda::kHalfPairs);
   const bool hopper = cut(text, cuda::kHopperInstructions);
   for (size_t at; (at = text.find("wgmma.mma_async")) != std::string::npos;) {
     const size_t begin = text.rfind("DEV void multiply", at), end = text.find("\n}\n", at) + 3;
@@ -202,6 +203,7 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
   Emulated result;
   result.status.skip = skip;
   Watched workspace(call.name == "gemm" ? 0 : cuda::call_workspace(call, target));
+  std::vector<unsigned> counters(call.name == "gemm" ? 0 : cuda::call_counters(call, target));
   uint64_t seed = 1;
   for (const cuda::CallLaunch& l : launches(call, target)) {
     void* library = compiled(l.text);
@@ -231,6 +233,7 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
           words[maps + i] = address(arguments.at(a.value).data()) + call.args.at(a.value).byte_offset;
           break;
         case Kind::workspace: words[maps + i] = address(workspace.data()) + a.value; break;
+        case Kind::counters: words[maps + i] = address(counters.data()); break;
         case Kind::status: words[maps + i] = address(&result.status); break;
         case Kind::skip: words[maps + i] = address(&result.status.skip); break;
         case Kind::step: words[maps + i] = 7; break;
@@ -243,6 +246,7 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
                                               seed++);
   }
   result.intact = workspace.intact();
+  for (unsigned left : counters) result.intact &= left == 0 || result.status.error != 0 || skip;
   for (const Watched& w : arguments) result.intact &= w.intact();
   return result;
 }

@@ -15,7 +15,7 @@ using namespace fusec::test;
 
 namespace {
 
-constexpr DType kAll[] = {f32, f64, bf16, f16, i64, i32, u8, b8};
+constexpr DType kAll[] = {f32, f64, bf16, f16, i64, i32, u8, b8, f8e4m3};
 
 // Numbers that every type can hold.
 Values small_integers(int64_t n, uint64_t key, int below) {

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -100,6 +101,8 @@ constexpr int64_t kSharedSlack = 1024;
 // thread; and one copy under way lands, false if there is none.
 static void (*on_block)() = nullptr, (*on_end)() = nullptr;
 static bool (*deliver)(uint64_t random) = nullptr;
+// Set where a text may wait for blocks before: they then run in the order of their numbers.
+static bool in_order = false;
 
 [[noreturn]] inline void die(const char* what) {
   std::fprintf(stderr, "emulated kernel, thread %d: %s\n", current, what);
@@ -208,8 +211,12 @@ extern "C" void emulate_launch(void (*kernel)(...), const int64_t* arguments, un
   warps.assign((threads + 31) / 32, {});
   exchanges.resize(warps.size());
   blockDim.x = threads, gridDim.x = grid;
+  // Otherwise blocks come in an order that nobody may rely on.
+  const uint64_t begin = in_order ? 0 : seed;
+  unsigned order = in_order || grid == 0 ? 1 : static_cast<unsigned>(seed * 7 + 5) % grid;
+  while (std::gcd(order, grid) != 1) ++order;
   for (unsigned b = 0; b < grid; ++b) {
-    blockIdx.x = b;
+    blockIdx.x = static_cast<unsigned>((uint64_t{b} * order + begin) % grid);
     run_block(threads, dynamic_shared, seed);
   }
 }
@@ -314,6 +321,16 @@ inline unsigned atomicAdd(unsigned* p, unsigned x) {
   *p += x;
   return old;
 }
+inline unsigned atomicInc(unsigned* p, unsigned most) {
+  unsigned old = *p;
+  *p = old >= most ? 0 : old + 1;
+  return old;
+}
+inline void __threadfence() {}
+template <class T>
+T __ldcg(const T* p) {
+  return *p;
+}
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
 
@@ -399,6 +416,22 @@ inline void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
           }
       });
   for (int i = 0; i < 4; ++i) c[i] = std::bit_cast<float>(static_cast<unsigned>(got[i]));
+}
+inline unsigned shim_halves(unsigned x, unsigned y, _Float16 (*f)(_Float16, _Float16)) {
+  unsigned out = 0;
+  for (int e = 0; e < 2; ++e) {
+    const unsigned short a = static_cast<unsigned short>(x >> 16 * e);
+    const unsigned short b = static_cast<unsigned short>(y >> 16 * e);
+    const _Float16 r = f(std::bit_cast<_Float16>(a), std::bit_cast<_Float16>(b));
+    out |= static_cast<unsigned>(std::bit_cast<unsigned short>(r)) << 16 * e;
+  }
+  return out;
+}
+inline unsigned subtract_halves(unsigned x, unsigned y) {
+  return shim_halves(x, y, [](_Float16 a, _Float16 b) { return static_cast<_Float16>(a - b); });
+}
+inline unsigned multiply_halves(unsigned x, unsigned y) {
+  return shim_halves(x, y, [](_Float16 a, _Float16 b) { return static_cast<_Float16>(a * b); });
 }
 inline unsigned pack(float low, float high) {
   return half_bits(low) | static_cast<unsigned>(half_bits(high)) << 16;

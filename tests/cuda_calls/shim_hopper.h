@@ -254,7 +254,8 @@ inline void end_thread() {
   if (!l.open.empty() || !l.groups.empty()) die("ends with products under way");
   if (!l.open_stores.empty() || !l.stores.empty()) die("ends with stores under way");
 }
-static const bool hooked = (on_block = start_block, on_end = end_thread, deliver = land_one, true);
+static const bool hooked = (on_block = start_block, on_end = end_thread, deliver = land_one,
+                            in_order = true);
 
 template <int N>
 void add_product(float (&c)[N], bool registers, bool by_rows, const unsigned* words,

@@ -523,6 +523,42 @@ TEST_CASE("epilogues of gradients on a GPU") {
         }
 }
 
+TEST_CASE("f8e4m3 on a GPU: every number, and what lies between, as the base library has it") {
+  if (no_gpu()) return;
+  std::vector<float> at;
+  std::vector<uint8_t> codes;
+  for (int i = 0; i < 256; ++i) codes.push_back(static_cast<uint8_t>(i));
+  for (int i = 0; i < 0x7e; ++i) {
+    const float low = float_from_f8e4m3(codes[i]), high = float_from_f8e4m3(codes[i + 1]);
+    const float half = (low + high) / 2;
+    for (float v : {low, half, std::nextafterf(half, 0), std::nextafterf(half, 1e9f)})
+      at.push_back(v), at.push_back(-v);
+  }
+  for (float v : {449.0f, 464.0f, 1e30f, 0x1p-140f, INFINITY, NAN})
+    at.push_back(v), at.push_back(-v);
+  for (int64_t odd : {0, 1}) {  // in whole accesses, and not
+    at.resize((at.size() + 15) / 16 * 16 + static_cast<size_t>(odd), 0.3f);
+    Graph g;
+    Tensor x = g.input("x", {static_cast<int64_t>(at.size())}), e = g.input("e", {256}, f8e4m3);
+    Executable f = compile(g, {{"narrow", cast(x, f8e4m3)}, {"wide", cast(e, f32)}},
+                           {.device = "cuda"});
+    f.set("x", at);
+    f.set("e", codes);
+    f.run();
+    const std::vector<uint8_t> narrow = f.get<uint8_t>("narrow");
+    const std::vector<float> wide = f.get<float>("wide");
+    for (size_t i = 0; i < at.size(); ++i) {
+      CAPTURE(at[i]);
+      if (std::isnan(at[i]))
+        CHECK((narrow[i] & 0x7f) == 0x7f);
+      else
+        CHECK(narrow[i] == f8e4m3_from_float(at[i]));
+    }
+    for (int i = 0; i < 256; ++i)
+      CHECK((i % 128 == 127 ? std::isnan(wide[i]) : wide[i] == float_from_f8e4m3(codes[i])));
+  }
+}
+
 TEST_CASE("paged attention in every form, decoding and chunks") {
   if (no_gpu()) return;
   struct Paged {
@@ -533,8 +569,9 @@ TEST_CASE("paged attention in every form, decoding and chunks") {
     int64_t window = 0;
     double softcap = 0;
     std::vector<double> cu = {};
+    bool floats = false;  // narrow pages: f8e4m3, not u8
   };
-  const std::vector<Paged> cases = {
+  std::vector<Paged> cases = {
       {8, 4, 128, 16, 130, {2080, 1, 700, 0}},
       {8, 1, 128, 1, 300, {300, 17, 130}},
       {2, 8, 64, 64, 40, {2500, 64, 65}, f16},
@@ -550,20 +587,27 @@ TEST_CASE("paged attention in every form, decoding and chunks") {
       {2, 3, 72, 16, 70, {1100, 5}, f32},
       {2, 4, 128, 16, 70, {1100, 5}, f16, true, 200, 9},
       {2, 4, 128, 16, 70, {1100, 40}, f32, true, 0, 0, {0, 30, 70}},
+      {1, 16, 256, 16, 300, {4700, 3}},  // parts joined by a kernel of its own
+      {1, 1, 32, 16, 2048, {32768}, bf16, true},
   };
+  for (size_t i = 0, n = cases.size(); i < n; ++i)
+    if (cases[i].narrow) cases.push_back(cases[i]), cases.back().floats = true;
   for (const Paged& c : cases) {
     const auto b = static_cast<int64_t>(c.lengths.size()), pages = c.max_pages + 3;
     const int64_t tokens = c.cu.empty() ? b : static_cast<int64_t>(c.cu.back()) + 2;
     say("paged kv " + std::to_string(c.kv) + " group " + std::to_string(c.group) + " d " +
-        std::to_string(c.d) + (c.narrow ? " u8 " : " ") + std::string(name_of(c.type)));
+        std::to_string(c.d) + (c.floats ? " f8e4m3 " : c.narrow ? " u8 " : " ") +
+        std::string(name_of(c.type)));
     Graph g;
     AgreeOptions o = on_gpu();
     PagedAttentionOptions options{.softcap = c.softcap, .window = c.window};
     const Shape shape = {pages, c.page_size, c.kv, c.d}, scales = {pages, c.page_size, c.kv};
     Tensor q = g.input("q", {tokens, c.kv * c.group, c.d}, c.type);
-    Tensor k = g.input("k", shape, c.narrow ? u8 : c.type), v = g.input("v", shape, k.dtype());
+    Tensor k = g.input("k", shape, !c.narrow ? c.type : c.floats ? f8e4m3 : u8);
+    Tensor v = g.input("v", shape, k.dtype());
     if (c.narrow) {
-      for (const char* name : {"k", "v"}) o.feeds[name] = draw(k.type(), name[0], 0, 256);
+      const double low = c.floats ? -128 : 0;
+      for (const char* name : {"k", "v"}) o.feeds[name] = draw(k.type(), name[0], low, low + 256);
       options.k_scale = g.input("ks", scales), options.v_scale = g.input("vs", scales);
       for (const char* name : {"ks", "vs"})
         o.feeds[name] = draw(options.k_scale.type(), name[0], 0.001, 0.02);
@@ -583,12 +627,12 @@ TEST_CASE("paged attention in every form, decoding and chunks") {
 
 TEST_CASE("decoding on a GPU: the cache is written in place, a bad page is an error") {
   if (no_gpu()) return;
-  for (bool narrow : {false, true}) {
-    say(narrow ? "decoding, u8" : "decoding, bf16");
+  for (DType held : {bf16, u8, f8e4m3}) {
+    const bool narrow = held != bf16;
+    say("decoding, " + std::string(name_of(held)));
     Graph g;
     const Shape shape = {9, 4, 2, 64}, scales = {9, 4, 2};
-    PagedKv pages{
-        g.state("k", shape, narrow ? u8 : bf16), g.state("v", shape, narrow ? u8 : bf16), {}, {}};
+    PagedKv pages{g.state("k", shape, held), g.state("v", shape, held), {}, {}};
     if (narrow) pages.k_scale = g.state("ks", scales), pages.v_scale = g.state("vs", scales);
     Tensor table = g.input("table", {2, 3}, i32), place = g.input("place", {2}, i32);
     Tensor x = g.input("x", {2, 2, 64}, bf16);
@@ -602,7 +646,10 @@ TEST_CASE("decoding on a GPU: the cache is written in place, a bad page is an er
     options.feeds["table"] = {0, 8, 3, 4, 7, 2};
     options.feeds["place"] = {6, 9};
     for (const char* name : {"k", "v"})
-      if (narrow) options.feeds[name] = draw(pages.k.type(), name[0], 0, 256);
+      if (narrow)
+        options.feeds[name] =
+            draw(pages.k.type(), name[0], held == u8 ? 0 : -128,
+                 held == u8 ? 256 : 128);
     for (const char* name : {"ks", "vs"})
       if (narrow) options.feeds[name] = draw(pages.k_scale.type(), name[0], 0.001, 0.02);
     agree(g, {o}, options);

@@ -25,9 +25,12 @@ void check_refused(const std::string& bytes, const char* reason) {
 }
 
 struct Sample {
-  std::vector<io::NamedType> types = {
-      {"b.weight", {{2, 3}, f32}}, {"a", {{}, bf16}}, {"empty", {{0, 4}, i32}}, {"c", {{5}, u8}}};
-  std::vector<std::string> bytes = {std::string(24, 'x'), "yz", "", "12345"};
+  std::vector<io::NamedType> types = {{"b.weight", {{2, 3}, f32}},
+                                      {"a", {{}, bf16}},
+                                      {"empty", {{0, 4}, i32}},
+                                      {"c", {{5}, u8}},
+                                      {"d", {{3}, f8e4m3}}};
+  std::vector<std::string> bytes = {std::string(24, 'x'), "yz", "", "12345", "678"};
   std::map<std::string, std::string> metadata = {{"steps", "7"}, {"note", "\"é\"\n"}};
 
   void write(const std::string& path, bool durable = false) const {
@@ -51,8 +54,8 @@ TEST_CASE("safetensors: round trip, aligned, the same bytes each time") {
 
   const io::SafetensorsReader file(scratch / "a");
   CHECK(file.header().metadata == sample.metadata);
-  REQUIRE(file.header().tensors.size() == 4);
-  for (size_t i = 0; i < 4; ++i) {
+  REQUIRE(file.header().tensors.size() == 5);
+  for (size_t i = 0; i < 5; ++i) {
     auto it = std::find_if(file.header().tensors.begin(), file.header().tensors.end(),
                            [&](const auto& t) { return t.name == sample.types[i].name; });
     REQUIRE(it != file.header().tensors.end());

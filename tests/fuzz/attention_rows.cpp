@@ -106,7 +106,8 @@ Made do_paged_attention(Builder& b) {
   if (b.dice.chance(3)) o.window = b.dice.of(windows);
   if (chunks) o.cu_q = b.input({batch + 1}, i32);
   Shape shape = {pages, size, kv, d}, heads = {pages, size, kv};
-  PagedKv kept{b.state(shape, narrow ? u8 : type), b.input(shape, narrow ? u8 : type), {}, {}};
+  DType held = !narrow ? type : b.dice.chance(2) ? f8e4m3 : u8;
+  PagedKv kept{b.state(shape, held), b.input(shape, held), {}, {}};
   if (narrow) kept.k_scale = b.parameter(heads, f32), kept.v_scale = b.input(heads, f32);
   Tensor table = b.input({batch, b.dice.below(4)}, i32), lengths = b.input({batch}, i32);
   if (b.dice.chance(2)) {

@@ -31,6 +31,7 @@ Builder::Builder(Graph& g, uint64_t seed) : graph(g), dice(seed) {
     DType t = dice.chance(3) ? i64 : dice.chance(3) ? u8 : i32;
     pool.push_back({input(some_shape(), t), t == u8 ? 0.0 : -8, t == u8 ? 16.0 : 8});
   }
+  if (dice.chance(6)) pool.push_back({input(some_shape(), f8e4m3)});
 }
 
 Shape Builder::some_shape() {

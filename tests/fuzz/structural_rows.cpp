@@ -24,6 +24,16 @@ Made cast_float(Builder& b) {
   static const std::vector<DType> to = {f32, bf16, f16, f64, f32};
   return like(x, cast(b.fit(x, -1000, 1000), b.dice.of(to)));
 }
+Made cast_to_f8(Builder& b) {
+  Item x = b.dice.chance(4) ? b.any_integer() : b.any_float();
+  double most = std::min(448.0, size_of_range(x) * 17 / 16);  // rounding may reach past x
+  return Item{cast(x.t, f8e4m3), -most, most};
+}
+Made cast_from_f8(Builder& b) {
+  static const std::vector<DType> to = {f32, bf16, f16, f64, i32};
+  Item x = b.any_of(f8e4m3);
+  return like(x, cast(x.t, b.dice.of(to)));
+}
 Made cast_to_integer(Builder& b) {
   Item x = b.any_float();
   static const std::vector<DType> to = {i32, i64, u8, b8};
@@ -264,7 +274,7 @@ Made do_scatter(Builder& b) {
   Item x = b.any();
   DType t = x.t.dtype();
   if (x.t.rank() == 0 || x.t.rank() > 4) return {};
-  bool add = b.dice.chance(2) && t != b8;
+  bool add = b.dice.chance(2) && t != b8 && t != f8e4m3;
   static const std::vector<int64_t> counts = {1, 3, 6};
   Tensor i = b.index({b.dice.of(counts)});
   Shape s = x.t.shape();
@@ -508,6 +518,8 @@ Made do_update(Builder& b) {
 std::vector<OpRow> structural_rows() {
   return {
       {"cast_float", 8, cast_float},
+      {"cast_to_f8", 4, cast_to_f8},
+      {"cast_from_f8", 4, cast_from_f8},
       {"cast_to_integer", 5, cast_to_integer},
       {"cast_from_integer", 8, cast_from_integer},
       {"cast_from_truth", 6, cast_from_truth},

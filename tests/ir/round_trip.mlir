@@ -87,6 +87,10 @@ fusec.graph "ops" {
   %pscale = fusec.input "pscale" : tensor<9x4x2xf32>
   // CHECK-NEXT: fusec.paged_attention({{.*}}) {cu_q, scale = 2.500000e-01 : f64, scales, softcap = 0.000000e+00 : f64, window = 5 : i64} : (tensor<6x4x16xbf16>, tensor<9x4x2x16xui8>, tensor<9x4x2x16xui8>, tensor<2x3xi32>, tensor<2xi32>, tensor<3xi32>, tensor<9x4x2xf32>, tensor<9x4x2xf32>) -> tensor<6x4x16xbf16>
   %po = fusec.paged_attention(%pq, %pages, %pages, %pt, %prefix, %pcu, %pscale, %pscale) {cu_q, scale = 0.25 : f64, scales, softcap = 0.0 : f64, window = 5 : i64} : (tensor<6x4x16xbf16>, tensor<9x4x2x16xui8>, tensor<9x4x2x16xui8>, tensor<2x3xi32>, tensor<2xi32>, tensor<3xi32>, tensor<9x4x2xf32>, tensor<9x4x2xf32>) -> tensor<6x4x16xbf16>
+  // CHECK-NEXT: fusec.cast %{{.*}} : tensor<4x8xf32> to tensor<4x8xf8E4M3FN>
+  %narrow = fusec.cast %x : tensor<4x8xf32> to tensor<4x8xf8E4M3FN>
+  // CHECK-NEXT: fusec.constant dense<1.750000e+00> : tensor<4x8xf8E4M3FN> : tensor<4x8xf8E4M3FN>
+  %eights = fusec.constant dense<1.75> : tensor<4x8xf8E4M3FN> : tensor<4x8xf8E4M3FN>
   // CHECK-NEXT: fusec.cumsum 1(%{{.*}}) : tensor<4x8xf32> to tensor<4x8xf32>
   %run = fusec.cumsum 1 (%x) : tensor<4x8xf32> to tensor<4x8xf32>
   // CHECK-NEXT: fusec.cumsum 0 reverse(%{{.*}}) : tensor<4x8xf32> to tensor<4x8xf32>

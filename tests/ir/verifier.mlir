@@ -95,7 +95,7 @@ fusec.graph "element_type" {
   %x = fusec.input "x" : tensor<4x8xf32>
   %r = fusec.cast %x : tensor<4x8xf32> to tensor<4x8xi7>
 }
-// CHECK: element_type.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}element type i7: expected f32, f64, bf16, f16, i64, i32, ui8 or i1
+// CHECK: element_type.mlir:{{[0-9]+}}:{{[0-9]+}}: {{.*}}element type i7: expected f32, f64, bf16, f16, i64, i32, ui8, i1 or f8E4M3FN
 
 //--- reduce_axes.mlir
 fusec.graph "reduce_axes" {

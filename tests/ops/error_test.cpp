@@ -34,7 +34,7 @@ void expect_error(F f, uint32_t line, std::vector<std::string> words) {
 TEST_CASE("undefined tensors, other graphs and numbers that do not fit, at the user's line") {
   Graph g, h;
   Tensor x = g.input("x", {2, 3}), n = g.input("n", {4}, i32), w = g.parameter("w", {2, 3}), u;
-  Tensor bytes = g.input("bytes", {4}, u8);
+  Tensor bytes = g.input("bytes", {4}, u8), f8 = g.input("f8", {2, 3}, f8e4m3);
   auto refused = [](uint32_t line, const std::string& part, const std::function<void()>& f) {
     try {
       f();
@@ -57,6 +57,14 @@ TEST_CASE("undefined tensors, other graphs and numbers that do not fit, at the u
   refused(__LINE__, "mul: the number 0.5 is no i32", [&] { (void)(n * 0.5); });
   refused(__LINE__, "lt: the number 3.5 is no i32", [&] { (void)(n < 3.5); });
   refused(__LINE__, "the number 300 is no u8", [&] { (void)(bytes + 300.0); });
+  refused(__LINE__, "add: expected a type that is computed with (cast()", [&] { (void)(f8 + f8); });
+  refused(__LINE__, "lt: expected a type that is computed with", [&] { (void)(f8 < f8); });
+  refused(__LINE__, "exp: expected a type that is computed with", [&] { (void)exp(f8); });
+  refused(__LINE__, "sum: expected float, i32 or i64 (use cast())", [&] { (void)(sum(f8, {1})); });
+  refused(__LINE__, "float operands of one dtype (use cast())", [&] { (void)(linear(f8, f8)); });
+  refused(__LINE__, "cumsum: expected float, i32 or i64", [&] { (void)(cumsum(f8, 1)); });
+  refused(__LINE__, "top_k: expected float, i32 or i64", [&] { (void)(top_k(f8, 1)); });
+  refused(__LINE__, "scatter_add: expected a type that", [&] { (void)(scatter_add(f8, n, f8)); });
   refused(__LINE__, "axis 1 of a tensor of rank 2 is named", [&] { (void)(sum(x, {1, -1})); });
   refused(__LINE__, "f32[2, 3] and f32[2, 3] differ", [&] { (void)(matmul(x, w)); });
   refused(__LINE__, "mean: expected float", [&] { (void)(mean(n)); });

@@ -111,6 +111,38 @@ TEST_CASE("paged_attention: 8-bit pages are their elements minus 128, times a sc
   }
 }
 
+TEST_CASE("paged_attention: pages of f8e4m3 are their elements times a scale") {
+  Cache c;
+  Tensor q = c.leaf("q", {2, 2, 4}, 0.9), e = c.g.input("e", {5, 3, 2, 4}, f8e4m3);
+  for (int i = 0; i < 120; ++i)
+    c.feeds["e"].push_back(float_from_f8e4m3(static_cast<uint8_t>(i * 7 % 127 + i % 2 * 128)));
+  Tensor ks = c.leaf("ks", {5, 3, 2}, 0.2), vs = c.leaf("vs", {5, 3, 2}, 0.4);
+  for (const char* name : {"ks", "vs"})
+    for (double& x : c.feeds[name]) x *= 0.01;
+  auto wide = [&](const Tensor& s) { return cast(e, f32) * unsqueeze(s, -1); };
+  Tensor got = paged_attention(q, e, e, c.table, c.lengths, {.k_scale = ks, .v_scale = vs});
+  Tensor expected = paged_attention(q, wide(ks), wide(vs), c.table, c.lengths);
+  check_equal(c.value(got), c.value(expected));
+}
+
+TEST_CASE("paged_attention: bounds of 8-bit pages beside 16-bit q hold what f16 loses") {
+  // q's second element and the second value hide behind first ones that are larger by 2^40.
+  Graph g;
+  Tensor q = g.input("q", {1, 1, 2}, bf16), k = g.input("k", {1, 2, 1, 2}, f8e4m3);
+  Tensor v = g.input("v", {1, 2, 1, 2}, f8e4m3), scale = g.input("s", {1, 2, 1});
+  Tensor o = paged_attention(q, k, v, g.input("table", {1, 1}, i32), g.input("lengths", {1}, i32),
+                             {.scale = 1, .k_scale = scale, .v_scale = scale});
+  BoundedFeeds feeds = {{"q", exactly({0x1p30, 0x1p-12})}, {"k", exactly({0, 1, 0, 2})},
+                        {"v", exactly({0, 1, 1, 0})},      {"s", exactly({1, 1})},
+                        {"table", exactly({0})},           {"lengths", exactly({2})}};
+  BoundedData y = evaluate_bounded(g, feeds, {o})[0];
+  double lost = 0x1p30 * 0x1p-40;  // of q: a score is off by up to 3 of these
+  for (double e : y.error) CHECK((e > lost / 4 && e < 16 * lost));
+  feeds["q"] = exactly({1, 0x1p-12});
+  y = evaluate_bounded(g, feeds, {o})[0];
+  for (double e : y.error) CHECK(e < 0x1p-7);
+}
+
 TEST_CASE("append_kv writes rows of the pages, and reading them gives what was written") {
   Cache c;
   Tensor k = c.leaf("kn", {3, 2, 4}, 0.1), v = c.leaf("vn", {3, 2, 4}, 0.6);
@@ -137,6 +169,18 @@ TEST_CASE("append_kv writes rows of the pages, and reading them gives what was w
     CHECK(std::fabs(found - c.feeds["kn"][i]) <= 0.501 * s);
   }
   CHECK(e[0] == 128);
+
+  narrow.k = c.g.input("e8", {5, 3, 2, 4}, f8e4m3);
+  narrow.v = c.g.input("f8", {5, 3, 2, 4}, f8e4m3);
+  c.feeds["e8"] = c.feeds["f8"] = std::vector<double>(120, 1.5);
+  after = append_kv(k, v, narrow, rows);
+  e = c.value(after.k), scale = c.value(after.k_scale);
+  for (int i = 0; i < 16; ++i) {
+    int row = i < 8 ? 10 : 7, at_page = row * 8 + i % 8;
+    double s = scale[at_page / 4], found = e[at_page] * s, wanted = c.feeds["kn"][i];
+    CHECK(std::fabs(found - wanted) <= std::fabs(wanted) * 0x1.01p-4 + 0x1p-10 * s);
+  }
+  CHECK(e[0] == 1.5);
 }
 
 TEST_CASE("paged_attention: what is refused") {
@@ -145,7 +189,7 @@ TEST_CASE("paged_attention: what is refused") {
   Tensor e = c.g.input("e", {5, 3, 2, 4}, u8), s = c.leaf("s", {5, 3, 1}, 1);
   CHECK_ERROR(paged_attention(q, c.k, c.v, c.lengths, c.lengths), "page_table i32[B, max_pages]");
   CHECK_ERROR(paged_attention(q, c.k, e, c.table, c.lengths), "k_pages and v_pages");
-  CHECK_ERROR(paged_attention(q, e, e, c.table, c.lengths), "u8 with k_scale and v_scale");
+  CHECK_ERROR(paged_attention(q, e, e, c.table, c.lengths), "or f8e4m3 with k_scale and v_scale");
   CHECK_ERROR(paged_attention(q, e, e, c.table, c.lengths, {.k_scale = s}), "both k_scale");
   CHECK_ERROR(paged_attention(q, e, e, c.table, c.lengths, {.k_scale = s, .v_scale = s}),
               "k_scale and v_scale f32[5, 3, 2]");

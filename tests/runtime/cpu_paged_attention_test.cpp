@@ -19,9 +19,10 @@ struct Case {
   DType type = f32;
   int64_t window = 0;
   double softcap = 0;
-  bool narrow = false;
+  bool narrow = false;  // 8-bit pages: u8, or
   std::vector<int> cu = {};
   int64_t more_tokens = 0;  // behind the last sequence
+  bool floats = false;      // f8e4m3
 
   int64_t b() const { return static_cast<int64_t>(lengths.size()); }
   int64_t h() const { return kv * group; }
@@ -37,7 +38,9 @@ struct Case {
   Values side(uint64_t key, double f) const {
     Values x = times(random_values(slots() * kv * d, key), f);
     for (double& e : x)
-      if (narrow) e = 128 + std::floor(60 * e);
+      if (narrow && !floats) e = 128 + std::floor(60 * e);
+    for (double& e : x)
+      if (floats) e = float_from_f8e4m3(f8e4m3_from_float(static_cast<float>(60 * e)));
     return x;
   }
   Values k() const { return side(22, 2); }
@@ -74,7 +77,7 @@ Values naive(const Case& c) {
           return (page * c.page_size + j % c.page_size) * c.kv + head / c.group;
         };
         auto value = [&](const Values& x, const Values& s, int64_t r, int64_t e) {
-          return c.narrow ? (x[r * c.d + e] - 128) * s[r] : x[r * c.d + e];
+          return c.narrow ? (x[r * c.d + e] - (c.floats ? 0 : 128)) * s[r] : x[r * c.d + e];
         };
         for (int64_t j = begin; j < end; ++j) {
           double s = 0;
@@ -93,7 +96,7 @@ Values naive(const Case& c) {
 
 CpuCall call_of(const Case& c) {
   CpuCall call("paged_attention");
-  DType page = c.narrow ? u8 : c.type;
+  DType page = !c.narrow ? c.type : c.floats ? f8e4m3 : u8;
   call.operand(c.q(), c.type).operand(c.k(), page).operand(c.v(), page);
   call.operand(c.table(), i32).operand({c.lengths.begin(), c.lengths.end()}, i32);
   call.operand(Values(c.q().size(), std::nan("")), c.type);
@@ -142,7 +145,10 @@ const std::vector<Case> kCases = {
 }  // namespace
 
 TEST_CASE("paged attention equals the naive version; threads change no bit") {
+  std::vector<Case> cases = kCases;
   for (Case c : kCases)
+    if (c.narrow) c.floats = true, cases.push_back(c);
+  for (Case c : cases)
     for (DType type : {f32, bf16, f16}) {
       c.type = type;
       CAPTURE(c.group);
@@ -151,6 +157,7 @@ TEST_CASE("paged attention equals the naive version; threads change no bit") {
       CAPTURE(c.window);
       CAPTURE(c.softcap);
       CAPTURE(c.narrow);
+      CAPTURE(c.floats);
       CAPTURE(c.lengths[0]);
       CAPTURE(name_of(type));
       // f32: exp of arguments up to about 20 and sums of a few thousand terms. Others: the result

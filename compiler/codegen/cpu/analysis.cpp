@@ -35,7 +35,7 @@ int own_cost(const KernelOp& op, const OpFacts& f) {
     case Kind::prim:
       if (is_transcendental(op.prim)) return kCheap;
       return op.prim == Prim::div || op.prim == Prim::sqrt ? 4 : 1;
-    case Kind::cast: return op.type == DType::bf16 || op.type == DType::f16 ? 3 : 1;
+    case Kind::cast: return op.type == DType::f8e4m3 ? 8 : is_narrow_float(op.type) ? 3 : 1;
     case Kind::constant: case Kind::index: case Kind::reduce: case Kind::store: return 0;
   }
   return 0;

@@ -12,7 +12,7 @@
 
 namespace fusec::codegen_cpu {
 
-// A computed op. `value`: the form arithmetic uses (bf16 and f16 as f32, b8 as i1). `packed`: the
+// A computed op. `value`: the form arithmetic uses (narrow floats as f32, b8 as i1). `packed`: the
 // form memory holds; null unless OpFacts::packed or the value came from memory.
 struct Val {
   mlir::Value value, packed;
@@ -106,6 +106,8 @@ class Emitter {
   void store_lanes(mlir::Value pointer, mlir::Value v, int64_t stride, const Point& p);
   mlir::Value widen(mlir::Value packed, DType t);
   mlir::Value narrow(mlir::Value value, DType t);
+  mlir::Value widen_f8e4m3(mlir::Value packed);  // emit_f8.cpp
+  mlir::Value narrow_f8e4m3(mlir::Value value);
   mlir::Value lane_mask(int width, int valid);
   mlir::Type storage_type(DType t);
   mlir::Value gep(mlir::Value base, mlir::Type element, mlir::Value offset);

@@ -1,6 +1,7 @@
 // Loads, stores and storage formats: bf16 lives in memory as i16 and is converted by integer shifts
-// (or the target's own instruction), b8 as a byte. A load of a partial vector reads whole lanes,
-// which the padding of every buffer allows; a store writes only lanes that exist.
+// (or the target's own instruction), b8 and f8e4m3 (emit_f8.cpp) as a byte. A load of a
+// partial vector reads whole lanes, which the padding of every buffer allows; a store writes only
+// lanes that exist.
 #include <algorithm>
 
 #include "emit.h"
@@ -33,7 +34,7 @@ Type Emitter::storage_type(DType t) {
     case DType::f16: return b_.getF16Type();
     case DType::i64: return b_.getI64Type();
     case DType::i32: return b_.getI32Type();
-    case DType::u8: case DType::b8: return b_.getI8Type();
+    case DType::u8: case DType::b8: case DType::f8e4m3: return b_.getI8Type();
   }
   return {};
 }
@@ -190,6 +191,7 @@ Value Emitter::widen(Value packed, DType t) {
     case DType::b8:
       return arith::CmpIOp::create(b_, loc_, arith::CmpIPredicate::ne, packed,
                                    int_constant(packed, 0));
+    case DType::f8e4m3: return widen_f8e4m3(packed);
     case DType::bf16: break;
   }
   Value bits = arith::ExtUIOp::create(b_, loc_, shaped_like(b_.getI32Type(), packed), packed);
@@ -205,6 +207,7 @@ Value Emitter::narrow(Value value, DType t) {
       return arith::TruncFOp::create(b_, loc_, shaped_like(b_.getF16Type(), value), value);
     case DType::b8:
       return arith::ExtUIOp::create(b_, loc_, shaped_like(b_.getI8Type(), value), value);
+    case DType::f8e4m3: return narrow_f8e4m3(value);
     case DType::bf16: break;
   }
   auto vector = mlir::dyn_cast<mlir::VectorType>(value.getType());

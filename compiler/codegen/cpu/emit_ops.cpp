@@ -69,7 +69,7 @@ Val Emitter::eval(int id, Point& p) {
     case Kind::load: v = load(id, p); break;
     case Kind::constant: {
       Type type = value_type(op.type);
-      v.value = is_float(op.type)
+      v.value = holds_floats(op.type)
                     ? constant(type, b_.getFloatAttr(type, op.imm))
                     : constant(type, b_.getIntegerAttr(type, static_cast<int64_t>(op.imm)));
       break;
@@ -275,7 +275,7 @@ Val Emitter::cast(const KernelOp& op, const OpFacts& f, Value a, DType from) {
   const DType to = op.type;
   Type i32_type = shaped_like(b_.getI32Type(), a);
   Type type = shaped_like(value_type(to), a);
-  if (to == DType::bf16 || to == DType::f16) {
+  if (is_narrow_float(to)) {
     KernelOp as_float;
     as_float.type = DType::f32;
     Value wide = cast(as_float, f, a, from).value;

@@ -24,7 +24,7 @@ bool one_dim(const KernelProgram& k) {
 }
 
 int own_cost(const KernelOp& op) {
-  if (op.kind == Kind::cast) return op.type == DType::bf16 || op.type == DType::f16 ? 2 : 1;
+  if (op.kind == Kind::cast) return op.type == DType::f8e4m3 ? 4 : is_narrow_float(op.type) ? 2 : 1;
   if (op.kind != Kind::prim) return 1;
   switch (op.prim) {
     case Prim::div: case Prim::sqrt: return 8;
@@ -39,7 +39,8 @@ int own_cost(const KernelOp& op) {
 double lower_bound(const KernelProgram& k, const Analysis& a, const KernelOp& op) {
   auto arg = [&](size_t i) { return a.ops[op.args[i]].at_least; };
   if (op.kind == Kind::constant) return op.imm;
-  if (op.kind == Kind::cast) return is_float(k.ops[op.args[0]].type) ? arg(0) : kUnknown;
+  if (op.kind == Kind::cast)  // f8e4m3 saturates
+    return is_float(k.ops[op.args[0]].type) && op.type != DType::f8e4m3 ? arg(0) : kUnknown;
   if (op.kind == Kind::reduce)
     return op.reduce != ReduceKind::sum ? arg(0) : arg(0) >= 0 ? 0 : kUnknown;
   if (op.kind != Kind::prim || !is_float(op.type)) return kUnknown;

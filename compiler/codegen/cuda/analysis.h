@@ -23,7 +23,7 @@ struct OpFacts {
   bool walks = false;  // panels: differs between the walked rows
   bool after = false;  // panels: made of reductions over rows, known when all have been walked
   int cost = 0;       // lane-level work below it, in simple instructions
-  // A cast to bf16 or f16 that only stores of that type use: packing rounds, the cast need not.
+  // A cast to a narrow float that only stores of that type use: packing rounds, the cast need not.
   bool rounded_by_store = false;
   int bytes = 0;  // load, store: of one access of lanes; the element's size if it is not packed
   // Rows that are tiles [i][j] of a map: a load that walks memory along i passes through shared

@@ -13,7 +13,7 @@ const char* Emitter::storage_name(DType t) {
     case DType::bf16: case DType::f16: return "unsigned short";
     case DType::i64: return "long long";
     case DType::i32: return "int";
-    case DType::u8: case DType::b8: return "unsigned char";
+    case DType::u8: case DType::b8: case DType::f8e4m3: return "unsigned char";
   }
   return "";
 }
@@ -72,6 +72,7 @@ std::string Emitter::scalar_value(int op, const std::string& value) {
   switch (k_.ops[op].type) {
     case DType::bf16: return use("from_bf16") + "(" + value + ")";
     case DType::f16: return use("from_f16") + "(" + value + ")";
+    case DType::f8e4m3: return use("from_f8e4m3") + "(" + value + ")";
     case DType::b8: return value + " != 0";
     default: return value;
   }
@@ -152,8 +153,8 @@ void Emitter::write_scalar(int store, Point& p) {
   const KernelOp& op = k_.ops[store];
   std::string value = eval(op.args[0], p);
   const std::string at = address(store, p);
-  if (op.type == DType::bf16) value = use("to_bf16") + "(" + value + ")";
-  if (op.type == DType::f16) value = use("to_f16") + "(" + value + ")";
+  if (is_narrow_float(op.type))
+    value = use("to_" + std::string(name_of(op.type))) + "(" + value + ")";
   out_.line((at.find(' ') == std::string::npos ? at + "[0]" : "*(" + at + ")") + " = " + value +
                 ";",
             comment_of(store));

@@ -10,7 +10,7 @@ using Kind = KernelOp::Kind;
 
 const char* Emitter::type_name(DType t) {
   switch (t) {
-    case DType::f32: case DType::bf16: case DType::f16: return "float";
+    case DType::f32: case DType::bf16: case DType::f16: case DType::f8e4m3: return "float";
     case DType::f64: return "double";
     case DType::i64: return "long long";
     case DType::i32: return "int";
@@ -35,6 +35,7 @@ std::string Emitter::literal(DType type, double v) {
   if (!f64_type) v = static_cast<float>(v);
   if (type == DType::bf16) v = float_from_bf16(bf16_from_float(static_cast<float>(v)));
   if (type == DType::f16) v = float_from_f16(f16_from_float(static_cast<float>(v)));
+  if (type == DType::f8e4m3) v = float_from_f8e4m3(f8e4m3_from_float(static_cast<float>(v)));
   if (std::isnan(v)) return f64_type ? "__longlong_as_double(0x7ff8000000000000ll)"
                                      : "__int_as_float(0x7fc00000)";
   if (std::isinf(v)) {
@@ -232,10 +233,10 @@ std::string Emitter::cast(int id, const std::string& a) {
   const DType to = k_.ops[id].type, from = k_.ops[k_.ops[id].args[0]].type;
   const DType source = compute_type(from);
   const std::string plain = "(" + std::string(type_name(to)) + ")" + a;
-  if (to == DType::bf16 || to == DType::f16) {
+  if (is_narrow_float(to)) {
     const std::string wide = source == DType::f32 ? a : "(float)" + a;
     if (from == to) return wide;
-    return use(to == DType::bf16 ? "round_bf16" : "round_f16") + "(" + wide + ")";
+    return use("round_" + std::string(name_of(to))) + "(" + wide + ")";
   }
   if (source == to) return a;
   if (to == DType::b8) return a + " != " + literal(source, 0);

@@ -37,6 +37,55 @@ $ unsigned short to_f16(float v) {
     {"round_f16", "from_f16 to_f16", R"(
 $ float round_f16(float v) { return from_f16(to_f16(v)); }
 )"},
+    {"e4m3_instructions", "", R"(
+#if __CUDA_ARCH__ >= 890
+// Two numbers each, the first in the low half.
+$ unsigned short e4m3_of(float low, float high) {
+  unsigned short pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+$ float of_e4m3(unsigned short pair, bool high) {
+  unsigned halves;
+  float v;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(pair));
+  asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"((unsigned short)(high ? halves >> 16 : halves)));
+  return v;
+}
+#endif
+)"},
+    {"from_f8e4m3", "e4m3_instructions", R"(
+// Of a subnormal m 2^-9, 2^-6 (1 + m / 8) is made and 2^-6 taken away.
+$ float from_f8e4m3(unsigned char bits) {
+#if __CUDA_ARCH__ >= 890
+  return of_e4m3(bits, false);
+#else
+  const unsigned magnitude = bits & 0x7f, sign = (bits & 0x80u) << 24;
+  const bool small = magnitude < 8;
+  const float v = __uint_as_float((magnitude << 20) + (small ? 0x3c800000u : 0x3c000000u));
+  const float exact = v - (small ? 0.015625f : 0.0f);
+  return __uint_as_float((magnitude == 0x7f ? 0x7fc00000u : __float_as_uint(exact)) | sign);
+#endif
+}
+)"},
+    {"to_f8e4m3", "e4m3_instructions", R"(
+// To nearest even, at most 448. Below 2^-6 the addition of 2^14 rounds to units of 2^-9.
+$ unsigned char to_f8e4m3(float v) {
+#if __CUDA_ARCH__ >= 890
+  return (unsigned char)e4m3_of(v, 0.0f);
+#else
+  const unsigned bits = __float_as_uint(v), magnitude = bits & 0x7fffffffu;
+  const unsigned most = magnitude < 0x43e00000u ? magnitude : 0x43e00000u;
+  const unsigned normal = (most + 0x7ffffu + (most >> 20 & 1) - 0x3c000000u) >> 20;
+  const unsigned small = __float_as_uint(__uint_as_float(most) + 16384.0f) - 0x46800000u;
+  const unsigned rounded = magnitude > 0x7f800000u ? 0x7f : most < 0x3c800000u ? small : normal;
+  return (unsigned char)(rounded | (bits >> 24 & 0x80));
+#endif
+}
+)"},
+    {"round_f8e4m3", "from_f8e4m3 to_f8e4m3", R"(
+$ float round_f8e4m3(float v) { return from_f8e4m3(to_f8e4m3(v)); }
+)"},
     {"f32_at", "", R"(
 // Lane j of packed words.
 template <int N>
@@ -76,6 +125,16 @@ $ float bf16_at(const unsigned (&w)[N], int j) {
 template <int N>
 $ float f16_at(const unsigned (&w)[N], int j) {
   return from_f16((unsigned short)(w[j / 2] >> (16 * (j & 1))));
+}
+)"},
+    {"f8e4m3_at", "from_f8e4m3", R"(
+template <int N>
+$ float f8e4m3_at(const unsigned (&w)[N], int j) {
+#if __CUDA_ARCH__ >= 890
+  return of_e4m3((unsigned short)(w[j / 4] >> (16 * (j / 2 & 1))), j & 1);
+#else
+  return from_f8e4m3((unsigned char)(w[j / 4] >> (8 * (j & 3))));
+#endif
 }
 )"},
     {"pack_f32", "", R"(
@@ -120,6 +179,25 @@ $ void pack_u8(unsigned (&w)[N], const T (&v)[C]) {
     w[i] = 0;
 #pragma unroll
     for (int j = 4 * i; j < 4 * i + 4 && j < C; ++j) w[i] |= (unsigned)v[j] << (8 * (j & 3));
+  }
+}
+)"},
+    {"pack_f8e4m3", "to_f8e4m3", R"(
+template <int N, int C>
+$ void pack_f8e4m3(unsigned (&w)[N], const float (&v)[C]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    w[i] = 0;
+#pragma unroll
+    for (int j = 4 * i; j < 4 * i + 4 && j < C; j += 2) {
+      const float low = v[j], high = j + 1 < C ? v[j + 1] : 0.0f;
+#if __CUDA_ARCH__ >= 890
+      const unsigned pair = e4m3_of(low, high);
+#else
+      const unsigned pair = to_f8e4m3(low) | (unsigned)to_f8e4m3(high) << 8;
+#endif
+      w[i] |= pair << (8 * (j & 3));
+    }
   }
 }
 )"},

@@ -64,6 +64,10 @@ MapShape shape_of(const TensorMap& map) {
   return s;
 }
 
+int64_t call_counters(const LibraryCall& call, const CallTarget& target) {
+  return plan_of(call, target).counters;
+}
+
 DType type_of(const LibraryCall& call, std::string_view key) {
   const std::string& name = call.text(key);
   std::optional<DType> t = parse_dtype(name);

@@ -11,10 +11,10 @@
 
 namespace fusec::cuda {
 
-// Launches of one call and the workspace that they refer to.
+// Launches of one call, and the bytes of workspace and the counters that they refer to.
 struct CallPlan {
   std::vector<CallLaunch> launches;
-  int64_t workspace = 0;
+  int64_t workspace = 0, counters = 0;
 };
 
 CallPlan plan_copy(const LibraryCall& call, const CallTarget& target);
@@ -57,6 +57,7 @@ class Constants {
 // Arguments of a launch.
 inline LaunchArg argument(size_t i) { return {LaunchArg::Kind::argument, static_cast<int64_t>(i)}; }
 inline LaunchArg workspace(int64_t byte) { return {LaunchArg::Kind::workspace, byte}; }
+inline LaunchArg counters() { return {LaunchArg::Kind::counters}; }
 inline LaunchArg status() { return {LaunchArg::Kind::status}; }
 inline LaunchArg skip() { return {LaunchArg::Kind::skip}; }
 inline LaunchArg step() { return {LaunchArg::Kind::step}; }

@@ -66,7 +66,7 @@ CallPlan plan_cumsum(const LibraryCall& call, const CallTarget&) {
   int64_t outer = call.integer("outer"), n = call.integer("n"), inner = call.integer("inner");
   DType type = type_of(call, "type");
   require(call, outer >= 0 && n >= 0 && inner >= 0, "sizes must not be negative");
-  require(call, type != u8 && type != b8, "takes floats, i32 or i64");
+  require(call, size_of(type) > 1, "takes floats, i32 or i64");
   if (outer == 0 || n == 0 || inner == 0) return {};
   int64_t columns = std::min<int64_t>(32, std::bit_ceil(static_cast<uint64_t>(inner)));
   int64_t tiles = (inner + columns - 1) / columns;

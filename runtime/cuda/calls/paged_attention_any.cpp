@@ -30,12 +30,14 @@ fusec_paged_attention(const Stored* __restrict__ q, const Page* __restrict__ k,
                       const Page* __restrict__ v, const int* __restrict__ table,
                       const int* __restrict__ lengths, const int* __restrict__ cu,
                       const float* __restrict__ k_scale, const float* __restrict__ v_scale,
-                      float* to, float2* rest, int tokens, int b, int tiles, const unsigned* skip,
-                      Status* status, int step) {
+                      float* to, float2* rest, Out* o, unsigned* counters, int tokens, int b,
+                      int tiles, const unsigned* skip, Status* status, int step) {
   if (stopped(skip)) return;
   extern __shared__ __align__(16) float shared[];  // sums of the groups
   __shared__ Joined joined;
-  const Work w = work_of(table, lengths, cu, tokens, b, tiles, status, step);
+  check_ranges(lengths, cu, tokens, b, status, step);
+  clear_rest(o, cu, tokens, b);
+  const Work w = work_of(table, lengths, cu, tokens, b, tiles);
   if (w.rows <= 0) return;
   const int group = threadIdx.x / 8, lane = threadIdx.x % 8;
   float query[kRows][kEach], sums[kRows][kEach], top[kRows], total[kRows];
@@ -53,7 +55,7 @@ fusec_paged_attention(const Stored* __restrict__ q, const Page* __restrict__ k,
     total[r] = 0;
   }
   for (int key = w.first; key < w.end; key += 16) {
-    int j = key + group, row = row_of_key(w, j, status, step);
+    int j = key + group, row = row_in_page(w, page_of_key(w, j), j, status, step);
     long long at = (long long)(row < 0 ? 0 : row) * kKv + w.head;
     float keys[kEach], values[kEach];
     load(keys, k + at * kD, lane, row >= 0);
@@ -88,16 +90,32 @@ fusec_paged_attention(const Stored* __restrict__ q, const Page* __restrict__ k,
       if (lane + 8 * i < kD) shared[(group * kRows + r) * kD + lane + 8 * i] = sums[r][i];
     if (lane == 0) joined.top[group][r] = top[r], joined.total[group][r] = total[r];
   }
-  leave(w, joined, shared, to, rest, tokens);
+  leave(w, joined, shared, to, rest, o, counters, tokens, tiles);
 }
 )cuda";
 
-// element(Page) -> float.
+constexpr std::string_view kE4m3 = R"cuda(
+using Page = unsigned char;
+// Of a subnormal m 2^-9, 2^-6 (1 + m / 8) is made and 2^-6 taken away.
+DEV float element(Page x) {
+  const unsigned magnitude = x & 0x7f;
+  const bool small = magnitude < 8;
+  float v = __uint_as_float((magnitude << 20) + (small ? 0x3c800000u : 0x3c000000u));
+  v -= small ? 0.015625f : 0.0f;
+  if (magnitude == 0x7f) v = __uint_as_float(0x7fc00000u);
+  return x & 0x80 ? -v : v;
+}
+)cuda";
+
+// element(Page) -> float, and out_of() of kPagedText.
 std::string page_text(const Paged& p) {
-  if (p.narrow())
-    return "using Page = unsigned char;\n"
+  const std::string out = "using Out = Stored;\nDEV Out out_of(float x) { return narrow(x); }\n";
+  if (p.page_type == f8e4m3) return out + std::string(kE4m3);
+  if (p.page_type == u8)
+    return out +
+           "using Page = unsigned char;\n"
            "DEV float element(Page x) { return (float)x - 128.0f; }\n";
-  return "using Page = Stored;\nDEV float element(Page x) { return widen(x); }\n";
+  return out + "using Page = Stored;\nDEV float element(Page x) { return widen(x); }\n";
 }
 
 }  // namespace
@@ -121,7 +139,7 @@ CallLaunch any_paged_attention(const Paged& p, const PagedCut& cut) {
            std::string(kKernel);
   l.entry = "fusec_paged_attention";
   l.block[0] = 128;
-  l.dynamic_shared = kGroups * cut.rows * p.d * 4;
+  l.dynamic_shared = std::max(kGroups * cut.rows * p.d * 4, cut.share_bytes());
   return l;
 }
 

@@ -74,7 +74,8 @@ std::string element_text(DType t) {
     case DType::i32: return plain("int", "unsigned");
     case DType::i64: return plain("long long", "unsigned long long");
     case DType::u8:
-    case DType::b8: return plain("unsigned char", "unsigned");
+    case DType::b8:
+    case DType::f8e4m3: return plain("unsigned char", "unsigned");  // f8e4m3 is only moved
     case DType::bf16: return std::string(kBf16Instructions) + std::string(kHalfElement);
     case DType::f16: return std::string(kF16Instructions) + std::string(kHalfElement);
   }

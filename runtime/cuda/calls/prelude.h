@@ -33,6 +33,9 @@ extern const std::string_view kTensorInstructions;
 extern const std::string_view kBf16Mma;
 extern const std::string_view kF16Mma;
 
+// Pairs of f16: subtract_halves, multiply_halves, and halves_of_e4m3 from sm_89 on.
+extern const std::string_view kHalfPairs;
+
 // Tiles of 16-bit rows in shared memory and products of them, built on the above: kTileBytes,
 // Lanes, load_tile, product, and so on. Needs kD.
 extern const std::string_view kTensorTiles;

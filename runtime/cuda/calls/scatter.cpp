@@ -301,8 +301,9 @@ CallPlan plan_scatter(const LibraryCall& call, const CallTarget&) {
   require(call, s.index == i32 || s.index == i64, "indices must be i32 or i64");
   require(call, mode == "add" || mode == "set", "mode must be \"add\" or \"set\"");
   s.add = mode == "add";
-  if (s.add && s.type == b8)
-    fail_unsupported("scatter cannot add truth values (b8); cast them to a number first");
+  if (s.add && (s.type == b8 || s.type == f8e4m3))
+    fail_unsupported("scatter cannot add " + std::string(name_of(s.type)) +
+                     "; cast to a type that is computed with first");
   if (s.count == 0 || width == 0) return {};
   if (s.count > kMostCount)
     fail_unsupported("scatter of " + std::to_string(s.count) + " updates: the CUDA device takes " +

@@ -93,6 +93,28 @@ DEV unsigned pack(float low, float high) {
 }
 )cuda";
 
+const std::string_view kHalfPairs = R"cuda(
+// Of two pairs of f16.
+DEV unsigned subtract_halves(unsigned x, unsigned y) {
+  unsigned r;
+  asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(x), "r"(y));
+  return r;
+}
+DEV unsigned multiply_halves(unsigned x, unsigned y) {
+  unsigned r;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(x), "r"(y));
+  return r;
+}
+#if __CUDA_ARCH__ >= 890
+// Two f8e4m3, the first in the low byte, as f16.
+DEV unsigned halves_of_e4m3(unsigned short x) {
+  unsigned r;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"(x));
+  return r;
+}
+#endif
+)cuda";
+
 const std::string_view kTensorTiles = R"cuda(
 // A tile of ROWS rows of kD elements lies in panels of 64 columns: [panel][row][128 bytes], the
 // 16-byte pieces of a row swapped by the row (piece ^ row % 8), so that neither copies nor ldmatrix

@@ -235,7 +235,7 @@ CallPlan plan_top_k(const LibraryCall& call, const CallTarget& target) {
   int64_t rows = call.integer("rows"), n = call.integer("n"), k = call.integer("k");
   DType type = type_of(call, "type");
   require(call, rows >= 0 && k >= 0 && k <= n, "expected 0 <= k <= n");
-  require(call, type != u8 && type != b8, "takes floats, i32 or i64");
+  require(call, size_of(type) > 1, "takes floats, i32 or i64");
   if (rows == 0 || k == 0) return {};
   if (n > 0x3fffffff)
     fail_unsupported("top_k of rows of " + std::to_string(n) +

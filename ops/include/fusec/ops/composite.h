@@ -115,7 +115,8 @@ inline Tensor naive_attention(At q, const Tensor& k, const Tensor& v, AttentionO
   return reshape(einsum("bgrts,bsgd->btgrd", softmax(scores), v), q.tensor.shape());
 }
 
-// The pages of a cache for paged_attention(): keys, values, and for u8 pages the scales of both.
+// The pages of a cache for paged_attention(): keys, values, and for 8-bit pages (u8, f8e4m3) the
+// scales of both.
 struct PagedKv {
   Tensor k, v;              // [pages, page_size, KV, d]
   Tensor k_scale, v_scale;  // f32 [pages, page_size, KV], or undefined
@@ -146,8 +147,9 @@ inline Tensor paged_rows(At positions, const Tensor& page_table, int64_t page_si
 }
 
 // What the pages become when k_new and v_new [tokens, KV, d] are written to `rows` (paged_rows;
-// none twice): the new tokens of some sequences. For u8 pages each head of a token is rounded to 8
-// bits by its largest element: e = round(x / scale) + 128, scale = max |x| / 127. Where the pages
+// none twice): the new tokens of some sequences. For 8-bit pages each head of a token is rounded to
+// them by its largest element: e = round(x / scale) + 128, scale = max |x| / 127 for u8, and
+// e = cast(x / scale), scale = max |x| / 448 for f8e4m3. Where the pages
 // are states that take what comes back (assign), and all who want the new tokens read what comes
 // back, only the new rows are written: no copy of the cache is made. Not under a guard.
 inline PagedKv append_kv(At k_new, const Tensor& v_new, const PagedKv& pages, const Tensor& rows) {
@@ -155,10 +157,10 @@ inline PagedKv append_kv(At k_new, const Tensor& v_new, const PagedKv& pages, co
   bool narrow = pages.k_scale.defined();
   if (pages.k.rank() != 4 || pages.v.type() != pages.k.type() ||
       v_new.type() != k_new.tensor.type() || narrow != pages.v_scale.defined() ||
-      narrow != (pages.k.dtype() == u8))
+      narrow != (pages.k.dtype() == u8 || pages.k.dtype() == f8e4m3))
     fail_user(
         "append_kv: expected k_new and v_new of one type, pages [pages, page_size, KV, d] of "
-        "one type, with scales if they are u8, found " +
+        "one type, with scales if they are u8 or f8e4m3, found " +
             k_new.tensor.type().str() + ", " + v_new.type().str() + ", " + pages.k.type().str() +
             ", " + pages.v.type().str(),
         k_new.loc);
@@ -173,9 +175,10 @@ inline PagedKv append_kv(At k_new, const Tensor& v_new, const PagedKv& pages, co
   auto narrowed = [&](const Tensor& x, const Tensor& to, const Tensor& scales, Tensor& out_pages,
                       Tensor& out_scales) {
     Tensor wide = cast(x, f32), largest = max(abs(wide), {-1}, true);
-    Tensor scale = select(largest > 0.0, largest * (1.0 / 127), 1.0);
-    Tensor e = clamp(round(wide / scale), -127, 127) + 128.0;
-    out_pages = written(to, e);
+    bool floats = to.dtype() == f8e4m3;
+    Tensor scale = select(largest > 0.0, largest * (floats ? 1.0 / 448 : 1.0 / 127), 1.0);
+    Tensor e = wide / scale;
+    out_pages = written(to, floats ? e : clamp(round(e), -127, 127) + 128.0);
     Shape heads = scale.shape();
     heads.pop_back();
     out_scales = written(scales, reshape(scale, heads));

@@ -64,7 +64,9 @@ inline Tensor operator>=(double a, At b) { return pointwise(Pointwise::ge, a, b)
 inline Tensor operator==(At a, const Operand& b) { return pointwise(Pointwise::eq, a, b); }
 inline Tensor operator!=(At a, const Operand& b) { return pointwise(Pointwise::ne, a, b); }
 
-// x with element type `to`; x itself when it already has it.
+// x with element type `to`; x itself when it already has it. To f8e4m3 numbers go through f32, are
+// rounded to nearest even and saturate: beyond 448, infinities included, is +-448; NaN stays NaN.
+// As behind integers, nothing behind f8e4m3 has a gradient.
 FUSEC_API Tensor cast(At x, DType to);
 
 // x, but a constant to grad(): no gradient flows into x.
@@ -198,18 +200,21 @@ struct PagedAttentionOptions {
   int64_t window = 0;       // 0: none
   Tensor cu_q;              // optional i32 [B + 1]: queries [cu_q[b], cu_q[b + 1]) are those of b
   Tensor k_scale, v_scale;  // f32 [pages, page_size, KV]: an element e of u8 pages is
-                            // (e - 128) * scale
+                            // (e - 128) * scale, of f8e4m3 pages e * scale
 };
 // Attention of new tokens over the keys and values of a paged cache (Kwon et al. 2023), for
 // inference: q [tokens, H, d], one token a sequence (decoding) or, with cu_q, any number (chunks of
 // a prompt behind what is cached); k_pages and v_pages [pages, page_size, KV, d] of the type of q,
-// or u8 with scales; page_table i32 [B, max_pages]; lengths i32 [B], the queries' own tokens
-// included. -> [tokens, H, d]. A page may stand at any place, and in several sequences. A query
-// that sees no key, or is of no sequence, gets zeros. Entries of page_table that hold no key that
-// some query sees are never read; one that is read and names no page, a length that is negative or
-// beyond max_pages * page_size, and a cu_q that does not start at 0, falls or exceeds the tokens,
-// are errors of the run, and nothing is read outside the pages. No gradient. Softmax in f32; keys
-// are cut into parts by the shapes alone and joined in a fixed order.
+// or u8 or f8e4m3 with scales; page_table i32 [B, max_pages]; lengths i32 [B], the queries' own
+// tokens included. -> [tokens, H, d]. A page may stand at any place, and in several sequences. A
+// query that sees no key, or is of no sequence, gets zeros. Entries of page_table that hold no key
+// that some query sees may be any number; one that does and names no page, a length that is
+// negative or beyond max_pages * page_size, and a cu_q that does not start at 0, falls or exceeds
+// the tokens, are errors of the run, and nothing is read outside the pages. No gradient. Softmax in
+// f32; keys are cut into parts by the shapes alone and joined in a fixed order. With 8-bit pages
+// and 16-bit q an element of q may be off by 2^-40 of the largest of its head, and a weight times
+// its v_scale by 2^-38 of the largest v_scale of the sequence, beside the rounding to 16 bits:
+// tensor cores then run in f16.
 FUSEC_API Tensor paged_attention(At q, const Tensor& k_pages, const Tensor& v_pages,
                                  const Tensor& page_table, const Tensor& lengths,
                                  const PagedAttentionOptions& options = {});

@@ -8,6 +8,7 @@
 // Stability of Numerical Algorithms", 2nd ed., ch. 2-4). Inputs that both sides share have e = 0.
 //
 //   one rounding      u(f32) = 2^-24; bf16 and f16 are stored types, arithmetic on them is f32.
+//                     f8e4m3 is only stored; beyond 448 it saturates, which is monotone too.
 //                     u(f64) counts twice, since the reference rounds in double too.
 //   + - * /           e = (operand errors carried by the exact derivative bound) + u |result|.
 //                     Cancellation needs no extra rule: e is absolute, so the sum of two large
@@ -56,13 +57,16 @@ constexpr double storage_roundoff(DType t) {
   switch (t) {
     case DType::bf16: return 0x1p-8;
     case DType::f16: return 0x1p-11;
+    case DType::f8e4m3: return 0x1p-4;
     default: return unit_roundoff(t);
   }
 }
 
-// What one rounding to storage may lose of a number however small: half the distance of f16's least
-// numbers. The other types reach kSmallestNormal.
-constexpr double storage_underflow(DType t) { return t == DType::f16 ? 0x1p-25 : kSmallestNormal; }
+// What one rounding to storage may lose of a number however small: half the distance of the least
+// numbers of f16 and f8e4m3. The other types reach kSmallestNormal.
+constexpr double storage_underflow(DType t) {
+  return t == DType::f16 ? 0x1p-25 : t == DType::f8e4m3 ? 0x1p-10 : kSmallestNormal;
+}
 
 // Roundings of a sum of n terms that may add up. n bounds every order of addition; for long sums
 // 8 sqrt(n) holds with a probability of failure below 2 n e^-32 (Higham and Mary, "A New Approach

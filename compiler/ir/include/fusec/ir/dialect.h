@@ -20,7 +20,7 @@
 
 namespace fusec::ir {
 
-// bf16 -> bf16, b8 -> i1, u8 -> ui8, ...
+// bf16 -> bf16, b8 -> i1, u8 -> ui8, f8e4m3 -> f8E4M3FN, ...
 mlir::Type element_type(mlir::MLIRContext* context, DType t);
 mlir::RankedTensorType tensor_type(mlir::MLIRContext* context, const TensorType& t);
 // The reverse; an internal Error for a type that has no recorder form.

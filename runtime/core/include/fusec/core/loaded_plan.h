@@ -92,7 +92,7 @@ class FUSEC_API LoadedPlan {
   void fill_normal(const std::vector<NormalFill>& fills);
 
   // Typed forms: float for f32, double for f64, and integers of the dtype's size for all others
-  // (bf16 and f16: uint16_t, their bits; b8: uint8_t). Another T is a user Error.
+  // (bf16 and f16: uint16_t, f8e4m3: uint8_t, their bits; b8: uint8_t). Another T is a user Error.
   template <class T>
   void set(std::string_view name, std::span<const T> v) {
     check_host_type(name, sizeof(T), std::is_floating_point_v<T>);

@@ -64,8 +64,9 @@ struct Access {
   bool operator==(const Access&) const = default;
 };
 
-// One SSA value (or store). `type` is the type of the value. bf16 / f16 here mean: held as f32, but
-// rounded to that type; prims never run on them (the builder casts to f32 around arithmetic).
+// One SSA value (or store). `type` is the type of the value. bf16, f16 and f8e4m3 here mean: held
+// as f32, but rounded to that type; prims never run on them (the builder casts to f32 around
+// arithmetic).
 // b8 is a truth value.
 struct KernelOp {
   enum class Kind : uint8_t {

@@ -90,8 +90,8 @@ struct Segment {
 //  paged_attention    (q, k_pages, v_pages, page_table, lengths, o[, cu_q][, k_scale, v_scale]):
 //                     attrs tokens b h kv d, pages page_size max_pages, window (0: none), cu_q
 //                     (0/1: the argument is there), scale, softcap, type (of q and o), page_type
-//                     ("u8": with scales; else type); paged_attention() of the DSL says what they
-//                     mean
+//                     ("u8", "f8e4m3": with scales; else type); paged_attention() of the DSL says
+//                     what they mean
 //  gather             (table, index, out): attrs rows (N), count (M), width (elements a row), type,
 //                     index_type. index < 0 -> zeros
 //  scatter            (out, index, updates): out already holds the base. attrs rows, count, width,

@@ -9,9 +9,10 @@
 //            segment s, its n, its P addresses; rows ascend by first block.
 //
 // A launch whose `skip` is not null and points to a number other than 0 does nothing (a step that a
-// guard has stopped). Element types in memory: float, double, long long, int, unsigned char (u8, b8)
-// and unsigned short (bf16, f16: their bits). Launch shape: KernelProgram::blocks() and
-// schedule.block; shared memory is static, at most 48 KB, unless dynamic_shared() says otherwise.
+// guard has stopped). Element types in memory: float, double, long long, int, unsigned char (u8,
+// b8, the bits of f8e4m3) and unsigned short (bf16, f16: their bits). Launch shape:
+// KernelProgram::blocks() and schedule.block; shared memory is static, at most 48 KB, unless
+// dynamic_shared() says otherwise.
 #pragma once
 
 #include <cstdint>
