@@ -11,6 +11,7 @@ namespace fusec::fuzz {
 namespace {
 
 struct Edit {
+  int only = -1;  // node that becomes the one output, without assigns
   int drop_output = -1;
   int drop_assign = -1;      // node
   int replaced = -1;         // node whose first result becomes ...
@@ -35,11 +36,13 @@ class Rebuild {
   Sample copy() {
     const std::vector<Node>& nodes = sample_.graph->nodes();
     std::vector<bool> needed(nodes.size(), false);
-    for (size_t i = 0; i < sample_.outputs.size(); ++i)
+    const bool all = edit_.only < 0;
+    if (!all) needed[edit_.only] = true;
+    for (size_t i = 0; all && i < sample_.outputs.size(); ++i)
       if (static_cast<int>(i) != edit_.drop_output)
         needed[sample_.outputs[i].tensor.value().node] = true;
     for (size_t i = nodes.size(); i-- > 0;) {
-      if (nodes[i].kind == OpKind::assign && static_cast<int>(i) != edit_.drop_assign)
+      if (all && nodes[i].kind == OpKind::assign && static_cast<int>(i) != edit_.drop_assign)
         needed[i] = true;
       if (!needed[i]) continue;
       if (static_cast<int>(i) == edit_.replaced) {
@@ -53,7 +56,8 @@ class Rebuild {
       if (auto* name = std::get_if<NameAttr>(&n.attr)) taken_.insert(name->name);
     for (size_t i = 0; i < nodes.size(); ++i)
       if (needed[i]) node(*out.graph, static_cast<int>(i));
-    for (size_t i = 0; i < sample_.outputs.size(); ++i) {
+    if (!all) out.outputs.emplace_back("only", Tensor(out.graph.get(), value({edit_.only, 0})));
+    for (size_t i = 0; all && i < sample_.outputs.size(); ++i) {
       const Output& o = sample_.outputs[i];
       if (static_cast<int>(i) != edit_.drop_output)
         out.outputs.emplace_back(o.name, Tensor(out.graph.get(), value(o.tensor.value())));
@@ -147,6 +151,15 @@ class Rebuild {
 std::vector<Edit> edits_of(const Sample& s) {
   std::vector<Edit> out;
   const std::vector<Node>& nodes = s.graph->nodes();
+  size_t roots = s.outputs.size();
+  for (const Node& n : nodes) roots += n.kind == OpKind::assign;
+  // What is one output already gets smaller below.
+  for (size_t i = 0; i < nodes.size() && (roots > 1 || s.outputs.empty()); ++i)
+    if (!nodes[i].inputs.empty() && nodes[i].kind != OpKind::assign) {
+      Edit e;
+      e.only = static_cast<int>(i);
+      out.push_back(e);
+    }
   for (size_t i = 0; i < s.outputs.size(); ++i) {
     Edit e;
     e.drop_output = static_cast<int>(i);
