@@ -96,36 +96,45 @@ std::optional<Options> parse(int argc, char** argv) {
   return o;
 }
 
+// Reads and writes `elements` of two bytes.
+Built copy_of(int64_t elements, const Options& o) {
+  return build(
+      {"copy",
+       [&](Graph& g) -> Work {
+         return {{{"y", -g.input("x", {elements}, bf16)}}, 4 * static_cast<double>(elements)};
+       }},
+      o);
+}
+
 int run(const Options& o) {
-  const int64_t elements = std::max<int64_t>(4096, (int64_t{1} << 29) / o.shrink);
-  Built copy = build({"copy",
-                      [&](Graph& g) -> Work {
-                        return {{{"y", -g.input("x", {elements}, bf16)}},
-                                4 * static_cast<double>(elements)};
-                      }},
-                     o);
-  std::printf("%-42s %9s %9s %9s %9s %9s %8s\n", "kernel", "ms", "GB/s", "copy GB/s", "of copy",
-              "TFLOP/s", "launches");
+  Built copy = copy_of(std::max<int64_t>(4096, (int64_t{1} << 29) / o.shrink), o);
+  std::printf("%-52s %9s %9s %9s %9s %9s %9s %8s\n", "kernel", "ms", "GB/s", "copy GB/s", "of copy",
+              "same size", "TFLOP/s", "launches");
   int failed = 0;
   for (const Kernel& kernel : kernel_list(o.shrink, o.adamw)) {
     if (kernel.name.find(o.only) == std::string::npos) continue;
     nlohmann::ordered_json line = {{"kernel", kernel.name}};
     try {
       Built built = build(kernel, o);
-      std::vector<double> times, copies;
+      // A copy that moves as many bytes: what few bytes cost a kernel at all.
+      Built equal = copy_of(std::max<int64_t>(4096, std::llround(built.work.bytes / 4)), o);
+      std::vector<double> times, copies, equals;
       for (int i = 0; i < o.rounds; ++i) {
         times.push_back(device_seconds(built.exe, built.work.call));
         copies.push_back(device_seconds(copy.exe, ""));
+        equals.push_back(device_seconds(equal.exe, ""));
       }
       const double ms = 1e3 * median(times), rate = built.work.bytes / median(times);
       const double ceiling = copy.work.bytes / median(copies);
-      std::printf("%-42s %9.3f %9.1f %9.1f %9.3f %9.2f %8lld\n", kernel.name.c_str(), ms,
-                  1e-9 * rate, 1e-9 * ceiling, rate / ceiling,
+      const double same = built.work.bytes > 0 ? median(equals) / median(times) : 0;
+      std::printf("%-52s %9.3f %9.1f %9.1f %9.3f %9.3f %9.2f %8lld\n", kernel.name.c_str(), ms,
+                  1e-9 * rate, 1e-9 * ceiling, rate / ceiling, same,
                   1e-12 * built.work.flops / median(times),
                   static_cast<long long>(launches(built.exe)));
       line.update({{"ms", ms},
                    {"gb_s", 1e-9 * rate},
                    {"copy_gb_s", 1e-9 * ceiling},
+                   {"of_copy_of_this_size", same},
                    {"tflop_s", 1e-12 * built.work.flops / median(times)},
                    {"launches", launches(built.exe)}});
     } catch (const Error& e) {  // too large for this device: the others still say something
