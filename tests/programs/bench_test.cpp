@@ -61,7 +61,7 @@ TEST_CASE("bench_kernels times every kernel, and refuses what it does not know")
     CHECK(line.at("ms").get<double>() > 0);
     CHECK(line.at("gb_s").get<double>() + line.at("tflop_s").get<double>() > 0);
   }
-  CHECK(names.size() == 40);
+  CHECK(names.size() == 59);
   const Ended wrong = run_program(scratch, "bench_kernels", {"--shrnk", "4"});
   CHECK(wrong.code == 1);
   CHECK(wrong.err.find("did you mean \"--shrink\"?") != std::string::npos);
