@@ -42,6 +42,7 @@ float to_float(const char* bytes, DType type) {
     std::memcpy(&value, bytes, sizeof value);
     return value;
   }
+  if (type == f8e4m3) return float_from_f8e4m3(static_cast<uint8_t>(*bytes));
   uint16_t bits = 0;
   std::memcpy(&bits, bytes, sizeof bits);
   return type == bf16 ? float_from_bf16(bits) : float_from_f16(bits);
@@ -50,6 +51,10 @@ float to_float(const char* bytes, DType type) {
 void from_float(float value, DType type, char* bytes) {
   if (type == f32) {
     std::memcpy(bytes, &value, sizeof value);
+    return;
+  }
+  if (type == f8e4m3) {
+    *bytes = static_cast<char>(f8e4m3_from_float(value));
     return;
   }
   const uint16_t bits = type == bf16 ? bf16_from_float(value) : f16_from_float(value);
@@ -124,7 +129,7 @@ std::string convert_floats(std::string bytes, DType from, DType to) {
 }
 
 bool all_finite(std::string_view bytes, DType type) {
-  if (!is_float(type)) return true;
+  if (!holds_floats(type)) return true;
   const size_t size = static_cast<size_t>(size_of(type));
   for (size_t at = 0; at < bytes.size(); at += size) {
     double value = 0;

@@ -112,7 +112,7 @@ static Tensor number_beside(Pointwise op, double v, Graph& graph, DType t, Sourc
   if (t == DType::u8) high = 255;
   if (t == DType::i32) low = -0x1p31, high = 0x1p31 - 1;
   if (t == DType::i64) low = -0x1p63, high = 0x1p63;
-  if (!is_float(t) && !(std::trunc(v) == v && v >= low && v <= high)) {
+  if (!holds_floats(t) && !(std::trunc(v) == v && v >= low && v <= high)) {
     char text[32];
     std::snprintf(text, sizeof text, "%g", v);
     fail_user(std::string(name_of(op)) + ": the number " + text + " is no " +

@@ -73,7 +73,9 @@ bool is_weight(mlir::Value v) {
 bool is_rounded_later(ContractOp op) {
   return llvm::all_of(op->getOperands(), [](mlir::Value v) {
     auto widen = v.getDefiningOp<CastOp>();
-    return widen && bytes_of(widen.getArg()) < bytes_of(v);
+    if (!widen) return false;
+    mlir::Type from = mlir::cast<mlir::ShapedType>(widen.getArg().getType()).getElementType();
+    return (from.isBF16() || from.isF16()) && bytes_of(widen.getArg()) < bytes_of(v);
   });
 }
 

@@ -58,7 +58,7 @@ Paged read_call(const CheckedCall& c) {
             "h must be a multiple of kv");
   c.require(p.has_cu || p.tokens == p.b, "without cu_q there is a token a sequence");
   c.require(p.type == f32 || p.type == bf16 || p.type == f16, "takes f32, bf16 or f16");
-  c.require(p.page_type == p.type || size_of(p.page_type) == 1,
+  c.require(p.page_type == p.type || p.page_type == u8 || p.page_type == f8e4m3,
             "pages are of q's type, u8 or f8e4m3");
   return p;
 }

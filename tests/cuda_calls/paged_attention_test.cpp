@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "fusec/base/error.h"
 #include "operands.h"
 
 using namespace fusec;
@@ -207,7 +208,7 @@ TEST_CASE("tensor cores: pages of f8e4m3; 8-bit pages beside f16") {
 
 TEST_CASE("tensor cores: large and small q, and scales of values from 2^-30 to 2^30") {
   std::vector<Case> cases;
-  for (double q : {0x1p100, 0x1p-60, 0x1p-124})
+  for (double q : {0x1p100, 0x1p27, 0x1p-60, 0x1p-124})
     for (bool floats : {false, true}) {
       Case c = sized(decode(1, 4, 32, 9, 16, 80, {1280, 33}, bf16, true), q, q > 1);
       cases.push_back(floats ? f8(c) : c);
@@ -286,10 +287,15 @@ TEST_CASE("the form follows from type, head size and alignment; parts from shape
   CHECK(form_of(off).find("any form") != std::string::npos);
   // 8 blocks of one sequence become 8 * 66: two rounds of two a multiprocessor.
   CHECK(cuda::launches_of(x.call(), {})[0].grid[0] == 8 * 66);
+  CHECK(cuda::call_workspace(x.call(), {}) > 0);
   x.b = x.tokens = 64;
   CHECK(cuda::launches_of(x.call(), {})[0].grid[0] == 64 * 8);
+  CHECK(cuda::call_workspace(x.call(), {}) == 0);  // one part writes what comes out
   x.b = x.tokens = 0;
   CHECK(cuda::launches_of(x.call(), {}).empty());
+  LibraryCall truths = decode(1, 2, 8, 3, 4, 2, {8}).shape.call();
+  truths.attrs["page_type"] = "b8";
+  CHECK_THROWS_AS(cuda::launches_of(truths, {}), Error);
 }
 
 TEST_CASE("what is not a page, a length or a range of queries is reported") {

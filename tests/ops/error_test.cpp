@@ -58,6 +58,7 @@ TEST_CASE("undefined tensors, other graphs and numbers that do not fit, at the u
   refused(__LINE__, "lt: the number 3.5 is no i32", [&] { (void)(n < 3.5); });
   refused(__LINE__, "the number 300 is no u8", [&] { (void)(bytes + 300.0); });
   refused(__LINE__, "add: expected a type that is computed with (cast()", [&] { (void)(f8 + f8); });
+  refused(__LINE__, "mul: expected a type that is computed with (cast()", [&] { (void)(f8 * 0.3); });
   refused(__LINE__, "lt: expected a type that is computed with", [&] { (void)(f8 < f8); });
   refused(__LINE__, "exp: expected a type that is computed with", [&] { (void)exp(f8); });
   refused(__LINE__, "sum: expected float, i32 or i64 (use cast())", [&] { (void)(sum(f8, {1})); });

@@ -181,6 +181,11 @@ TEST_CASE("append_kv writes rows of the pages, and reading them gives what was w
     CHECK(std::fabs(found - wanted) <= std::fabs(wanted) * 0x1.01p-4 + 0x1p-10 * s);
   }
   CHECK(e[0] == 1.5);
+
+  // Elements so small that their scale would be 0 are zeros, not 0 / 0.
+  c.feeds["kn"].assign(c.feeds["kn"].size(), 0);
+  c.feeds["kn"][1] = 0x1p-143;
+  for (double x : c.value(append_kv(k, v, narrow, rows).k)) CHECK(std::isfinite(x));
 }
 
 TEST_CASE("paged_attention: what is refused") {

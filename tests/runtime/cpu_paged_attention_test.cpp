@@ -206,4 +206,11 @@ TEST_CASE("paged attention: what is not a page, a length or a range of queries i
   }
   bad.attr("window", 1);  // of which key 4 alone is seen, on that page
   CHECK_THROWS_AS(bad.run(), Error);
+  bad.attr("page_type", "b8");
+  try {
+    bad.run();
+    FAIL("no error was thrown");
+  } catch (const Error& e) {
+    has(e.what(), "pages are of q's type, u8 or f8e4m3");
+  }
 }

@@ -310,7 +310,7 @@ Paged read_paged(const LibraryCall& call) {
           "h must be a multiple of kv");
   require(call, p.at.cu_q || p.tokens == p.b, "without cu_q there is a token a sequence");
   require(call, p.type == f32 || p.type == bf16 || p.type == f16, "takes f32, bf16 or f16");
-  require(call, p.page_type == p.type || size_of(p.page_type) == 1,
+  require(call, p.page_type == p.type || p.page_type == u8 || p.page_type == f8e4m3,
           "pages are of q's type, u8 or f8e4m3");
   constexpr int64_t kMost = int64_t{1} << 30;  // sums of two stay within 32 bits
   if (p.max_pages * p.page_size > kMost || p.tokens * p.h > kMost || p.pages * p.page_size > kMost)
@@ -413,7 +413,9 @@ CallPlan plan_paged_attention(const LibraryCall& call, const CallTarget& target)
   PagedCut cut = cut_paged(p, mma ? rows : any_paged_rows(p), target);
   CallPlan plan;
   plan.counters = cut.counters(p);
-  int64_t heads = cut.parts * p.tokens * p.h, sums = take(plan.workspace, heads * p.d * 4);
+  // One part writes o itself.
+  int64_t heads = cut.parts > 1 ? cut.parts * p.tokens * p.h : 0;
+  int64_t sums = take(plan.workspace, heads * p.d * 4);
   int64_t rest = take(plan.workspace, heads * 8);
   if (p.b > 0) {
     CallLaunch l = mma ? mma_paged_attention(p, cut, target) : any_paged_attention(p, cut);

@@ -10,8 +10,8 @@
 //              [2^15, 2^16), which its scores are divided by again: what is smaller than 2^-29 of
 //              the largest keeps an error of 2^-40 of it
 //   weights    times the value's scale, divided by the power of two below the largest scale that
-//              the warp has met, and times 2^13: an error of at most 2^-38 of that scale beside
-//              the rounding to 11 bits
+//              the warp has met, and times 2^13: an error of at most 2^-38 of that scale (of
+//              2^-100, if it is smaller) beside the rounding to 11 bits
 // The scale of a key multiplies its scores. A product's summed columns may come in any order if
 // both operands agree, and so may the columns of a result: a lane reads 4 bytes at once, and the
 // columns of Q are stored as they fall to the lanes.
@@ -305,7 +305,9 @@ fusec_paged_attention(const unsigned short* __restrict__ q, const Page* __restri
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
             float& s = scores[m][j][2 * half + e];
-            s = exp2_fast(s * exponent - (base - kLift));
+            s = s * exponent - (base - kLift);
+            if (kNarrow) s = fminf(s, kLift);  // base - kLift rounds where scores are huge
+            s = exp2_fast(s);
             sum += s;
             if (kNarrow) s *= by[j][e];
           }

@@ -149,9 +149,10 @@ inline Tensor paged_rows(At positions, const Tensor& page_table, int64_t page_si
 // What the pages become when k_new and v_new [tokens, KV, d] are written to `rows` (paged_rows;
 // none twice): the new tokens of some sequences. For 8-bit pages each head of a token is rounded to
 // them by its largest element: e = round(x / scale) + 128, scale = max |x| / 127 for u8, and
-// e = cast(x / scale), scale = max |x| / 448 for f8e4m3. Where the pages
-// are states that take what comes back (assign), and all who want the new tokens read what comes
-// back, only the new rows are written: no copy of the cache is made. Not under a guard.
+// e = cast(x / scale), scale = max |x| / 448 for f8e4m3; a head of no more than 2^-100 becomes
+// zeros, as scales that small would be. Where the pages are states that take what comes back
+// (assign), and all who want the new tokens read what comes back, only the new rows are written: no
+// copy of the cache is made. Not under a guard.
 inline PagedKv append_kv(At k_new, const Tensor& v_new, const PagedKv& pages, const Tensor& rows) {
   CallSite here(k_new);
   bool narrow = pages.k_scale.defined();
@@ -176,7 +177,7 @@ inline PagedKv append_kv(At k_new, const Tensor& v_new, const PagedKv& pages, co
                       Tensor& out_scales) {
     Tensor wide = cast(x, f32), largest = max(abs(wide), {-1}, true);
     bool floats = to.dtype() == f8e4m3;
-    Tensor scale = select(largest > 0.0, largest * (floats ? 1.0 / 448 : 1.0 / 127), 1.0);
+    Tensor scale = select(largest > 0x1p-100, largest * (floats ? 1.0 / 448 : 1.0 / 127), 1.0);
     Tensor e = wide / scale;
     out_pages = written(to, floats ? e : clamp(round(e), -127, 127) + 128.0);
     Shape heads = scale.shape();

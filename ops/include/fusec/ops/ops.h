@@ -213,7 +213,8 @@ struct PagedAttentionOptions {
 // the tokens, are errors of the run, and nothing is read outside the pages. No gradient. Softmax in
 // f32; keys are cut into parts by the shapes alone and joined in a fixed order. With 8-bit pages
 // and 16-bit q an element of q may be off by 2^-40 of the largest of its head, and a weight times
-// its v_scale by 2^-38 of the largest v_scale of the sequence, beside the rounding to 16 bits:
+// its v_scale by 2^-38 of the largest v_scale of the sequence (of 2^-100, if all are smaller),
+// beside the rounding to 16 bits:
 // tensor cores then run in f16.
 FUSEC_API Tensor paged_attention(At q, const Tensor& k_pages, const Tensor& v_pages,
                                  const Tensor& page_table, const Tensor& lengths,

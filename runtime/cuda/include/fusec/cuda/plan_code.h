@@ -4,7 +4,7 @@
 // Little endian; "text" is a u64 length and that many bytes:
 //   text architecture, text NVRTC's version,
 //   CallTarget: u32 major, u32 minor, u32 multiprocessors, u64 shared memory a block,
-//               u32 flags (1: deterministic, 2: portable attention)
+//               u32 flags (1: deterministic, 2: portable attention, 4: all lanes arrive)
 //   u32 tf32
 //   u32 number of cubins, a text each
 //   u32 number of kernels, each: u32 cubin, text entry, u32 table, u64 dynamic shared memory
