@@ -246,6 +246,7 @@ Emulated emulate(const LibraryCall& call, const cuda::CallTarget& target,
                                               seed++);
   }
   result.intact = workspace.intact();
+  // A run that reports an error may leave counts behind: the next one clears them.
   for (unsigned left : counters) result.intact &= left == 0 || result.status.error != 0 || skip;
   for (const Watched& w : arguments) result.intact &= w.intact();
   return result;
