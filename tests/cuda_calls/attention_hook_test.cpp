@@ -22,8 +22,10 @@ void check_hooks(std::vector<Hooked> hooked,
   std::vector<Targeted> all;
   for (Hooked& h : hooked) {
     h.shape.hook = &h.hook.text;
-    for (const cuda::CallTarget& target : targets)
+    for (cuda::CallTarget target : targets) {
+      target.deterministic = all.size() % 2 == 1;  // adds nothing atomically
       all.push_back({{h.shape, h.cu, h.prefix, &h.hook}, target});
+    }
   }
   check(all);
 }

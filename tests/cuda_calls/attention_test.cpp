@@ -168,6 +168,15 @@ TEST_CASE("any form: types, head sizes, masks") {
          {{{1, 90, 90, 2, 1, 24, false, bf16, 0, 3}, {0, 40, 40, 90}}}});
 }
 
+// Each also in the form of the gradient that adds nothing atomically.
+std::vector<Targeted> with_deterministic(std::vector<Targeted> all) {
+  for (size_t i = 0, n = all.size(); i < n; ++i) {
+    all.push_back(all[i]);
+    all.back().target.deterministic = true;
+  }
+  return all;
+}
+
 // Each case at one size of GPU, in turn; at both with FUSEC_TEST_ALL=1 (a thread of the GPU takes
 // about as long here as a whole one there).
 void check_in_turn(const std::vector<Case>& cases) {
@@ -178,7 +187,7 @@ void check_in_turn(const std::vector<Case>& cases) {
     all.push_back({cases[i], targets[i % 2]});
     if (std::getenv("FUSEC_TEST_ALL")) all.push_back({cases[i], targets[(i + 1) % 2]});
   }
-  check(std::move(all));
+  check(with_deterministic(std::move(all)));
 }
 
 TEST_CASE("tensor cores: tiles, tails, masks") {
@@ -210,6 +219,72 @@ TEST_CASE("tensor cores: heads beyond 128, by what shared memory holds") {
       all.push_back({cases[i], target});
     }
   check(all);
+}
+
+// Warps and lengths of steps are by what fits: of 163 KiB as of 227, in the form that adds to dq.
+TEST_CASE("tensor cores: heads up to 128 in 99 KiB of shared memory, and in 64") {
+  const std::vector<Case> cases = {{{1, 200, 200, 2, 1, 128, true, bf16}},
+                                   {{2, 150, 70, 4, 2, 64, true, f16}},  // rows that see nothing
+                                   {{1, 140, 200, 2, 2, 112, false, bf16, 15}},
+                                   {{1, 300, 300, 1, 1, 64, true, bf16, 0, 3}, {0, 70, 71, 190}},
+                                   {{1, 200, 200, 2, 1, 96, true, bf16, 0, 0, 50}},
+                                   {{1, 190, 190, 2, 1, 16, false, f16}},
+                                   {{1, 129, 130, 1, 1, 80, true, f16, 0, 0, 0, true}}};
+  std::vector<Targeted> all;
+  for (const Case& c : cases)
+    for (int64_t kib : {99, 64}) {
+      cuda::CallTarget target = portable();
+      target.shared_per_block = kib << 10;
+      for (const cuda::CallLaunch& l : cuda::launches_of(c.shape.grad(), target))
+        CHECK(l.dynamic_shared + 1024 <= target.shared_per_block);
+      all.push_back({c, target});
+    }
+  check(all);
+}
+
+// Such a key would have a score of 0, and e^128 as its weight.
+TEST_CASE("tensor cores: keys beyond the last add nothing to dq where all scores are far below 0") {
+  for (int64_t d : {64, 128}) {
+    const Case c{{1, 70, 70, 1, 1, d, false, bf16}};
+    const int64_t n = 70 * d;
+    const Values q(n, 4), k(n, -8 / std::sqrt(d / 16.0)), v = random_values(n, 1);
+    const Values d_out = random_values(n, 2), nan(n, NAN);
+    const std::vector<Values> got =
+        run_text(c.shape.forward(),
+                 {{q, bf16}, {k, bf16}, {v, bf16}, {nan, bf16}, {Values(70, NAN), f32}}, nullptr,
+                 false, portable());
+    CHECK(got[4][0] < -100);
+    const Expected e = formulas(c, q, k, v, d_out, got[3], got[4]);
+    const std::vector<Values> grads = run_text(c.shape.grad(),
+                                               {{d_out, bf16},
+                                                {q, bf16},
+                                                {k, bf16},
+                                                {v, bf16},
+                                                {got[3], bf16},
+                                                {got[4], f32},
+                                                {nan, bf16},
+                                                {nan, bf16},
+                                                {nan, bf16}},
+                                               nullptr, false, portable());
+    check_within(grads[6], e.dq.value, e.dq.bound, "dq");
+  }
+}
+
+TEST_CASE("tensor cores: which form adds to dq") {
+  auto adds = [](const AttentionShape& x, const cuda::CallTarget& target) {
+    for (const cuda::CallLaunch& l : cuda::launches_of(x.grad(), target))
+      if (l.text.find("added_accumulators(from") != std::string::npos) return true;
+    return false;
+  };
+  cuda::CallTarget ampere, exact = portable();
+  ampere.major = 8, exact.deterministic = true;
+  for (int64_t d : {16, 64, 128}) {
+    const AttentionShape x{1, 300, 300, 2, 1, d};
+    CHECK(adds(x, portable()));
+    CHECK(adds(x, ampere));
+    CHECK_FALSE(adds(x, exact));
+  }
+  CHECK_FALSE(adds(AttentionShape{1, 300, 300, 2, 1, 144}, portable()));
 }
 
 TEST_CASE("tensor cores: documents") {

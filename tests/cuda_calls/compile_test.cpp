@@ -69,11 +69,15 @@ void compile_all(const std::vector<LibraryCall>& calls, int most_spilled = 0) {
   std::vector<Text> texts;
   for (const Arch& arch : kArchs) {
     std::set<std::string> seen;
-    for (const LibraryCall& call : calls)
-      for (const cuda::CallLaunch& l : cuda::launches_of(call, arch.target)) {
-        CHECK(l.dynamic_shared <= arch.target.shared_per_block);
-        if (seen.insert(l.text).second) texts.push_back({l, &arch, call.name});
-      }
+    for (const int form : {0, 1, 2, 3}) {
+      cuda::CallTarget target = arch.target;
+      target.deterministic = form % 2 == 1, target.portable_attention = form / 2 == 1;
+      for (const LibraryCall& call : calls)
+        for (const cuda::CallLaunch& l : cuda::launches_of(call, target)) {
+          CHECK(l.dynamic_shared <= target.shared_per_block);
+          if (seen.insert(l.text).second) texts.push_back({l, &arch, call.name});
+        }
+    }
   }
   compile(texts);
   for (const Text& t : texts) {

@@ -67,6 +67,7 @@ HostText host_text(std::string text) {
   cut(text, cuda::kF16Mma);
   cut(text, cuda::kTensorInstructions);
   cut(text, cuda::kHalfPairs);
+  cut(text, cuda::kSumInstructions);
   const bool hopper = cut(text, cuda::kHopperInstructions);
   for (size_t at; (at = text.find("wgmma.mma_async")) != std::string::npos;) {
     const size_t begin = text.rfind("DEV void multiply", at), end = text.find("\n}\n", at) + 3;

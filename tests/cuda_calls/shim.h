@@ -437,6 +437,13 @@ inline unsigned pack(float low, float high) {
   return half_bits(low) | static_cast<unsigned>(half_bits(high)) << 16;
 }
 
+inline void add_accumulators(float* to, const float (&c)[4], int lane) {
+  for (int e = 0; e < 4; ++e) to[32 * e + lane] += c[e];
+}
+inline float4 added_accumulators(const float* from, int lane) {
+  return {from[lane], from[32 + lane], from[64 + lane], from[96 + lane]};
+}
+
 inline void shim_copy(unsigned to, const void* from, int bytes, bool valid) {
   if (to % bytes != 0 || to + bytes > shim::memory.size())
     shim::die("cp.async: bad shared address");

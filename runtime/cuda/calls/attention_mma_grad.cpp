@@ -1,14 +1,19 @@
-// attention_grad on tensor cores (mma.sync), with the same bits in every run: nothing is added
-// atomically. Three kernels:
-//   delta   rowsum(d_o * o), for both others
+// attention_grad on tensor cores (mma.sync), after FlashAttention-2 (Dao, 2023):
+//   delta   rowsum(d_o * o), for the others; zeros for the sums of dq
 //   dk, dv  a block owns 16 keys a warp and walks over the queries that see them, of every head of
 //           the group. Scores are computed transposed (keys x queries), so that weights and score
 //           gradients are operand A of the second products as they lie in registers:
 //           S^T = K Q^T, dP^T = V dO^T, dV += P^T dO, dK += dS^T Q
 //           Heads beyond kMostOfBoth have a kernel for each of dk and dv, which computes S^T again.
+// Up to kMostOfSums, dq has no products of its own for S and dP:
+//           The score gradients of a step go through shared memory, too, and in the next step, in
+//           which nobody writes them any more, dQ += dS K: each warp takes some of its rows and
+//           columns, and adds them to f32 sums of the workspace (attention_mma_sums.cpp).
+//   dq      these sums, scaled, to their type and place
+// Blocks add in any order, so dq may differ in its last bits from run to run. Where that must not
+// be, and beyond kMostOfSums, nothing is added atomically:
 //   dq      a block owns 16 queries a warp and walks over their keys:
 //           S = Q K^T, dP = dO V^T, dQ += dS K
-// FlashAttention-2 (Dao, 2023) needs five products a tile instead of seven, but adds dQ atomically.
 #include "attention.h"
 #include "prelude.h"
 
@@ -17,6 +22,8 @@ namespace {
 
 // The largest heads of which registers hold the sums of both dk and dv.
 constexpr int64_t kMostOfBoth = 160;
+// The largest heads of which a tile of score gradients fits beside all others.
+constexpr int64_t kMostOfSums = 128;
 
 constexpr std::string_view kShared = R"cuda(
 constexpr int kThreads = 32 * kWarps, kRows = 16 * kWarps;
@@ -93,45 +100,29 @@ DEV void gradient(float& product, float& dp, float lse2, float delta,
 }
 )cuda";
 
-constexpr std::string_view kDelta = R"cuda(
-// delta [b, h, t] = rowsum(d_o * o) of [b, t, h] rows, kTeam threads a row, 16 bytes a thread.
-extern "C" __global__ void __launch_bounds__(128)
-fusec_attention_delta(const uint4* __restrict__ d_o, const uint4* __restrict__ o,
-                      float* __restrict__ delta, long long rows, int t, const unsigned* skip) {
-  if (stopped(skip)) return;
-  long long row = (blockIdx.x * 128ll + threadIdx.x) / kTeam;
-  int piece = threadIdx.x % kTeam;
-  float total = 0;
-  if (row < rows && piece < kD / 8) {
-    uint4 x = d_o[row * (kD / 8) + piece], y = o[row * (kD / 8) + piece];
-    unsigned a[4] = {x.x, x.y, x.z, x.w}, b[4] = {y.x, y.y, y.z, y.w};
-#pragma unroll
-    for (int e = 0; e < 4; ++e)
-      total += half_value(a[e] & 0xffff) * half_value(b[e] & 0xffff) +
-               half_value(a[e] >> 16) * half_value(b[e] >> 16);
-  }
-#pragma unroll
-  for (int d = kTeam / 2; d > 0; d /= 2) total += __shfl_xor_sync(~0u, total, d);
-  long long head = row % kH, token = row / kH % t, item = row / kH / t;
-  if (row < rows && piece == 0) delta[(item * kH + head) * t + token] = total;
-}
-)cuda";
-
 constexpr std::string_view kKeySide = R"cuda(
+struct Step {  // a tile of queries
+  int head, query;
+};
+
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksAnSm)
 fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short* __restrict__ q,
                     const unsigned short* __restrict__ k, const unsigned short* __restrict__ v,
                     const float* __restrict__ lse, const float* __restrict__ delta,
-                    unsigned short* __restrict__ dk, unsigned short* __restrict__ dv, int t,
-                    int s_length, const int* __restrict__ cu, int docs,
-                    const int* __restrict__ prefix, const unsigned char* __restrict__ mask_tiles,
-                    int tiles, const unsigned* skip HOOK_PARAMETERS) {
+                    unsigned short* __restrict__ dk, unsigned short* __restrict__ dv,
+                    float* __restrict__ sums, int t, int s_length, const int* __restrict__ cu,
+                    int docs, const int* __restrict__ prefix,
+                    const unsigned char* __restrict__ mask_tiles, int tiles,
+                    const unsigned* skip HOOK_PARAMETERS) {
   if (stopped(skip)) return;
-  extern __shared__ __align__(128) unsigned char shared[];  // K; V; two of Q; two of dO
+  // K; V; two of Q; two of dO; with kSums, two of dS^T.
+  extern __shared__ __align__(128) unsigned char shared[];
   [[maybe_unused]] const hook::Captured captured = HOOK_CAPTURED;
   __shared__ Range ranges[kRanges ? kRows : 1];
   // After the tiles: [stage][lse, delta][kColumns] floats.
-  const float* row_data = (const float*)(shared + 2 * kRowBytes + 4 * kStepBytes);
+  constexpr int kGradients = 2 * kRowBytes + 4 * kStepBytes;
+  constexpr int kData = kGradients + (kSums ? 2 * kGradientBytes : 0);
+  const float* row_data = (const float*)(shared + kData);
   const int tile = blockIdx.x % tiles, kv_head = blockIdx.x / tiles % kKv;
   const int item = blockIdx.x / tiles / kKv;
   const int row = tile * kRows, last = min(row + kRows, s_length) - 1;
@@ -150,56 +141,69 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
     all = {queries_of(row, t, s_length, cu, docs).low, t};
     whole = {queries_of(last, t, s_length, cu, docs).low, t};
   }
-  if (kHookMasks) all.low -= all.low % kColumns;
+  if (kHookMasks || kSums) all.low -= all.low % kColumns;
+  // Score gradients of keys beyond the last are operands of dq: they must be zeros.
+  if (kSums && row + kRows > s_length) whole.high = 0;
 
   const unsigned k_tile = shared_address(shared), v_tile = k_tile + kRowBytes;
   const unsigned q_tile = v_tile + kRowBytes, d_tile = q_tile + 2 * kStepBytes;
-  const unsigned data_tile = d_tile + 2 * kStepBytes;
+  const unsigned ds_tile = k_tile + kGradients, data_tile = k_tile + kData;
 
   float dk_sums[kD / 8][4], dv_sums[kD / 8][4];
   if (kDk) clear(dk_sums);
   if (kDv) clear(dv_sums);
 
-  // One walk over the queries of all heads of the group; step n is query tile n % steps of head
-  // n / steps.
-  const int steps = all.low < all.high ? (all.high - all.low + kColumns - 1) / kColumns : 0;
-  const int total = steps * (kH / kKv);
-  // What the mask leaves of the tile of these keys and the queries of step n.
-  auto tile_kind = [&](int n) {
-    int head = kv_head * (kH / kKv) + n / steps, query = all.low + n % steps * kColumns;
-    return mask_tiles[mask_tile(item, head, query, row, t, s_length)];
+  // One walk over the queries of all heads of the group.
+  const int heads_end = all.low < all.high ? (kv_head + 1) * (kH / kKv) : 0;
+  auto after = [&](Step n) {
+    n.query += kColumns;
+    return n.query < all.high ? n : Step{n.head + 1, all.low};
   };
-  auto seen_from = [&](int n) {  // the first step from n on in which something is seen
-    while (kHookMasks && n < total && tile_kind(n) == kHidden) ++n;
+  // What the mask leaves of the tile of these keys and the queries of a step.
+  auto tile_kind = [&](Step n) {
+    return mask_tiles[mask_tile(item, n.head, n.query, row, t, s_length)];
+  };
+  auto seen_from = [&](Step n) {  // the first step from n on in which something is seen
+    while (kHookMasks && n.head < heads_end && tile_kind(n) == kHidden) n = after(n);
     return n;
   };
-  auto copy_step = [&](int n, unsigned stage) {
-    int head = kv_head * (kH / kKv) + n / steps, query = all.low + n % steps * kColumns;
-    const long long q_at = ((long long)item * t * kH + head) * kD;
-    const long long data_at = ((long long)item * kH + head) * t + query;
-    load_tile<kColumns, kThreads>(q_tile + stage * kStepBytes, q + q_at, q_stride, query, all.high);
-    load_tile<kColumns, kThreads>(d_tile + stage * kStepBytes, d_o + q_at, q_stride, query,
+  auto copy_step = [&](Step n, unsigned stage) {
+    const long long q_at = ((long long)item * t * kH + n.head) * kD;
+    const long long data_at = ((long long)item * kH + n.head) * t + n.query;
+    load_tile<kColumns, kThreads>(q_tile + stage * kStepBytes, q + q_at, q_stride, n.query,
+                                  all.high);
+    load_tile<kColumns, kThreads>(d_tile + stage * kStepBytes, d_o + q_at, q_stride, n.query,
                                   all.high);
     for (int i = threadIdx.x; i < 2 * kColumns; i += kThreads) {
       int c = i % kColumns;
       copy4(data_tile + (stage * 2 * kColumns + i) * 4,
-            (i < kColumns ? lse : delta) + data_at + c, query + c < all.high);
+            (i < kColumns ? lse : delta) + data_at + c, n.query + c < all.high);
     }
     commit_copies();
   };
-  const int first_step = seen_from(0);
-  if (first_step < total) {
+  // dq of a step, whose score gradients all warps have written.
+  auto add_step = [&](Step n, unsigned stage, Lanes lanes) {
+    const int query_tiles = (t + kColumns - 1) / kColumns;
+    const long long tile = ((long long)item * kH + n.head) * query_tiles + n.query / kColumns;
+    add_query_sums(sums + tile * kSumsTile, ds_tile + stage * kGradientBytes, k_tile, lanes, warp,
+                   lane);
+  };
+  const Step first_step = seen_from({kv_head * (kH / kKv), all.low});
+  if (first_step.head < heads_end) {
     load_tile<kRows, kThreads>(k_tile, k + k_at, k_stride, row, s_length);
     if (kDk) load_tile<kRows, kThreads>(v_tile, v + k_at, k_stride, row, s_length);
     copy_step(first_step, 0);
   }
   unsigned stage = 0;
-  for (int n = first_step, next; n < total; n = next, stage ^= 1) {
-    next = seen_from(n + 1);
+  Step before = {-1, 0};  // the step whose dq is not added yet
+  for (Step n = first_step, next; n.head < heads_end; n = next, stage ^= 1) {
+    next = seen_from(after(n));
     wait_copies<0>();
     __syncthreads();  // all copies are here, and nobody reads the other stage any more
-    if (next < total) copy_step(next, stage ^ 1);
+    if (next.head < heads_end) copy_step(next, stage ^ 1);
     const Lanes lanes = lanes_of(opaque(lane));
+    if (kSums && before.head >= 0) add_step(before, stage ^ 1, lanes);
+    before = n;
     const unsigned q_now = q_tile + stage * kStepBytes, d_now = d_tile + stage * kStepBytes;
 
     float p[kColumns / 8][4], ds[kColumns / 8][4];
@@ -207,24 +211,22 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
     clear(ds);
     add_products(p, k_tile + warp * (16 * 128), q_now, lanes);
     if (kDk) add_products(ds, v_tile + warp * (16 * 128), d_now, lanes);
-    const int query = all.low + n % steps * kColumns;
+    const int query = n.query;
     // Positions of rows and columns beyond the last are those of the last.
     auto place = [&](int j, int e) {
       int r = row + warp * 16 + e / 2 * 8 + lane / 4, c = query + 8 * j + 2 * (lane & 3) + e % 2;
-      return hook::Place{item, kv_head * (kH / kKv) + n / steps, min(c, t - 1),
-                         min(r, s_length - 1)};
+      return hook::Place{item, n.head, min(c, t - 1), min(r, s_length - 1)};
     };
+    const float* data = row_data + 2 * stage * kColumns + 2 * (lane & 3);
 #pragma unroll
-    for (int j = 0; j < kColumns / 8; ++j)
+    for (int j = 0; j < kColumns / 8; ++j) {
+      const float2 lses = *(const float2*)(data + 8 * j);
+      const float2 deltas = *(const float2*)(data + kColumns + 8 * j);
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        int c = 8 * j + 2 * (lane & 3) + e;
-        float lse2 = row_data[(2 * stage) * kColumns + c] * kLog2e;
-        float shift = row_data[(2 * stage + 1) * kColumns + c];
-        gradient(p[j][e], ds[j][e], lse2, shift, captured, [&] { return place(j, e); });
-        gradient(p[j][2 + e], ds[j][2 + e], lse2, shift, captured,
-                 [&] { return place(j, 2 + e); });
-      }
+      for (int e = 0; e < 4; ++e)
+        gradient(p[j][e], ds[j][e], (e & 1 ? lses.y : lses.x) * kLog2e,
+                 e & 1 ? deltas.y : deltas.x, captured, [&] { return place(j, e); });
+    }
     if (kHookMasks && tile_kind(n) != kWhole) {
 #pragma unroll
       for (int j = 0; j < kColumns / 8; ++j)
@@ -246,14 +248,20 @@ fusec_attention_dkv(const unsigned short* __restrict__ d_o, const unsigned short
               p[j][2 * half + e] = 0, ds[j][2 * half + e] = 0;
       }
     }
+    if (kSums) store_gradients(shared + kGradients + stage * kGradientBytes, ds, warp, lane);
     if (kDv) add_weighted(dv_sums, p, d_now, lanes);
     if (kDk) add_weighted(dk_sums, ds, q_now, lanes);
   }
+  if (kSums && before.head >= 0) {
+    __syncthreads();
+    add_step(before, stage ^ 1, lanes_of(lane));
+  }
 
+  // Through the rows of V, which no other warp reads.
   const int first = row + warp * 16;
   const long long to = k_at + (long long)first * k_stride;
   if (kDk)
-    write_tile<kRows>(shared, warp * 16, dk_sums, kScale, kScale, dk + to, k_stride,
+    write_tile<kRows>(shared + kRowBytes, warp * 16, dk_sums, kScale, kScale, dk + to, k_stride,
                       s_length - first);
   if (kDv)
     write_tile<kRows>(shared + kRowBytes, warp * 16, dv_sums, 1, 1, dv + to, k_stride,
@@ -386,32 +394,60 @@ fusec_attention_dq(const unsigned short* __restrict__ d_o, const unsigned short*
 }
 )cuda";
 
-}  // namespace
+struct Tiles {
+  int64_t warps, columns;
+  bool sums;  // of dq, by the dk, dv kernel
 
-CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const CallTarget& target) {
-  int64_t panels = (a.d + 63) / 64, team = 2;
+  int64_t shared(const Attention& a) const {
+    return (32 * warps + 4 * columns) * 128 * ((a.d + 63) / 64) + 16 * columns +
+           (sums ? 2 * 16 * warps * 128 : 0);
+  }
+  int64_t block(const Attention& a) const {  // with ranges, and what the driver keeps
+    return shared(a) + (a.ranged() ? 16 * (16 * warps) : 0) + 1024;
+  }
+};
+
+// Eight warps share a step where their tiles fit; heads of up to 64 rather leave room for two
+// blocks. Where the tiles of four do not fit, steps are shorter.
+Tiles choose_tiles(const Attention& a, const CallTarget& target, bool sums) {
+  auto fits = [&](const Tiles& x) { return x.block(a) <= target.shared_per_block; };
   // With ranges of two ends, 64 do not fit the registers of a thread beyond heads of 64; beyond 128
   // they never do.
   int64_t columns = a.d > 128 ? 32 : a.ranged() && a.d > 64 ? 48 : 64;
-  while (team < a.d / 8) team *= 2;
-  // Eight warps share a step where their tiles fit; heads of up to 64 leave room for several
-  // blocks. Where those of four do not fit, steps are shorter.
-  auto shared = [&](int64_t warps) {
-    return (32 * warps + 4 * columns) * 128 * panels + 16 * columns;
-  };
-  auto fits = [&](int64_t warps) {  // with ranges, and what the driver keeps
-    return shared(warps) + 16 * (16 * warps) + 1024 <= target.shared_per_block;
-  };
   if (a.hooked()) columns = a.d > 64 ? 32 : 64;  // its mask is listed by tiles of 64
-  const int64_t warps = a.d > 64 && !a.hooked() && fits(8) ? 8 : 4, rows = 16 * warps;
-  for (const int64_t fewer : {32, 16})
-    if (!fits(warps)) columns = fewer;
+  Tiles x{4, columns, sums};
+  if (!a.hooked() && (a.d > 64 || 2 * x.block(a) > target.shared_per_block + 1024)) {
+    for (const int64_t fewer : {columns, a.d > 64 ? columns : int64_t{48}})
+      if (const Tiles eight{8, fewer, sums}; fits(eight)) return eight;
+  }
+  for (const int64_t fewer : {48, 32, 16})
+    if (!fits(x) && fewer < columns && !(a.hooked() && fewer == 48)) x.columns = fewer;
+  return x;
+}
+
+Tiles choose_tiles(const Attention& a, const CallTarget& target) {
+  if (!target.deterministic && a.d <= kMostOfSums) {
+    const Tiles x = choose_tiles(a, target, true);
+    if (x.block(a) <= target.shared_per_block) return x;
+  }
+  return choose_tiles(a, target, false);
+}
+
+}  // namespace
+
+CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const CallTarget& target) {
+  const Tiles chosen = choose_tiles(a, target);
+  const int64_t warps = chosen.warps, columns = chosen.columns, rows = 16 * warps;
+  const bool sums = chosen.sums;
+  int64_t team = 2;
+  while (team < a.d / 8) team *= 2;
 
   Constants constants = attention_constants(a, "call: attention_grad on tensor cores (mma.sync)");
   constants.integer("kWarps", warps)
       .integer("kColumns", columns)
       .integer("kBlocksAnSm", warps == 8 ? 1 : 2)
       .integer("kTeam", team)
+      .integer("kSums", sums)
       .real("kCapSlope", a.softcap == 0 ? 0 : a.scale / a.softcap);
   std::string text = constants.text() + std::string(kPrelude) + std::string(kTensorInstructions) +
                      std::string(a.type == bf16 ? kBf16Instructions : kF16Instructions) +
@@ -423,7 +459,7 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
   const LaunchArg mask_tiles = list_mask_tiles(a, call, plan);
   int64_t query_rows = a.b * a.h * a.t;
   LaunchArg delta = workspace(take(plan.workspace, query_rows * 4));
-  auto launch = [&](const char* entry, std::string_view kernel, int64_t blocks, int64_t threads,
+  auto launch = [&](const char* entry, const std::string& kernel, int64_t blocks, int64_t threads,
                     int64_t bytes, std::vector<LaunchArg> args, int64_t tiles) {
     if (blocks == 0) return;
     if (tiles > 0) {
@@ -432,31 +468,46 @@ CallPlan mma_attention_grad(const Attention& a, const LibraryCall& call, const C
         args.push_back(x);
       append_captured(a, args);
     }
-    plan.launches.push_back({text + std::string(kernel),
+    plan.launches.push_back({text + kernel,
                              entry,
                              {blocks_for(call, blocks, 1), 1, 1},
                              {static_cast<unsigned>(threads), 1, 1},
                              bytes,
                              std::move(args)});
   };
-  launch("fusec_attention_delta", kDelta, (query_rows * team + 127) / 128, 128, 0,
-         {argument(0), argument(4), delta, i64_value(query_rows), i32_value(a.t), skip()}, 0);
+  // The sums of dq are tiles of `columns` queries, the last of each head padded.
+  const int64_t query_tiles = (a.t + columns - 1) / columns,
+                padded = sums ? query_tiles * columns : a.t;
+  const int64_t padded_rows = a.b * a.h * padded;
+  LaunchArg dq_sums = sums ? workspace(take(plan.workspace, padded_rows * a.d * 4)) : delta;
+  launch("fusec_attention_delta", std::string(kMmaDelta), (padded_rows * team + 127) / 128, 128, 0,
+         {argument(0), argument(4), delta, dq_sums, i64_value(padded_rows), i32_value(a.t),
+          i32_value(padded), skip()},
+         0);
   int64_t tiles = (a.s + rows - 1) / rows;
   const bool both = a.d <= kMostOfBoth;
   for (const bool dk : {true, false}) {
     if (both && !dk) continue;
-    const std::string sums = std::string("constexpr bool kDk = ") + (dk ? "true" : "false") +
-                             ", kDv = " + (both || !dk ? "true" : "false") + ";\n";
-    launch("fusec_attention_dkv", sums + std::string(kKeySide), a.b * a.kv * tiles, 32 * warps,
-           shared(warps),
+    const std::string which = std::string("constexpr bool kDk = ") + (dk ? "true" : "false") +
+                              ", kDv = " + (both || !dk ? "true" : "false") + ";\n";
+    launch("fusec_attention_dkv",
+           which + std::string(kSumInstructions) + std::string(kMmaSums) + std::string(kKeySide),
+           a.b * a.kv * tiles, 32 * warps, chosen.shared(a),
            {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(7),
-            argument(8)},
+            argument(8), dq_sums},
            tiles);
   }
-  tiles = (a.t + rows - 1) / rows;
-  launch("fusec_attention_dq", kQuerySide, a.b * a.h * tiles, 32 * warps, shared(warps),
-         {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(6)},
-         tiles);
+  if (sums) {
+    launch("fusec_attention_dq", std::string(kSumInstructions) + std::string(kMmaRound),
+           a.b * a.h * query_tiles, 256, 0,
+           {dq_sums, argument(6), i32_value(a.t), i32_value(query_tiles), skip()}, 0);
+  } else {
+    tiles = (a.t + rows - 1) / rows;
+    launch("fusec_attention_dq", std::string(kQuerySide), a.b * a.h * tiles, 32 * warps,
+           chosen.shared(a),
+           {argument(0), argument(1), argument(2), argument(3), argument(5), delta, argument(6)},
+           tiles);
+  }
   append_sink_gradient(a, call, delta, plan);
   append_captured_gradients(a, call, delta, plan);
   return plan;

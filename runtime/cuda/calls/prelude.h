@@ -33,6 +33,10 @@ extern const std::string_view kTensorInstructions;
 extern const std::string_view kBf16Mma;
 extern const std::string_view kF16Mma;
 
+// add_accumulators, added_accumulators: f32 sums in memory of what mma leaves in blocks that add in
+// any order. Needs kPrelude.
+extern const std::string_view kSumInstructions;
+
 // Pairs of f16: subtract_halves, multiply_halves, and halves_of_e4m3 from sm_89 on.
 extern const std::string_view kHalfPairs;
 

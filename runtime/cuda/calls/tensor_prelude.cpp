@@ -93,6 +93,32 @@ DEV unsigned pack(float low, float high) {
 }
 )cuda";
 
+const std::string_view kSumInstructions = R"cuda(
+// to[0, 128) += what the lanes of a warp hold of a product by mma, in any order with others. The
+// order of elements is that of added_accumulators: what an instruction adds is adjacent.
+DEV void add_accumulators(float* to, const float (&c)[4], int lane) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};"
+               :: "l"(to + 4 * lane), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3])
+               : "memory");
+#else
+#pragma unroll
+  for (int e = 0; e < 4; ++e)
+    asm volatile("red.relaxed.gpu.global.add.f32 [%0], %1;"
+                 :: "l"(to + 32 * e + lane), "f"(c[e])
+                 : "memory");
+#endif
+}
+// A lane's share of them, after the kernel that added.
+DEV float4 added_accumulators(const float* from, int lane) {
+#if __CUDA_ARCH__ >= 900
+  return *(const float4*)(from + 4 * lane);
+#else
+  return {from[lane], from[32 + lane], from[64 + lane], from[96 + lane]};
+#endif
+}
+)cuda";
+
 const std::string_view kHalfPairs = R"cuda(
 // Of two pairs of f16.
 DEV unsigned subtract_halves(unsigned x, unsigned y) {
