@@ -80,6 +80,34 @@ std::string read_file(const std::string& path, uint64_t max_bytes) {
   return bytes;
 }
 
+InputFile::InputFile(const std::string& path, const std::string& expected) : path_(path) {
+  file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file_ < 0) fail_user(path + ": cannot be read: " + reason(errno));
+  struct stat info {};
+  if (::fstat(file_, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(file_);
+    fail_user(path + ": is not a plain file; expected " + expected);
+  }
+  size_ = static_cast<uint64_t>(info.st_size);
+}
+
+InputFile::~InputFile() { ::close(file_); }
+
+void InputFile::read_at(uint64_t offset, char* bytes, uint64_t count) const {
+  while (count > 0) {
+    const ssize_t got = ::pread(file_, bytes, count, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_user(path_ + ": cannot be read: " + reason(errno));
+    if (got == 0) {
+      fail_user(path_ + ": became shorter while it was read: no byte at " +
+                std::to_string(offset) + " of " + std::to_string(size_) + "; copy it again");
+    }
+    offset += static_cast<uint64_t>(got);
+    bytes += got;
+    count -= static_cast<uint64_t>(got);
+  }
+}
+
 void write_file(const std::string& path, std::string_view bytes) {
   AtomicFile file(path);
   file.append(bytes);

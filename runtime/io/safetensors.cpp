@@ -1,16 +1,9 @@
 // Safetensors bytes <-> named, typed ranges of a file; see safetensors.h.
 #include "fusec/io/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "fusec/base/error.h"
-#include "fusec/io/file.h"
 #include "fusec/io/json.h"
 
 namespace fusec::io {
@@ -162,43 +155,17 @@ SafetensorsHeader parse_safetensors(std::string_view file, const std::string& na
   return parse_safetensors_header(file, file.size(), name);
 }
 
-SafetensorsReader::SafetensorsReader(const std::string& path) : path_(path) {
-  file_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file_ < 0) fail_user(path + ": cannot be read: " + std::strerror(errno));
-  try {
-    struct stat info {};
-    if (::fstat(file_, &info) != 0 || !S_ISREG(info.st_mode)) {
-      fail_user(path + ": is not a plain file; expected a .safetensors file");
-    }
-    const uint64_t file_size = static_cast<uint64_t>(info.st_size);
-    std::string head(std::min<uint64_t>(8, file_size), '\0');
-    read_at(0, head.data(), head.size());
-    head.resize(8 + header_size(head, file_size, path));
-    read_at(8, head.data() + 8, head.size() - 8);
-    header_ = parse_safetensors_header(head, file_size, path);
-  } catch (...) {
-    ::close(file_);
-    throw;
-  }
-}
-
-SafetensorsReader::~SafetensorsReader() { ::close(file_); }
-
-void SafetensorsReader::read_at(uint64_t offset, char* bytes, uint64_t count) const {
-  while (count > 0) {
-    const ssize_t got = ::pread(file_, bytes, count, static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail_user(path_ + ": cannot be read: " + std::strerror(errno));
-    if (got == 0) broken(path_, "it became shorter while it was read");
-    offset += static_cast<uint64_t>(got);
-    bytes += got;
-    count -= static_cast<uint64_t>(got);
-  }
+SafetensorsReader::SafetensorsReader(const std::string& path) : file_(path, "a .safetensors file") {
+  std::string head(std::min<uint64_t>(8, file_.size()), '\0');
+  file_.read_at(0, head.data(), head.size());
+  head.resize(8 + header_size(head, file_.size(), path));
+  file_.read_at(8, head.data() + 8, head.size() - 8);
+  header_ = parse_safetensors_header(head, file_.size(), path);
 }
 
 std::string SafetensorsReader::read(const TensorEntry& tensor) const {
   std::string bytes(static_cast<size_t>(tensor.type.bytes()), '\0');
-  read_at(tensor.offset, bytes.data(), bytes.size());
+  file_.read_at(tensor.offset, bytes.data(), bytes.size());
   return bytes;
 }
 

@@ -12,6 +12,26 @@ namespace fusec::io {
 // The bytes of a file. One that is missing, unreadable or over max_bytes is a user Error.
 FUSEC_API std::string read_file(const std::string& path, uint64_t max_bytes = uint64_t{1} << 32);
 
+// A plain file that is read piece by piece, by any number of threads.
+class FUSEC_API InputFile {
+ public:
+  // What cannot be opened or is no plain file is a user Error that says what was `expected`.
+  InputFile(const std::string& path, const std::string& expected);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  uint64_t size() const { return size_; }  // when it was opened
+  // `count` bytes from `offset` on; a file that no longer has them is a user Error.
+  void read_at(uint64_t offset, char* bytes, uint64_t count) const;
+
+ private:
+  std::string path_;
+  int file_ = -1;
+  uint64_t size_ = 0;
+};
+
 // Writes to "<path>.tmp<pid>" and renames it, so that a reader sees the old file or the new one,
 // never half of it. The folder must exist. Two threads must not write the same path at once.
 FUSEC_API void write_file(const std::string& path, std::string_view bytes);

@@ -15,6 +15,7 @@
 
 #include "fusec/base/export.h"
 #include "fusec/base/tensor_type.h"
+#include "fusec/io/file.h"
 
 namespace fusec::io {
 
@@ -42,20 +43,14 @@ FUSEC_API SafetensorsHeader parse_safetensors(std::string_view file, const std::
 class FUSEC_API SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::string& path);
-  ~SafetensorsReader();
-  SafetensorsReader(const SafetensorsReader&) = delete;
-  SafetensorsReader& operator=(const SafetensorsReader&) = delete;
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_.path(); }
   const SafetensorsHeader& header() const { return header_; }
   // The bytes of one of header().tensors.
   std::string read(const TensorEntry& tensor) const;
 
  private:
-  void read_at(uint64_t offset, char* bytes, uint64_t count) const;
-
-  std::string path_;
-  int file_ = -1;
+  InputFile file_;
   SafetensorsHeader header_;
 };
 
