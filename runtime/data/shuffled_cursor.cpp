@@ -1,10 +1,9 @@
 // (count, seed, epoch) -> a permutation of 0..count-1, and a resumable walk over it.
 #include <numeric>
-#include <utility>
 
 #include "fusec/base/error.h"
-#include "fusec/base/philox.h"
 #include "fusec/data/captions.h"
+#include "shuffle.h"
 
 namespace fusec::data {
 
@@ -19,12 +18,7 @@ ShuffledCursor::ShuffledCursor(int64_t count, uint64_t seed) : seed_(seed) {
 
 void ShuffledCursor::shuffle() {
   std::iota(order_.begin(), order_.end(), int64_t{0});
-  for (uint64_t i = order_.size() - 1; i > 0; --i) {
-    const PhiloxBlock block = philox(seed_, i, state_.epoch);
-    const uint64_t bits = (uint64_t{block[1]} << 32) | block[0];
-    // The remainder of 64 random bits is uneven by less than count / 2^64.
-    std::swap(order_[i], order_[bits % (i + 1)]);
-  }
+  fusec::data::shuffle(order_, seed_, state_.epoch);
 }
 
 std::vector<int64_t> ShuffledCursor::next(int64_t n) {

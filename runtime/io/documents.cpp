@@ -20,17 +20,9 @@ constexpr int kMaxDepth = 16;
 // One line of the file, and where we are in it.
 class LineReader {
  public:
-  LineReader(const std::string& path, size_t line)
-      : line_(line), place_(path + ":" + std::to_string(line) + ": ") {}
+  explicit LineReader(const std::string& place) : place_(place + ": ") {}
 
-  Document read(std::string_view text) const {
-    Json json;
-    try {
-      json = parse_json(text, place_.substr(0, place_.size() - 2), kMaxDepth);
-    } catch (Error& error) {
-      error.add_note("expected one document {\"messages\": [...]} a line; mend or remove the line");
-      throw;
-    }
+  Document read(const Json& json) const {
     if (!json.is_object())
       fail_user(place_ + describe(json) + "; expected a document {\"messages\": [...]}");
     auto messages = json.find("messages");
@@ -44,7 +36,6 @@ class LineReader {
     document.id = optional_string(json, "id");
     document.category = optional_string(json, "category");
     document.subset = optional_string(json, "subset");
-    document.line = line_;
     return document;
   }
 
@@ -102,7 +93,6 @@ class LineReader {
     return {Part::Type::image, std::move(path)};
   }
 
-  size_t line_;
   std::string place_;
 };
 
@@ -135,9 +125,22 @@ std::vector<Document> parse_documents(std::string_view jsonl, const std::string&
     std::string_view text = rest.substr(0, rest.find('\n'));
     rest.remove_prefix(std::min(rest.size(), text.size() + 1));
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    documents.push_back(LineReader(name, line).read(text));
+    const std::string place = name + ":" + std::to_string(line);
+    Json json;
+    try {
+      json = parse_json(text, place, kMaxDepth);
+    } catch (Error& error) {
+      error.add_note("expected one document {\"messages\": [...]} a line; mend or remove the line");
+      throw;
+    }
+    documents.push_back(parse_document(json, place));
+    documents.back().line = line;
   }
   return documents;
+}
+
+Document parse_document(const nlohmann::json& json, const std::string& place) {
+  return LineReader(place).read(json);
 }
 
 std::vector<Document> read_documents(const std::string& jsonl_path) {

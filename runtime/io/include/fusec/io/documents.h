@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,10 @@ struct Document {
 // not such a document is a user Error "name:line: what was found, what was expected". Memory is at
 // most about a hundred bytes for each byte of the longest line, and the documents.
 FUSEC_API std::vector<Document> parse_documents(std::string_view jsonl, const std::string& name);
+
+// The same of one line that is parsed already; `place` ("name:line") begins messages, and the
+// document's `line` is left to the caller.
+FUSEC_API Document parse_document(const nlohmann::json& json, const std::string& place);
 
 // The same of a file; one that cannot be read is a user Error, too.
 FUSEC_API std::vector<Document> read_documents(const std::string& jsonl_path);
