@@ -1,6 +1,7 @@
 // Presets and their checks; see config.h.
 #include "fusec/models/config.h"
 
+#include <cmath>
 #include <cstdlib>
 
 #include "fusec/base/error.h"
@@ -33,6 +34,18 @@ void require_divides(const char* small_name, int64_t small, const char* large_na
   fail_user(std::string("model config: ") + small_name + " (" + std::to_string(small) +
             ") must divide " + large_name + " (" + std::to_string(large) +
             "); the nearest that does is " + std::to_string(nearest));
+}
+
+void check_scaling(const RopeScaling& s) {
+  if (s.kind == RopeScaling::Kind::none) return;
+  require(s.factor >= 1 && std::isfinite(s.factor),
+          "rope scaling factor is " + std::to_string(s.factor) + ", expected 1 or more");
+  if (s.kind == RopeScaling::Kind::linear) return;
+  require_positive("rope scaling's original context", s.original_context);
+  require(s.low_freq_factor > 0 && s.low_freq_factor < s.high_freq_factor &&
+              std::isfinite(s.high_freq_factor),
+          "rope scaling's low frequency factor " + std::to_string(s.low_freq_factor) +
+              " must be above 0 and below the high one, " + std::to_string(s.high_freq_factor));
 }
 
 VisionGptConfig of_depth(int64_t depth) {
@@ -112,6 +125,8 @@ void VisionGptConfig::check() const {
                                  std::to_string(least) + ": " + std::to_string(resampler.queries) +
                                  " image slots and three tokens");
   require(softcap >= 0, "softcap must be 0 (none) or above");
+  require(rope_theta > 0 && std::isfinite(rope_theta), "rope_theta must be above 0");
+  check_scaling(rope_scaling);
 }
 
 }  // namespace fusec::models

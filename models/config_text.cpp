@@ -5,6 +5,9 @@
 namespace fusec::models {
 namespace {
 
+const std::vector<std::string> kQkNorms = {"none", "after_rope", "before_rope"};
+const std::vector<std::string> kRopeScalings = {"none", "linear", "llama3"};
+
 template <class Config, class Visit>
 void fields(Config& c, Visit& visit) {
   visit("name", c.name);
@@ -27,12 +30,20 @@ void fields(Config& c, Visit& visit) {
   visit("head_dim", c.head_dim);
   visit("intermediate", c.intermediate);
   visit("rope_theta", c.rope_theta);
+  visit.choice("rope_scaling", c.rope_scaling.kind, kRopeScalings);
+  visit("rope_scaling.factor", c.rope_scaling.factor);
+  visit("rope_scaling.low_freq_factor", c.rope_scaling.low_freq_factor);
+  visit("rope_scaling.high_freq_factor", c.rope_scaling.high_freq_factor);
+  visit("rope_scaling.original_context", c.rope_scaling.original_context);
   visit("norm_eps", c.norm_eps);
   visit("softcap", c.softcap);
   visit("label_smoothing", c.label_smoothing);
   visit("attention_bias", c.attention_bias);
   visit("bf16_stream", c.bf16_stream);
   visit("weighted_norms", c.weighted_norms);
+  visit.choice("qk_norm", c.qk_norm, kQkNorms);
+  visit("embedding_norm", c.embedding_norm);
+  visit("tied_head", c.tied_head);
 }
 
 }  // namespace

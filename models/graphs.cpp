@@ -79,6 +79,9 @@ std::vector<std::string> parse_selection(const VisionGptConfig& config,
       parse_last(item, config.layers);
       continue;
     }
+    if (item == "head" && config.tied_head)
+      fail_user("cannot train \"head\": in this model its weight is the embedding's (tied_head), "
+                "name \"embedding\" instead");
     if (std::find(known.begin(), known.end(), item) != known.end()) continue;
     std::vector<std::string> offered = known;
     offered.push_back("last:1");

@@ -1,6 +1,7 @@
 // Layer parameters and their arithmetic in the DSL; see nn.h.
 #include "fusec/models/nn.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace fusec::models {
@@ -72,13 +73,31 @@ Tensor FullAttention::operator()(At x, const Tensor& context) const {
   return out(at(reshape(at(mixed), x.tensor.shape())));
 }
 
-std::pair<Tensor, Tensor> rope_tables(Graph& graph, int64_t length, int64_t head_dim,
-                                      double theta) {
+namespace {
+
+// The frequency that stands for `frequency` (radians a token); RopeScaling has the rule.
+double scaled_frequency(double frequency, const RopeScaling& s) {
+  if (s.kind == RopeScaling::Kind::none) return frequency;
+  if (s.kind == RopeScaling::Kind::linear) return frequency / s.factor;
+  // Turns within the original context: wavelengths are long where they are few.
+  double turns = frequency * static_cast<double>(s.original_context) / (2 * M_PI);
+  double kept = (turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor);
+  kept = std::clamp(kept, 0.0, 1.0);
+  return kept * frequency + (1 - kept) * frequency / s.factor;
+}
+
+}  // namespace
+
+std::pair<Tensor, Tensor> rope_tables(Graph& graph, int64_t length, int64_t head_dim, double theta,
+                                      const RopeScaling& scaling) {
   int64_t half = head_dim / 2;
   std::vector<float> cosines(length * half), sines(length * half);
+  std::vector<double> frequencies(half);
+  for (int64_t i = 0; i < half; ++i)
+    frequencies[i] = scaled_frequency(std::pow(theta, -2.0 * i / head_dim), scaling);
   for (int64_t t = 0; t < length; ++t) {
     for (int64_t i = 0; i < half; ++i) {
-      double angle = t * std::pow(theta, -2.0 * i / head_dim);
+      double angle = t * frequencies[i];
       cosines[t * half + i] = static_cast<float>(std::cos(angle));
       sines[t * half + i] = static_cast<float>(std::sin(angle));
     }

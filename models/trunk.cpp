@@ -9,6 +9,10 @@ TextTrunk::Block::Block(Graph& graph, const VisionGptConfig& c)
       k(in_scope<Linear>(graph, "attn", "k", c.width, c.kv_heads * c.head_dim, c.attention_bias)),
       v(in_scope<Linear>(graph, "attn", "v", c.width, c.kv_heads * c.head_dim, c.attention_bias)),
       out(in_scope<Linear>(graph, "attn", "out", c.heads * c.head_dim, c.width, false)),
+      q_norm(in_scope<RmsNorm>(graph, "attn", "q_norm", c.head_dim,
+                               c.qk_norm == QkNorm::before_rope, c.norm_eps)),
+      k_norm(in_scope<RmsNorm>(graph, "attn", "k_norm", c.head_dim,
+                               c.qk_norm == QkNorm::before_rope, c.norm_eps)),
       norm2(graph, "norm2", c.width, c.weighted_norms, c.norm_eps),
       gate(in_scope<Linear>(graph, "mlp", "gate", c.width, c.intermediate, false)),
       up(in_scope<Linear>(graph, "mlp", "up", c.width, c.intermediate, false)),
@@ -19,7 +23,8 @@ TextTrunk::TextTrunk(Graph& graph, const VisionGptConfig& config)
       embedding_(graph, "embedding", config.vocab, config.width),
       norm_(in_scope<RmsNorm>(graph, "trunk", "norm", config.width, config.weighted_norms,
                               config.norm_eps)),
-      head_(graph, "head", config.width, config.vocab, false) {
+      head_(config.tied_head ? embedding_.weight
+                             : Linear(graph, "head", config.width, config.vocab, false).weight) {
   ScopeGuard scope(graph, "trunk");
   blocks_.reserve(config.layers);
   for (int64_t i = 0; i < config.layers; ++i) {
@@ -37,8 +42,10 @@ Tensor TextTrunk::attend(const Block& block, const Tensor& x, const Tensor& cosi
   Tensor q = heads(block.q(normed), config_.heads);
   Tensor k = heads(block.k(normed), config_.kv_heads);
   Tensor v = heads(block.v(normed), config_.kv_heads);
-  q = rms_norm(rope(q, cosines, sines), config_.norm_eps);
-  k = rms_norm(rope(k, cosines, sines), config_.norm_eps);
+  if (config_.qk_norm == QkNorm::before_rope) q = block.q_norm(q), k = block.k_norm(k);
+  q = rope(q, cosines, sines);
+  k = rope(k, cosines, sines);
+  if (config_.qk_norm == QkNorm::after_rope) q = block.q_norm(q), k = block.k_norm(k);
   Tensor mixed = attention(q, k, v);
   return block.out(reshape(mixed, {x.size(0), x.size(1), config_.heads * config_.head_dim}));
 }
@@ -47,13 +54,17 @@ Tensor TextTrunk::embed(const Tensor& tokens) const {
   return embedding_(reshape(tokens, {tokens.size(0) * tokens.size(1)}));
 }
 
+Tensor TextTrunk::normed_input(const Tensor& embedded) const {
+  return config_.embedding_norm ? rms_norm(embedded, config_.norm_eps) : embedded;
+}
+
 Tensor TextTrunk::hidden(const Tensor& tokens, const Tensor& slots,
                          const Tensor& image_rows) const {
   Tensor x;
   {
     ScopeGuard scope(tokens.graph(), "embedding");
     // The norm comes after the scatter, so that words and picture rows enter at one scale.
-    x = rms_norm(scatter(embed(tokens), slots, image_rows), config_.norm_eps);
+    x = normed_input(scatter(embed(tokens), slots, image_rows));
   }
   return run_blocks(tokens, x);
 }
@@ -62,7 +73,7 @@ Tensor TextTrunk::hidden(const Tensor& tokens) const {
   Tensor x;
   {
     ScopeGuard scope(tokens.graph(), "embedding");
-    x = rms_norm(embed(tokens), config_.norm_eps);
+    x = normed_input(embed(tokens));
   }
   return run_blocks(tokens, x);
 }
@@ -72,7 +83,8 @@ Tensor TextTrunk::run_blocks(const Tensor& tokens, const Tensor& embedded) const
   int64_t rows = tokens.size(0), length = tokens.size(1), width = config_.width;
   ScopeGuard scope(graph, "trunk");
   Tensor x = stream(reshape(embedded, {rows, length, width}), config_.bf16_stream);
-  auto [cosines, sines] = rope_tables(graph, length, config_.head_dim, config_.rope_theta);
+  auto [cosines, sines] = rope_tables(graph, length, config_.head_dim, config_.rope_theta,
+                                      config_.rope_scaling);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     ScopeGuard layer(graph, std::to_string(i));
     const Block& block = blocks_[i];
@@ -90,7 +102,7 @@ Tensor TextTrunk::run_blocks(const Tensor& tokens, const Tensor& embedded) const
 
 Tensor TextTrunk::logits(const Tensor& hidden) const {
   ScopeGuard scope(hidden.graph(), "head");
-  Tensor z = cast(head_(hidden), f32);
+  Tensor z = cast(linear(hidden, head_), f32);
   return config_.softcap > 0 ? softcap(z, config_.softcap) : z;
 }
 

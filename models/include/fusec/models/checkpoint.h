@@ -47,7 +47,7 @@ struct CheckpointInfo {
   std::map<std::string, std::string> run;  // flag -> value, for refuse_changed_run()
 };
 
-inline constexpr int kCheckpointVersion = 1;
+inline constexpr int kCheckpointVersion = 2;
 
 // The file's header alone is read. A file that is no checkpoint, is damaged, or is of another
 // version is a user Error.

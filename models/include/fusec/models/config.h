@@ -31,6 +31,21 @@ struct ResamplerConfig {
   int64_t heads = 4;  // divides the encoder's width
 };
 
+// Norms of the heads of q and k. after_rope: RMS norm without weights, as in nanochat; before_rope:
+// RMS norm with weights [head_dim], one of q and one of k a layer, as in Qwen3.
+enum class QkNorm : uint8_t { none, after_rope, before_rope };
+
+// Rotary frequencies of a model that was trained on shorter texts first. linear: divided by
+// `factor` (Chen et al. 2023). llama3: only long wavelengths are (Llama 3.1): below
+// original_context / high_freq_factor tokens they stay, above original_context / low_freq_factor
+// they are divided by `factor`, and between the two the share of both is linear in frequency.
+struct RopeScaling {
+  enum class Kind : uint8_t { none, linear, llama3 } kind = Kind::none;
+  double factor = 1;  // at least 1
+  double low_freq_factor = 1, high_freq_factor = 4;  // of llama3; low < high
+  int64_t original_context = 8192;                   // of llama3, tokens
+};
+
 struct VisionGptConfig {
   std::string name = "tiny";
   VitConfig vision;
@@ -47,6 +62,7 @@ struct VisionGptConfig {
   int64_t head_dim = 32;
   int64_t intermediate = 384;
   double rope_theta = 10000;
+  RopeScaling rope_scaling;
   double norm_eps = 1e-6;
   double softcap = 15;          // of the logits; 0: none
   double label_smoothing = 0;   // of the training loss; evaluation never smooths
@@ -55,6 +71,11 @@ struct VisionGptConfig {
   // the presets from d12 on do.
   bool bf16_stream = false;
   bool weighted_norms = false;  // RMS norm weights, as in Llama and Qwen2.5
+  QkNorm qk_norm = QkNorm::after_rope;
+  // RMS norm without weights of what enters the first block, as in nanochat.
+  bool embedding_norm = true;
+  // The head's weight is embedding.weight: one parameter of module embedding, and none of head.
+  bool tied_head = false;
 
   // Without image slots there is no encoder, resampler and projector, and no input for pictures.
   bool text_only() const { return resampler.queries == 0; }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "fusec/fusec.h"
+#include "fusec/models/config.h"
 
 namespace fusec::models {
 
@@ -78,8 +79,9 @@ struct FullAttention {
 };
 
 // cos and sin tables [length, head_dim / 2] of rotary positions 0 .. length-1 as graph constants:
-// angle(t, i) = t * theta^(-2 i / head_dim) (Su et al. 2021).
-std::pair<Tensor, Tensor> rope_tables(Graph& graph, int64_t length, int64_t head_dim, double theta);
+// angle(t, i) = t * f(i), f(i) = theta^(-2 i / head_dim) (Su et al. 2021) after `scaling`.
+std::pair<Tensor, Tensor> rope_tables(Graph& graph, int64_t length, int64_t head_dim, double theta,
+                                      const RopeScaling& scaling = {});
 
 // Full name of a parameter, state or input leaf. Any other tensor is an internal Error.
 const std::string& name_of_leaf(const Tensor& leaf);

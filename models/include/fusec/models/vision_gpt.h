@@ -90,10 +90,12 @@ class TextTrunk {
     Block(Graph& graph, const VisionGptConfig& config);
     RmsNorm norm1;
     Linear q, k, v, out;
+    RmsNorm q_norm, k_norm;  // of heads; used unless qk_norm is none
     RmsNorm norm2;
     Linear gate, up, down;
   };
   Tensor embed(const Tensor& tokens) const;
+  Tensor normed_input(const Tensor& embedded) const;
   Tensor run_blocks(const Tensor& tokens, const Tensor& embedded) const;
   Tensor attend(const Block& block, const Tensor& x, const Tensor& cosines,
                 const Tensor& sines) const;
@@ -102,7 +104,7 @@ class TextTrunk {
   Embedding embedding_;
   std::vector<Block> blocks_;
   RmsNorm norm_;
-  Linear head_;
+  Tensor head_;  // [vocab, width]: embedding_.weight if the head is tied
 };
 
 // Sum of the token losses of logits [R, V] against targets [R] i32 (-1: not supervised), and the
