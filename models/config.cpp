@@ -36,6 +36,15 @@ void require_divides(const char* small_name, int64_t small, const char* large_na
             "); the nearest that does is " + std::to_string(nearest));
 }
 
+void check_encoder(const VitConfig& c) {
+  if (c.intermediate != 0) require_positive("vision intermediate width", c.intermediate);
+  require(c.norm_eps > 0 && std::isfinite(c.norm_eps), "vision norm_eps must be above 0");
+  for (size_t i = 0; i < 3; ++i) {
+    require(std::isfinite(c.pixel_mean[i]) && std::isfinite(c.pixel_std[i]) && c.pixel_std[i] != 0,
+            "pixel mean and standard deviation must be finite, and the latter not 0");
+  }
+}
+
 void check_scaling(const RopeScaling& s) {
   if (s.kind == RopeScaling::Kind::none) return;
   require(s.factor >= 1 && std::isfinite(s.factor),
@@ -71,12 +80,8 @@ VisionGptConfig of_depth(int64_t depth) {
 VitConfig VitConfig::preset(const std::string& name) {
   if (name == "tiny") return {};
   if (name == "vit-l/14") {
-    return {.image = 224,
-            .patch = 14,
-            .width = 1024,
-            .layers = 24,
-            .heads = 16,
-            .bf16_stream = true};
+    return {
+        .image = 224, .patch = 14, .width = 1024, .layers = 24, .heads = 16, .bf16_stream = true};
   }
   fail_user("unknown vision encoder \"" + name + "\"" + suggest(name, {"tiny", "vit-l/14"}));
 }
@@ -100,6 +105,7 @@ void VisionGptConfig::check() const {
   require_positive("vision width", vision.width);
   require_positive("vision layers", vision.layers);
   require_positive("vision heads", vision.heads);
+  check_encoder(vision);
   if (!text_only()) require_positive("resampler queries", resampler.queries);
   require_positive("resampler layers", resampler.layers);
   require_positive("resampler heads", resampler.heads);

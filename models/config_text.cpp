@@ -5,6 +5,7 @@
 namespace fusec::models {
 namespace {
 
+const std::vector<std::string> kActivations = {"gelu_tanh", "gelu_erf", "quick_gelu"};
 const std::vector<std::string> kQkNorms = {"none", "after_rope", "before_rope"};
 const std::vector<std::string> kRopeScalings = {"none", "linear", "llama3"};
 
@@ -17,6 +18,19 @@ void fields(Config& c, Visit& visit) {
   visit("vision.layers", c.vision.layers);
   visit("vision.heads", c.vision.heads);
   visit("vision.bf16_stream", c.vision.bf16_stream);
+  visit("vision.intermediate", c.vision.intermediate);
+  visit.choice("vision.activation", c.vision.activation, kActivations);
+  visit("vision.norm_eps", c.vision.norm_eps);
+  visit("vision.patch_bias", c.vision.patch_bias);
+  visit("vision.class_token", c.vision.class_token);
+  visit("vision.pre_norm", c.vision.pre_norm);
+  visit("vision.post_norm", c.vision.post_norm);
+  visit("vision.pixel_mean.red", c.vision.pixel_mean[0]);
+  visit("vision.pixel_mean.green", c.vision.pixel_mean[1]);
+  visit("vision.pixel_mean.blue", c.vision.pixel_mean[2]);
+  visit("vision.pixel_std.red", c.vision.pixel_std[0]);
+  visit("vision.pixel_std.green", c.vision.pixel_std[1]);
+  visit("vision.pixel_std.blue", c.vision.pixel_std[2]);
   visit("resampler.queries", c.resampler.queries);
   visit("resampler.layers", c.resampler.layers);
   visit("resampler.heads", c.resampler.heads);

@@ -34,7 +34,8 @@ Start start_of(const std::string& name, const Shape& shape, const VisionGptConfi
   if (shape.size() == 1 && name.find("norm") != std::string::npos) return {.fill = 1};
   if (shape.size() == 2) {
     if (name == "embedding.weight") return {.deviation = 0.1};
-    if (ends_with(name, ".position") || ends_with(name, ".query")) return {.deviation = 0.5};
+    if (ends_with(name, ".position") || ends_with(name, ".query") || ends_with(name, ".class"))
+      return {.deviation = 0.5};
     if (name == "head.weight") return {.deviation = 0.02};
     double fan_in = static_cast<double>(shape[1]);
     if (ends_with(name, ".out.weight") || ends_with(name, ".down.weight")) {

@@ -29,13 +29,13 @@ Embedding::Embedding(Graph& graph, std::string_view name, int64_t count, int64_t
 
 Tensor Embedding::operator()(At ids) const { return gather(At(weight, ids.loc), ids.tensor); }
 
-LayerNorm::LayerNorm(Graph& graph, std::string_view name, int64_t width) {
+LayerNorm::LayerNorm(Graph& graph, std::string_view name, int64_t width, double eps) : eps(eps) {
   ScopeGuard scope(graph, name);
   weight = graph.parameter("weight", {width});
   bias = graph.parameter("bias", {width});
 }
 
-Tensor LayerNorm::operator()(At x) const { return layer_norm(x, weight, bias); }
+Tensor LayerNorm::operator()(At x) const { return layer_norm(x, weight, bias, eps); }
 
 RmsNorm::RmsNorm(Graph& graph, std::string_view name, int64_t width, bool weighted, double eps)
     : eps(eps) {
@@ -46,12 +46,20 @@ RmsNorm::RmsNorm(Graph& graph, std::string_view name, int64_t width, bool weight
 
 Tensor RmsNorm::operator()(At x) const { return rms_norm(x, eps, weight); }
 
-GeluMlp::GeluMlp(Graph& graph, int64_t in, int64_t hidden, int64_t out)
-    : up(graph, "up", in, hidden, true), down(graph, "down", hidden, out, true) {}
+GeluMlp::GeluMlp(Graph& graph, int64_t in, int64_t hidden, int64_t out, VitActivation activation)
+    : up(graph, "up", in, hidden, true),
+      down(graph, "down", hidden, out, true),
+      activation(activation) {}
 
 Tensor GeluMlp::operator()(At x) const {
-  Tensor hidden = gelu(At(up(x), x.loc));
-  return down(At(hidden, x.loc));
+  At wide(up(x), x.loc);
+  auto at = [&](const Tensor& t) { return At(t, x.loc); };
+  switch (activation) {
+    case VitActivation::gelu_tanh: return down(at(gelu(wide)));
+    case VitActivation::gelu_erf: return down(at(gelu_erf(wide)));
+    case VitActivation::quick_gelu: break;
+  }
+  return down(at(wide * sigmoid(at(wide * 1.702))));
 }
 
 FullAttention::FullAttention(Graph& graph, int64_t width, int64_t heads)

@@ -2,6 +2,7 @@
 // preset() and calls check() once, before anything is recorded.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -9,7 +10,10 @@
 
 namespace fusec::models {
 
-// Vision transformer (Dosovitskiy et al. 2021), pre-LN, without class token.
+// Of an encoder's MLPs: GELU by tanh (SigLIP), by erf, or x sigmoid(1.702 x) (CLIP).
+enum class VitActivation : uint8_t { gelu_tanh, gelu_erf, quick_gelu };
+
+// Vision transformer (Dosovitskiy et al. 2021), pre-LN.
 struct VitConfig {
   int64_t image = 32;  // side of the square picture, pixels
   int64_t patch = 8;   // side of a patch, pixels; divides image
@@ -17,6 +21,19 @@ struct VitConfig {
   int64_t layers = 2;
   int64_t heads = 4;  // divides width
   bool bf16_stream = false;  // as VisionGptConfig's
+  int64_t intermediate = 0;  // of the MLPs; 0: 4 width
+  VitActivation activation = VitActivation::gelu_tanh;
+  double norm_eps = 1e-5;
+  bool patch_bias = true;
+  bool class_token = false;  // a learned token in front of the patches, with a position (CLIP)
+  bool pre_norm = false;     // a layer norm before the first block (CLIP)
+  bool post_norm = false;    // one of every token behind the last block (CLIP, SigLIP)
+  // A channel's value v in 0..1 enters as (v - mean) / std. So that white is 0 and empty patches
+  // carry nothing but their position, the default is (255 - byte) / 64.
+  std::array<double, 3> pixel_mean = {1, 1, 1};
+  std::array<double, 3> pixel_std = {-64.0 / 255, -64.0 / 255, -64.0 / 255};
+  int64_t hidden() const { return intermediate ? intermediate : 4 * width; }
+  int64_t tokens() const { return patches() + (class_token ? 1 : 0); }
   int64_t patches() const { return (image / patch) * (image / patch); }
 
   // "vit-l/14" (1024 wide, 24 layers, 16 heads, 224 px, 256 patches) or "tiny" (the defaults).

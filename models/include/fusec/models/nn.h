@@ -45,10 +45,11 @@ struct Embedding {
 
 // Layer norm over the last axis with weight and bias [width] (Ba et al. 2016).
 struct LayerNorm {
-  LayerNorm(Graph& graph, std::string_view name, int64_t width);
+  LayerNorm(Graph& graph, std::string_view name, int64_t width, double eps = 1e-5);
   Tensor operator()(At x) const;
 
   Tensor weight, bias;
+  double eps;
 };
 
 // RMS norm over the last axis (Zhang and Sennrich 2019); weight [width] only if `weighted`.
@@ -62,10 +63,12 @@ struct RmsNorm {
 
 // Two linear layers with biases and a GELU between them: [..., in] -> [..., out].
 struct GeluMlp {
-  GeluMlp(Graph& graph, int64_t in, int64_t hidden, int64_t out);
+  GeluMlp(Graph& graph, int64_t in, int64_t hidden, int64_t out,
+          VitActivation activation = VitActivation::gelu_tanh);
   Tensor operator()(At x) const;
 
   Linear up, down;
+  VitActivation activation;
 };
 
 // Multi-head attention with biases and no mask, in which every query sees every key:

@@ -9,6 +9,7 @@
 // head.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "fusec/models/config.h"
@@ -16,11 +17,13 @@
 
 namespace fusec::models {
 
-// Patchify, learned positions, pre-LN blocks: x += attn(ln(x)), x += mlp(ln(x)).
+// Patchify, learned positions, pre-LN blocks: x += attn(ln(x)), x += mlp(ln(x)). With the config's
+// class token and norms the arithmetic of CLIP's and SigLIP's towers; row 0 of CLIP's is what is
+// pooled there.
 class Vit {
  public:
   Vit(Graph& graph, const VitConfig& config);
-  // images [B, 3, S, S] f32 -> [B, patches, width].
+  // images [B, 3, S, S] f32 -> [B, tokens, width], the class token first if there is one.
   Tensor operator()(const Tensor& images) const;
 
  private:
@@ -33,8 +36,10 @@ class Vit {
   };
   VitConfig config_;
   Linear patch_;
-  Tensor position_;  // [patches, width]
+  Tensor class_;     // [1, width], undefined without class token
+  Tensor position_;  // [tokens, width]
   std::vector<Block> blocks_;
+  std::optional<LayerNorm> norm_pre_, norm_post_;
 };
 
 // N learned queries read the patches by cross-attention; queries and keys/values are normed first.
