@@ -176,7 +176,7 @@ double check_tolerance(const VisionGptConfig& c, ModelPart part) {
   const auto layers = static_cast<double>(tower ? c.vision.layers : c.layers);
   const int64_t terms = tower ? std::max(c.vision.hidden(), 3 * c.vision.patch * c.vision.patch)
                               : std::max({c.width, c.intermediate, c.heads * c.head_dim});
-  return 16 * std::ldexp(1.0, -24) * std::sqrt(4 * layers * static_cast<double>(terms));
+  return 10 * std::ldexp(1.0, -24) * std::sqrt(4 * layers * static_cast<double>(terms) / 2);
 }
 
 CheckResult check_model_file(const ModelFile& file, const std::string& reference,
