@@ -11,23 +11,34 @@ Tensor stream(At x, bool narrow) {
   return cast(At(cast(x, bf16), x.loc), f32);
 }
 
-Linear::Linear(Graph& graph, std::string_view name, int64_t in, int64_t out, bool with_bias) {
+Linear::Linear(Graph& graph, std::string_view name, int64_t in, int64_t out, bool with_bias,
+               const LinearOptions& options)
+    : lora_scale(options.lora_scale) {
   ScopeGuard scope(graph, name);
-  weight = graph.parameter("weight", {out, in});
+  weight = graph.parameter("weight", {out, in}, options.weight);
   if (with_bias) bias = graph.parameter("bias", {out});
+  if (options.lora_rank == 0) return;
+  lora_a = graph.parameter("lora_a", {options.lora_rank, in});
+  lora_b = graph.parameter("lora_b", {out, options.lora_rank});
 }
 
 Tensor Linear::operator()(At x) const {
-  if (bias.defined()) return linear(x, weight, bias);
-  return linear(x, weight);
+  Tensor w = cast(At(weight, x.loc), f32);
+  Tensor y = bias.defined() ? linear(x, w, bias) : linear(x, w);
+  if (!lora_a.defined()) return y;
+  CallSite here(x);
+  return y + linear(linear(x, lora_a), lora_b) * lora_scale;
 }
 
-Embedding::Embedding(Graph& graph, std::string_view name, int64_t count, int64_t width) {
+Embedding::Embedding(Graph& graph, std::string_view name, int64_t count, int64_t width,
+                     DType dtype) {
   ScopeGuard scope(graph, name);
-  weight = graph.parameter("weight", {count, width});
+  weight = graph.parameter("weight", {count, width}, dtype);
 }
 
-Tensor Embedding::operator()(At ids) const { return gather(At(weight, ids.loc), ids.tensor); }
+Tensor Embedding::operator()(At ids) const {
+  return cast(At(gather(At(weight, ids.loc), ids.tensor), ids.loc), f32);
+}
 
 LayerNorm::LayerNorm(Graph& graph, std::string_view name, int64_t width, double eps) : eps(eps) {
   ScopeGuard scope(graph, name);

@@ -8,6 +8,8 @@
 #include "../match_tensors.h"
 #include "description.h"
 #include "fusec/base/error.h"
+#include "fusec/io/json.h"
+#include "fusec/models/lora.h"
 #include "fusec/models/vision_gpt.h"
 #include "weight_source.h"
 
@@ -71,6 +73,10 @@ Opened open_model(const std::string& path) {
     fail_user(path +
               ": tensors without a description of their model; expected the folder that "
               "they lie in, with config.json, or a file that fusec wrote");
+  for (const io::TensorEntry& t : reader->header().tensors)
+    if (is_lora(t.name))
+      fail_user(path + ": holds LoRA's matrices beside its weights (" + io::excerpt(t.name) +
+                "); expected weights that they were merged into");
   opened.container = "fusec";
   opened.description = describe_own(metadata, path);
   opened.source = open_safetensors(std::move(reader));
@@ -225,6 +231,13 @@ std::string ModelFile::read(size_t index) const {
   std::string bytes = source_->read(place.source);
   if (place.pairs_of_heads == 0) return bytes;
   return unpaired(bytes, place.pairs_of_heads, tensors_[index].type.shape[0]);
+}
+
+std::vector<float> ModelFile::read_floats(size_t index) const {
+  const std::string bytes = convert_floats(read(index), tensors_.at(index).type.dtype, f32);
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
 }
 
 }  // namespace fusec::models

@@ -3,6 +3,7 @@
 #include "description.h"
 #include "fusec/base/error.h"
 #include "fusec/io/safetensors.h"
+#include "fusec/models/lora.h"
 #include "fusec/models/model_file.h"
 
 namespace fusec::models {
@@ -18,6 +19,10 @@ void count(Conversions& conversions, const ModelTensor& tensor, DType to) {
 }  // namespace
 
 Conversions load_model(Executable& exe, const ModelFile& file) {
+  return load_model(std::vector<LoadedPlan*>{&exe}, file);
+}
+
+Conversions load_model(const std::vector<LoadedPlan*>& plans, const ModelFile& file) {
   std::vector<io::TensorEntry> found;
   std::map<std::string, size_t> index;
   std::map<std::string, bool> modules;
@@ -28,16 +33,22 @@ Conversions load_model(Executable& exe, const ModelFile& file) {
     modules[module_of(t.name)] = true;
   }
   std::vector<WantedTensor> wanted;
-  for (const PlanBuffer& buffer : exe.plan().buffers)
-    if (buffer.cls == BufferClass::parameter && modules.count(module_of(buffer.name)))
-      wanted.push_back({buffer.name, buffer.name, buffer.type});
+  std::map<std::string, LoadedPlan*> owner;  // the first plan that has it
+  for (LoadedPlan* plan : plans) {
+    for (const PlanBuffer& buffer : plan->plan().buffers) {
+      const bool filled = buffer.cls == BufferClass::parameter && !is_lora(buffer.name) &&
+                          modules.count(module_of(buffer.name)) > 0;
+      if (filled && owner.emplace(buffer.name, plan).second)
+        wanted.push_back({buffer.name, buffer.name, buffer.type});
+    }
+  }
   Conversions conversions;
   for (const TensorMatch& m : match_tensors(file.path(), found, wanted, Conversion::floats, {})) {
     const size_t i = index.at(m.target.name);
     const std::string bytes =
         convert_floats(file.read(i), m.source->type.dtype, m.target.type.dtype);
     count(conversions, file.tensors()[i], m.target.type.dtype);
-    exe.write(m.target.buffer, bytes.data(), bytes.size());
+    owner.at(m.target.buffer)->write(m.target.buffer, bytes.data(), bytes.size());
   }
   return conversions;
 }

@@ -9,6 +9,8 @@
 //   head.weight                     normal, 0.02   (first loss close to log(vocab))
 //   *.out.weight, *.down.weight     normal, 1 / sqrt(fan_in * 2 * layers of its module): the last
 //                                   matrix of each residual branch (Radford et al. 2019)
+//   *.lora_a                        normal, 1 / sqrt(fan_in)
+//   *.lora_b                        0
 //   every other weight              normal, 1 / sqrt(fan_in)
 #pragma once
 

@@ -52,6 +52,8 @@ class ModelFile {
   const std::vector<std::string>& unused() const { return unused_; }
   // The row-major bytes of tensors()[index].
   std::string read(size_t index) const;
+  // The same as numbers.
+  std::vector<float> read_floats(size_t index) const;
 
  private:
   std::string path_, container_;
@@ -68,8 +70,10 @@ using Conversions = std::map<std::string, int64_t>;
 // Fills the parameters of the file's modules; those of other modules stay as they are. f32, bf16
 // and f16 are converted, rounding to nearest even. One tensor at a time is in memory besides. A
 // parameter that the file lacks, or has in another shape, is a user Error, and then nothing has
-// been written.
+// been written. Parameters of LoRA stay as they are, too.
 Conversions load_model(Executable& exe, const ModelFile& file);
+// The same for plans that share their memory, or hold different parts of a model.
+Conversions load_model(const std::vector<LoadedPlan*>& plans, const ModelFile& file);
 
 // The model as one .safetensors file that ModelFile reads: weights as `type` (f32, bf16 or f16; as
 // they are if not given), config, tokenizer, template and special ids in its metadata.

@@ -27,17 +27,29 @@ T in_scope(Graph& graph, std::string_view scope, Args&&... args) {
 // gradient is rounded there too. x [...] f32 -> the same.
 Tensor stream(At x, bool narrow);
 
-// y = x W^T (+ b): x [..., in] -> [..., out]; weight [out, in], bias [out], both f32.
-struct Linear {
-  Linear(Graph& graph, std::string_view name, int64_t in, int64_t out, bool with_bias);
-  Tensor operator()(At x) const;
-
-  Tensor weight, bias;  // bias is undefined without `with_bias`
+// How a Linear holds its weight, and whether it has LoRA (lora.h) beside it.
+struct LinearOptions {
+  DType weight = f32;  // bf16 or f16 are widened where they are read
+  int64_t lora_rank = 0;
+  double lora_scale = 1;
 };
 
-// Rows of a table [count, width] by index: ids [...] i32 -> [..., width].
+// y = x W^T (+ b): x [..., in] -> [..., out]; weight [out, in], bias [out], both f32 unless the
+// options say otherwise of the weight.
+struct Linear {
+  Linear(Graph& graph, std::string_view name, int64_t in, int64_t out, bool with_bias,
+         const LinearOptions& options = {});
+  Tensor operator()(At x) const;
+
+  Tensor weight, bias;    // bias is undefined without `with_bias`
+  Tensor lora_a, lora_b;  // undefined without LoRA
+  double lora_scale;
+};
+
+// Rows of a table [count, width] by index: ids [...] i32 -> [..., width] f32.
 struct Embedding {
-  Embedding(Graph& graph, std::string_view name, int64_t count, int64_t width);
+  Embedding(Graph& graph, std::string_view name, int64_t count, int64_t width,
+            DType weight = f32);
   Tensor operator()(At ids) const;
 
   Tensor weight;
