@@ -131,6 +131,7 @@ void VisionGptConfig::check() const {
                                  std::to_string(least) + ": " + std::to_string(resampler.queries) +
                                  " image slots and three tokens");
   require(softcap >= 0, "softcap must be 0 (none) or above");
+  require(norm_eps > 0 && std::isfinite(norm_eps), "norm_eps must be above 0");
   require(rope_theta > 0 && std::isfinite(rope_theta), "rope_theta must be above 0");
   check_scaling(rope_scaling);
 }

@@ -287,7 +287,7 @@ void parse_preprocessor_json(std::string_view text, const std::string& name, Vit
     vision.pixel_std = {1, 1, 1};
     return;
   }
-  auto triple = [&](const char* key, std::array<double, 3>& out) {
+  auto triple = [&](const char* key, std::array<double, 3>& out, bool divides) {
     const nlohmann::json* values = keys.find(key);
     if (!values) return;
     const bool three = values->is_array() && values->size() == 3 &&
@@ -296,10 +296,14 @@ void parse_preprocessor_json(std::string_view text, const std::string& name, Vit
     if (!three)
       fail_user(name + ": \"" + key + "\" is " + io::excerpt(values->dump()) +
                 ", expected three numbers");
-    for (size_t i = 0; i < 3; ++i) out[i] = (*values)[i].get<double>();
+    for (size_t i = 0; i < 3; ++i) {
+      out[i] = (*values)[i].get<double>();
+      if (divides && out[i] == 0)
+        fail_user(name + ": \"" + key + "\" holds 0, expected numbers to divide by");
+    }
   };
-  triple("image_mean", vision.pixel_mean);
-  triple("image_std", vision.pixel_std);
+  triple("image_mean", vision.pixel_mean, false);
+  triple("image_std", vision.pixel_std, true);
 }
 
 }  // namespace fusec::models
