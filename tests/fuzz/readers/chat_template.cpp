@@ -5,10 +5,13 @@
 namespace fusec::fuzz {
 
 std::vector<std::string> reader_seeds() {
-  return {"{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
-          "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}"
-          "{{ '<|im_start|>assistant\\n' }}{% endif %}",
-          "{# a comment #}{{- raise_exception(\"it's\") }}{{ \"\\\"\" }}{%- set x = 'y' -%} text"};
+  const std::string chatml =
+      "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+      "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}"
+      "{{ '<|im_start|>assistant\\n' }}{% endif %}";
+  return {chatml,
+          "{# a comment #}{{- raise_exception(\"it's\") }}{{ \"\\\"\" }}\n{%- set x = 'y' -%}" +
+              chatml};
 }
 
 void read_bytes(std::string_view bytes) {
