@@ -63,8 +63,9 @@ Image solid(int width, int height, uint8_t r, uint8_t g, uint8_t b) {
 Image pad_to_square(const Image& image) {
   check_image(image, "pad_to_square");
   const int side = std::max(image.width, image.height);
+  check_size(side, side, "pad_to_square");
   if (image.width == image.height) return image;
-  Image result = solid(side, side, 255, 255, 255);
+  Image result{side, side, std::vector<uint8_t>(size_t{3} * side * side, 255)};
   const int left = (side - image.width) / 2, top = (side - image.height) / 2;
   const size_t row_bytes = size_t{3} * image.width;
   for (int y = 0; y < image.height; ++y) {

@@ -1,7 +1,7 @@
-// Area average of 8-bit RGB pixels. Each source row is summed across once, into integers below
-// 2^22; sums down the rows are integers in doubles, below 2^36, so that everything but the last
-// division is exact, and that one is made exact (see below). Doubles because every instruction set
-// has vectors of them, which it has not of 64-bit products.
+// Area average of 8-bit RGB pixels: down the columns first, a whole row at a time, then across. Sums
+// down are integers in floats, below 2^22, sums across are integers in doubles, below 2^36, so that
+// everything but the last division is exact, and that one is made exact (see below). In floating
+// point because every instruction set has vectors of it, which it has not of long products.
 #include <algorithm>
 
 #include "image_checks.h"
@@ -38,20 +38,16 @@ Spans area_spans(int source, int target) {
   return spans;
 }
 
-void sum_across(const uint8_t* row, const Spans& columns, int32_t* out) {
-  for (const Span& span : columns.of) {
-    const uint8_t* pixel = row + size_t{3} * span.first;
-    const int32_t* weights = &columns.weights[span.weights];
-    int32_t r = 0, g = 0, b = 0;
-    for (int i = 0; i < span.count; ++i, pixel += 3) {
-      r += weights[i] * pixel[0];
-      g += weights[i] * pixel[1];
-      b += weights[i] * pixel[2];
+void sum_down(const Image& image, const Spans& rows, const Span& span, float* out) {
+  const size_t size = size_t{3} * image.width;
+  for (int j = 0; j < span.count; ++j) {
+    const uint8_t* row = &image.rgb[size * static_cast<size_t>(span.first + j)];
+    const auto weight = static_cast<float>(rows.weights[span.weights + static_cast<size_t>(j)]);
+    if (j == 0) {
+      for (size_t i = 0; i < size; ++i) out[i] = weight * row[i];
+    } else {
+      for (size_t i = 0; i < size; ++i) out[i] += weight * row[i];
     }
-    out[0] = r;
-    out[1] = g;
-    out[2] = b;
-    out += 3;
   }
 }
 
@@ -68,18 +64,25 @@ Image resize(const Image& image, int width, int height) {
 
   Image result{width, height, std::vector<uint8_t>(size_t{3} * width * height)};
   const size_t size = size_t{3} * width;
-  std::vector<int32_t> across(size);
+  std::vector<float> down(size_t{3} * image.width);
   std::vector<double> sums(size);
-  int summed = -1;  // the source row that `across` holds
   for (int y = 0; y < height; ++y) {
-    const Span& span = rows.of[static_cast<size_t>(y)];
-    for (int j = 0; j < span.count; ++j) {
-      if (summed != span.first + j) {
-        summed = span.first + j;
-        sum_across(&image.rgb[size_t{3} * image.width * summed], columns, across.data());
+    sum_down(image, rows, rows.of[static_cast<size_t>(y)], down.data());
+    double* sum = sums.data();
+    for (const Span& span : columns.of) {
+      const float* pixel = &down[size_t{3} * span.first];
+      const int32_t* weights = &columns.weights[span.weights];
+      double r = 0, g = 0, b = 0;
+      for (int i = 0; i < span.count; ++i, pixel += 3) {
+        const double weight = weights[i];
+        r += weight * pixel[0];
+        g += weight * pixel[1];
+        b += weight * pixel[2];
       }
-      const double weight = rows.weights[span.weights + static_cast<size_t>(j)];
-      for (size_t i = 0; i < size; ++i) sums[i] = (j == 0 ? 0.0 : sums[i]) + weight * across[i];
+      sum[0] = r;
+      sum[1] = g;
+      sum[2] = b;
+      sum += 3;
     }
     // (2 sum + total) / (2 total), rounded down. The half keeps the quotient 2^-29 or more away
     // from the next whole number, and rounding moves it by less than 2^-43.

@@ -86,10 +86,11 @@ TEST_CASE("jpeg: decoded no smaller than asked for, and near the mean of the who
     return std::pair{small.width, small.height};
   };
   CHECK(size({}) == std::pair{640, 480});
-  CHECK(size({.longer = 224}) == std::pair{240, 180});
+  CHECK(size({.longer = 224}) == std::pair{320, 240});
   CHECK(size({.shorter = 224}) == std::pair{320, 240});
-  CHECK(size({.shorter = 180, .longer = 240}) == std::pair{240, 180});
-  CHECK(size({.shorter = 181, .longer = 1}) == std::pair{320, 240});
+  CHECK(size({.shorter = 120, .longer = 160}) == std::pair{160, 120});
+  CHECK(size({.shorter = 121, .longer = 1}) == std::pair{320, 240});
+  CHECK(size({.shorter = 241}) == std::pair{640, 480});
   CHECK(size({.longer = 1}) == std::pair{80, 60});
   CHECK(size({.longer = 5000}) == std::pair{640, 480});
   for (int side : {32, 80, 160, 224, 300}) {
