@@ -1,0 +1,47 @@
+// What a document is before it is packed: tokens, what each position is to predict, and images in
+// their places. The caller renders documents, so that nothing here knows a tokenizer or a template.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "fusec/base/export.h"
+#include "fusec/data/jsonl.h"
+
+namespace fusec::data {
+
+// Tokens [begin, begin + length) stand for the picture in the file.
+struct SampleImage {
+  int64_t begin = 0, length = 0;
+  std::string path;  // relative to the folder of the document's file, or absolute
+  bool operator==(const SampleImage&) const = default;
+};
+
+struct Sample {
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> targets;     // as many: the token to predict there, -1: none
+  std::vector<SampleImage> images;  // ascending, without overlap
+};
+
+// A document that render() leaves out: counted by `reason`, which names a kind ("unknown role"),
+// not a document.
+struct SampleDrop {
+  std::string reason;
+  int64_t tokens = 0;  // it would have had, if known
+};
+
+using Rendered = std::variant<Sample, SampleDrop>;
+
+// Called from several threads at once; must depend on the record alone. A user Error is the
+// document's: the run's end or a counted drop, as PipelineOptions says.
+using Render = std::function<Rendered(const JsonlRecord&)>;
+
+// Targets of next-token prediction: position i predicts token i + 1 where that one is supervised.
+// Both have one entry a token, else it is a user Error.
+FUSEC_API std::vector<int32_t> next_token_targets(const std::vector<int32_t>& tokens,
+                                                  const std::vector<uint8_t>& supervised);
+
+}  // namespace fusec::data
