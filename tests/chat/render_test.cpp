@@ -198,8 +198,8 @@ TEST_CASE("render: what is refused, with its place, and by which reason") {
           "no message of the assistant");
   refused(renderer, {}, ChatDrop::no_answer, "no message of the assistant");
   refused(renderer, {text_message("asistant", "a"), text_message("assistant", "b")},
-          ChatDrop::unrenderable, "messages[0].role is \"asistant\" (did you mean \"assistant\"?)");
-  refused(renderer, {{"assistant", {{Type::image, "a.png"}}}}, ChatDrop::unrenderable,
+          ChatDrop::unknown_role, "messages[0].role is \"asistant\" (did you mean \"assistant\"?)");
+  refused(renderer, {{"assistant", {{Type::image, "a.png"}}}}, ChatDrop::image_in_answer,
           "messages[0] is an image that the assistant says");
   refused(renderer, {{"user", {{Type::tool, "a"}}}, text_message("assistant", "b")},
           ChatDrop::unrenderable, "messages[0] holds a tool part");
@@ -226,6 +226,8 @@ TEST_CASE("renderer: tokenizers and options that do not fit") {
   CHECK(contains(
       made("plain", tokenizer_with("gpt2", {"<|user|>", "<|assistant|>"}, {"<|end|>"}), {}),
       "token <|end|> is not special"));
+  CHECK(contains(made("chatml", tokenizer_for("qwen2"), {.image_tokens = 1, .image = "<mask>"}),
+                 "token <mask> takes the white space beside it"));
   CHECK(contains(made("chatml", tokenizer_for("chatml"), {.image_tokens = 2, .image = "<|i|>"}),
                  "has no token <|i|>"));
   CHECK(
