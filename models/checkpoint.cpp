@@ -127,9 +127,11 @@ Import load_parameters(const std::vector<LoadedPlan*>& plans, const std::string&
 CheckpointInfo read_checkpoint_info(const std::string& path) {
   io::SafetensorsReader file(path);
   check_version(file);
+  const auto data = file.header().metadata.find("data");
   return {parse_config(entry(file, "model"), path + ": model"), entry(file, "tokenizer"),
           parse_train_state(entry(file, "state"), path + ": state"),
-          parse_run(entry(file, "run"), path + ": run")};
+          parse_run(entry(file, "run"), path + ": run"),
+          data == file.header().metadata.end() ? "" : data->second};
 }
 
 void save_checkpoint(const Executable& exe, const std::string& path, const CheckpointInfo& info) {
@@ -138,13 +140,14 @@ void save_checkpoint(const Executable& exe, const std::string& path, const Check
 
 void save_checkpoint(const std::vector<const LoadedPlan*>& plans, const std::string& path,
                      const CheckpointInfo& info) {
-  write(plans, path, true,
-        {{"format", kFormat},
-         {"version", std::to_string(kCheckpointVersion)},
-         {"model", config_text(info.model)},
-         {"tokenizer", info.tokenizer},
-         {"state", train_state_text(info.state)},
-         {"run", nlohmann::json(info.run).dump()}});
+  std::map<std::string, std::string> metadata = {{"format", kFormat},
+                                                 {"version", std::to_string(kCheckpointVersion)},
+                                                 {"model", config_text(info.model)},
+                                                 {"tokenizer", info.tokenizer},
+                                                 {"state", train_state_text(info.state)},
+                                                 {"run", nlohmann::json(info.run).dump()}};
+  if (!info.data.empty()) metadata["data"] = info.data;
+  write(plans, path, true, metadata);
 }
 
 void load_checkpoint(Executable& exe, const std::string& path) {

@@ -13,6 +13,7 @@
 //            "model"         the model config; "tokenizer" the tokenizer's hash
 //            "state"         TrainState: step, random numbers, data cursor, counters
 //            "run"           flags and data that the run must go on with
+//            "data"          where a data pipeline stands, if there is one
 #pragma once
 
 #include <map>
@@ -50,6 +51,7 @@ struct CheckpointInfo {
   std::string tokenizer;  // hash, 16 hexadecimal digits
   TrainState state;
   std::map<std::string, std::string> run;  // flag -> value, for refuse_changed_run()
+  std::string data = "";  // where a data pipeline stands (pipeline_state.h); "" without one
 };
 
 inline constexpr int kCheckpointVersion = 2;
