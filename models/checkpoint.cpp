@@ -34,7 +34,8 @@ struct Held {
         const bool state = buffer.cls == BufferClass::state && !is_gradient_state(buffer.name);
         if (!parameter && !(states && state)) continue;
         if (!owner.emplace(buffer.name, plan).second) continue;
-        tensors.push_back({(parameter ? "" : kStatePrefix) + buffer.name, buffer.name, buffer.type});
+        tensors.push_back(
+            {(parameter ? "" : kStatePrefix) + buffer.name, buffer.name, buffer.type});
       }
     }
   }
@@ -111,8 +112,7 @@ Import load_parameters(const std::vector<LoadedPlan*>& plans, const std::string&
   io::SafetensorsReader file(path);
   Import import{file.header().metadata, {}};
   const std::string ignored = is_checkpoint(file.header()) ? kStatePrefix : "";
-  for (const TensorMatch& m :
-       match_tensors(file, held.tensors, Conversion::floats, ignored)) {
+  for (const TensorMatch& m : match_tensors(file, held.tensors, Conversion::floats, ignored)) {
     const std::string bytes =
         convert_floats(file.read(*m.source), m.source->type.dtype, m.target.type.dtype);
     if (m.source->type.dtype != m.target.type.dtype) {
@@ -158,8 +158,7 @@ void load_checkpoint(const std::vector<LoadedPlan*>& plans, const std::string& p
   const Held<LoadedPlan> held(plans, true);
   io::SafetensorsReader file(path);
   check_version(file);
-  for (const TensorMatch& m :
-       match_tensors(file, held.tensors, Conversion::none, "")) {
+  for (const TensorMatch& m : match_tensors(file, held.tensors, Conversion::none, "")) {
     const std::string bytes = file.read(*m.source);
     held.owner.at(m.target.buffer)->write(m.target.buffer, bytes.data(), bytes.size());
   }

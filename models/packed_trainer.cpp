@@ -25,7 +25,8 @@ void set_batch(Executable& exe, const data::PackedBatch& batch, const PackedMode
 }  // namespace
 
 PackShape pack_shape(const data::BatchShape& batches) {
-  return {.tokens = batches.tokens, .max_documents = batches.segments, .max_images = batches.images};
+  return {
+      .tokens = batches.tokens, .max_documents = batches.segments, .max_images = batches.images};
 }
 
 PackedTrainer::PackedTrainer(PackedTrainerOptions options) : options_(std::move(options)) {

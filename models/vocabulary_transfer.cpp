@@ -19,7 +19,8 @@ std::vector<int32_t> old_tokens(std::string_view token, const WordTokenizer& wor
   // The old encoding puts a space before a text itself.
   const std::string_view text = token.starts_with(' ') ? token.substr(1) : token;
   std::vector<int32_t> ids = words.encode(text);
-  const bool known = std::all_of(ids.begin(), ids.end(), [](int32_t id) { return id >= kFirstWord; });
+  const bool known =
+      std::all_of(ids.begin(), ids.end(), [](int32_t id) { return id >= kFirstWord; });
   return known ? ids : std::vector<int32_t>();
 }
 

@@ -1,7 +1,7 @@
 // chat_sft: chats with pictures, packed -> a model that answers. Reading order: options (flags),
 // setup (tokenizer, template, model, data), models/packed_trainer.h, training (the loop), samples.
-#include <filesystem>
 #include <fmt/format.h>
+#include <filesystem>
 
 #include "command_line.h"
 #include "fusec/io/file.h"
@@ -27,8 +27,8 @@ void print_data_table(const SftData& data, const SftSetup& setup, const SftOptio
   if (data.documents > 0) print_row("train", fmt::format("{} documents", data.documents));
   const data::BatchShape& shape = data.train->shape();
   print_row("batch", fmt::format("{} tokens, up to {} documents, {} pictures of {} tokens",
-                                 shape.tokens, shape.segments, shape.images,
-                                 setup.info.config.resampler.queries));
+                                 shape.tokens, o.pipeline.packs * o.pipeline.packer.max_documents,
+                                 shape.images, setup.info.config.resampler.queries));
   print_row("update", fmt::format("{} batches", o.accumulate));
   print_row("vocabulary", fmt::format("{} tokens, {}", setup.info.tokenizer->vocab_size(),
                                       setup.info.tokenizer_hash));
@@ -40,8 +40,7 @@ void write_model(models::PackedTrainer& trainer, const SftLog& log, const SftOpt
                  const SftSetup& setup) {
   if (o.keep_best && !log.best.empty() && log.best_step != log.steps) {
     trainer.take_weights(log.best);
-    fmt::print("weights of step {}, the best validation ({:.4f})\n", log.best_step,
-               *log.best_loss);
+    fmt::print("weights of step {}, the best validation ({:.4f})\n", log.best_step, *log.best_loss);
   }
   const std::vector<const LoadedPlan*> plans = std::as_const(trainer).plans();
   models::save_model(plans, setup.info, o.lora, o.out + "/model.safetensors");

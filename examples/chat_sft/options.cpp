@@ -23,9 +23,10 @@ void add_data_flags(CLI::App& app, SftOptions& o, Words& w) {
   app.option_defaults()->group("Data");
   app.add_option("--data", o.train, "Training set: JSONL files, or folders of them");
   app.add_option("--val", o.validation, "Validation set, the same; read in one fixed order");
-  app.add_option("--tokenizer", o.tokenizer,
-                 "tokenizer.json; default: the tokenizer of --init, or tokenizer.json in the folder "
-                 "above --data");
+  app.add_option(
+      "--tokenizer", o.tokenizer,
+      "tokenizer.json; default: the tokenizer of --init, or tokenizer.json in the folder "
+      "above --data");
   app.add_option("--template", o.chat_template,
                  "How a conversation becomes text; default: that of --init, or plain")
       ->check(one_of(models::ChatTemplate::names()));
@@ -52,9 +53,10 @@ void add_data_flags(CLI::App& app, SftOptions& o, Words& w) {
 
 void add_model_flags(CLI::App& app, SftOptions& o) {
   app.option_defaults()->group("Model");
-  app.add_option("--init", o.init,
-                 "First weights: a run of vision_pretrain or chat_sft, a checkpoint, a Hugging Face "
-                 "folder, GGUF, or what `fusec import` wrote; default: random");
+  app.add_option(
+      "--init", o.init,
+      "First weights: a run of vision_pretrain or chat_sft, a checkpoint, a Hugging Face "
+      "folder, GGUF, or what `fusec import` wrote; default: random");
   app.add_option("--vision", o.vision, "Encoder of pictures: a CLIP or SigLIP tower");
   app.add_option("--preset", o.preset, "Sizes of a model that begins at random")
       ->check(one_of(models::VisionGptConfig::preset_names()));

@@ -37,15 +37,15 @@ struct SftOptions {
   int64_t steps = 0;  // 0: no limit; then epochs is not 0
   double epochs = 0;  // passes over the training documents; 0: no limit
   uint64_t seed = 0;
-  int64_t patience = 0;      // validations without a better one that end the run; 0: never
-  bool keep_best = true;     // the weights of the best validation are what the run leaves
+  int64_t patience = 0;   // validations without a better one that end the run; 0: never
+  bool keep_best = true;  // the weights of the best validation are what the run leaves
 
   // Run.
   CompileOptions compile;
   std::optional<std::string> resume;  // checkpoint or folder; "": of `out`
   std::string out = "runs/chat";
   int64_t eval_every = 200, save_every = 200, keep = 2, log_every = 10;
-  int64_t samples = 8;  // validation chats that are answered at the end
+  int64_t samples = 8;     // validation chats that are answered at the end
   int64_t show_batch = 0;  // batches to print instead of training
   bool profiled = false;
   // What must not change when a run goes on: flags by name, in one spelling.

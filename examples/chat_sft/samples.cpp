@@ -1,9 +1,9 @@
 // Documents to answers and shown packs; see samples.h.
 #include "samples.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <filesystem>
-#include <fmt/format.h>
 
 #include "fusec/io/documents.h"
 #include "fusec/io/pixels.h"
@@ -25,9 +25,8 @@ std::string text_of(const io::Message& message) {
 // The messages before the first answer.
 std::vector<io::Message> question_of(const io::Document& document) {
   const auto& all = document.messages;
-  const auto answer = std::find_if(all.begin(), all.end(), [](const io::Message& m) {
-    return m.role == "assistant";
-  });
+  const auto answer = std::find_if(all.begin(), all.end(),
+                                   [](const io::Message& m) { return m.role == "assistant"; });
   return {all.begin(), answer};
 }
 
@@ -74,8 +73,8 @@ class Answerer {
 
   void read_image(const std::string& path, std::vector<float>& pixels) const {
     const int side = static_cast<int>(setup_.info.config.vision.image);
-    const io::Image image = io::square(io::read_image(path, io::decode_options(fit_, side)), fit_,
-                                       side);
+    const io::Image image =
+        io::square(io::read_image(path, io::decode_options(fit_, side)), fit_, side);
     const size_t at = pixels.size();
     pixels.resize(at + 3 * static_cast<size_t>(side) * static_cast<size_t>(side));
     io::PixelTable(io::PixelScale::white_is_zero()).write_planes(image, pixels.data() + at);

@@ -9,8 +9,8 @@ namespace fusec::examples {
 
 // Greedy answers to the first question of the first `count` validation documents, decoded with a
 // cache; prints them beside what the documents say, and how many are equal.
-void print_samples(models::PackedTrainer& trainer, const SftOptions& options,
-                   const SftSetup& setup, int64_t count);
+void print_samples(models::PackedTrainer& trainer, const SftOptions& options, const SftSetup& setup,
+                   int64_t count);
 
 // The next batch's packs as colours show them (show_pack.h).
 void print_batch(const data::PackedBatch& batch, const SftSetup& setup);

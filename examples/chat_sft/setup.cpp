@@ -1,9 +1,9 @@
 // Files and flags to a run; see setup.h.
 #include "setup.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <filesystem>
-#include <fmt/format.h>
 #include <fstream>
 
 #include "fusec/models/chat_samples.h"
@@ -68,8 +68,9 @@ std::optional<models::WordTokenizer> words_of(const models::ModelFile& init,
     } catch (const Error&) {  // another tokenizer's file
     }
   }
-  fail_user(init.path() + ": made with tokenizer " + info.tokenizer_hash + ", the chats are read by " +
-            tokenizer.hash_text() + ": its token ids mean other words. Give --tokenizer the one that "
+  fail_user(init.path() + ": made with tokenizer " + info.tokenizer_hash +
+            ", the chats are read by " + tokenizer.hash_text() +
+            ": its token ids mean other words. Give --tokenizer the one that "
             "it was made with, or keep tokenizer.json of the run that pretrained it beside it");
 }
 
@@ -104,8 +105,7 @@ std::vector<std::string> modules_left(const SftSetup& setup) {
   return {};
 }
 
-data::PipelineOptions data_options(const SftOptions& o, const SftSetup& setup,
-                                   data::EpochEnd end) {
+data::PipelineOptions data_options(const SftOptions& o, const SftSetup& setup, data::EpochEnd end) {
   const models::VisionGptConfig& c = setup.info.config;
   data::PipelineOptions p = o.pipeline;
   p.epoch_end = end;
@@ -124,8 +124,8 @@ void carry_words(models::PackedTrainer& trainer, const SftSetup& setup) {
     const std::string& name = setup.init->tensors()[i].name;
     if (name != "embedding.weight" && name != "head.weight") continue;
     std::vector<float> rows = trainer.training().get<float>(name);
-    const models::CarriedRows carried = models::carry_rows(
-        setup.init->read_floats(i), *setup.words, rows, *setup.info.tokenizer, c.width);
+    const models::CarriedRows carried = models::carry_rows(setup.init->read_floats(i), *setup.words,
+                                                           rows, *setup.info.tokenizer, c.width);
     trainer.training().set(name, rows);
     if (name == "embedding.weight")
       fmt::print("  of {} tokens {} are words of it, {} are several, {} begin at random\n",

@@ -1,12 +1,12 @@
 // Batches to updates, lines of metrics and checkpoints; see training.h.
 #include "training.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "fusec/models/checkpoint_store.h"
@@ -77,9 +77,8 @@ class Loop {
 
   double share() const {
     double by_steps = options_.steps > 0 ? static_cast<double>(state_.step) / options_.steps : 0;
-    double passes = data_.documents > 0
-                        ? static_cast<double>(state_.documents) / data_.documents
-                        : 0;
+    double passes =
+        data_.documents > 0 ? static_cast<double>(state_.documents) / data_.documents : 0;
     return std::max(by_steps, options_.epochs > 0 ? passes / options_.epochs : 0);
   }
 
@@ -130,7 +129,8 @@ class Loop {
     metrics_.write({{"kind", "skipped"}, {"step", state_.step + 1}, {"culprit", last_.culprit}});
     if (++skipped_in_a_row_ < kMostSkipped) return;
     fail_user(fmt::format(
-        "step {} was not finite {} times in a row ({}), training has diverged. Lower --lr (now {}), "
+        "step {} was not finite {} times in a row ({}), training has diverged. Lower --lr (now "
+        "{}), "
         "or set --clip (now {}) or a longer --warmup",
         state_.step + 1, skipped_in_a_row_, last_.culprit, options_.lr, options_.optimizer.clip));
   }
@@ -249,10 +249,11 @@ std::string find_start(const SftOptions& o, const SftSetup& setup) {
   const auto entries = store.list();
   if (continues || entries.empty()) return checkpoint;
   if (!models::read_checkpoint_info(entries.back().path).state.finished)
-    fail_user(fmt::format("{} holds the checkpoints of a run that stopped at step {} before its "
-                          "end: --resume goes on with it; to start anew, remove that folder or "
-                          "choose another --out",
-                          store.folder(), entries.back().step));
+    fail_user(
+        fmt::format("{} holds the checkpoints of a run that stopped at step {} before its "
+                    "end: --resume goes on with it; to start anew, remove that folder or "
+                    "choose another --out",
+                    store.folder(), entries.back().step));
   return checkpoint;
 }
 

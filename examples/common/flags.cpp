@@ -1,10 +1,10 @@
 // Texts of flags to answers; see flags.h.
 #include "flags.h"
 
-#include <algorithm>
-#include <charconv>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <algorithm>
+#include <charconv>
 
 #include "fusec/base/nearest.h"
 

@@ -1,9 +1,9 @@
 // Model, plan and backends to text on stdout; see run_tables.h.
 #include "run_tables.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cstdio>
-#include <fmt/format.h>
 
 namespace fusec::examples {
 namespace {
@@ -42,13 +42,14 @@ void print_model_table(const models::VisionGptConfig& m, const std::string& batc
   if (m.text_only()) {
     print_row("encoder", "none: text only");
   } else {
-    print_row("encoder",
-        fmt::format("{0} x {0} px, patch {1}, {2} patches, width {3}, {4} blocks", m.vision.image,
-                    m.vision.patch, m.vision.patches(), m.vision.width, m.vision.layers));
-    print_row("resampler", fmt::format("{} queries, {} blocks", m.resampler.queries, m.resampler.layers));
+    print_row("encoder", fmt::format("{0} x {0} px, patch {1}, {2} patches, width {3}, {4} blocks",
+                                     m.vision.image, m.vision.patch, m.vision.patches(),
+                                     m.vision.width, m.vision.layers));
+    print_row("resampler",
+              fmt::format("{} queries, {} blocks", m.resampler.queries, m.resampler.layers));
   }
-  print_row("trunk", fmt::format("width {}, {} blocks, {} heads ({} kv) of {}, MLP {}", m.width, m.layers,
-                           m.heads, m.kv_heads, m.head_dim, m.intermediate));
+  print_row("trunk", fmt::format("width {}, {} blocks, {} heads ({} kv) of {}, MLP {}", m.width,
+                                 m.layers, m.heads, m.kv_heads, m.head_dim, m.intermediate));
   print_row("batch", batch);
   fmt::print("parameters\n");
   int64_t all = 0;
@@ -71,22 +72,23 @@ void print_memory_table(const Executable& step) {
   print_row("optimizer states", fmt::format("{:>14}", mib(states)));
   print_row("constants", fmt::format("{:>14}", mib(constants)));
   print_row("arena", fmt::format("{:>14}  ({} without reuse)", mib(plan.arena_bytes),
-                           mib(plan.sum_of_temporaries)));
+                                 mib(plan.sum_of_temporaries)));
   print_row("  inputs", fmt::format("{:>14}", mib(peak_of(plan, BufferClass::input))));
   print_row("  outputs", fmt::format("{:>14}", mib(peak_of(plan, BufferClass::output))));
   print_row("  temporaries",
-      fmt::format("{:>14}  at their peak", mib(peak_of(plan, BufferClass::temporary))));
+            fmt::format("{:>14}  at their peak", mib(peak_of(plan, BufferClass::temporary))));
   print_row("library scratch", fmt::format("{:>14}", mib(memory.workspace)));
   print_row("peak", fmt::format("{:>14}  at {}", mib(memory.peak()), memory.peak_name));
   size_t shown = std::min<size_t>(memory.largest.size(), 3);
-  for (size_t i = 0; i < shown; ++i) print_row(i == 0 ? "  largest there" : "", memory.largest[i].str());
+  for (size_t i = 0; i < shown; ++i)
+    print_row(i == 0 ? "  largest there" : "", memory.largest[i].str());
 }
 
 void print_backend_table(const models::AdamWOptions& adam, const Executable& step) {
   const Plan& plan = step.plan();
   fmt::print("step\n");
-  print_row("plan", fmt::format("{} steps, {} distinct kernels, compiled in {:.2f} s", plan.steps.size(),
-                          plan.kernels.size(), step.times().total()));
+  print_row("plan", fmt::format("{} steps, {} distinct kernels, compiled in {:.2f} s",
+                                plan.steps.size(), plan.kernels.size(), step.times().total()));
   print_row("matrix products", step.backend("gemm"));
   print_row("attention", step.backend("attention"));
   print_row("kernels", step.backend("kernels"));

@@ -1,5 +1,5 @@
-// The start-up tables that training programs share: what will be trained, in how much memory, and by
-// which backends.
+// The start-up tables that training programs share: what will be trained, in how much memory, and
+// by which backends.
 #pragma once
 
 #include <string>

@@ -3,9 +3,9 @@
 // must keep when it is resumed follows from their group here.
 #include "options.h"
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fmt/format.h>
 
 #include "command_line.h"
 #include "flags.h"

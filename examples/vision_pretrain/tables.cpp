@@ -12,8 +12,8 @@ void print_data_table(const Dataset& data, const models::CaptionTrainer& trainer
     print_row(set.name, fmt::format("{} captions ({})", set.items.size(), set.meaning));
   }
   if (data.dropped > 0) {
-    print_row("dropped",
-        fmt::format("{} captions that need more than {} tokens", data.dropped, data.sequence));
+    print_row("dropped", fmt::format("{} captions that need more than {} tokens", data.dropped,
+                                     data.sequence));
   }
   print_row("vocabulary", fmt::format("{} tokens", trainer.tokenizer().vocab_size()));
 }

@@ -97,8 +97,7 @@ TEST_CASE("configs of public decoders come back from their text") {
   std::string wrong = config_text(llama);
   wrong.replace(wrong.find("llama3"), 6, "llama4");
   CHECK_THROWS_WITH_AS(parse_config(wrong, "test"),
-                       doctest::Contains("\"llama4\" (did you mean \"llama3\""),
-                       Error);
+                       doctest::Contains("\"llama4\" (did you mean \"llama3\""), Error);
   llama.rope_scaling.low_freq_factor = 4;
   CHECK_THROWS_WITH_AS(llama.check(), doctest::Contains("below the high one"), Error);
   llama.rope_scaling = {RopeScaling::Kind::linear, 0.5};

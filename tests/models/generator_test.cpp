@@ -167,8 +167,8 @@ TEST_CASE("weights held in 16 bits are widened, not rounded again") {
     Generator g(o);
     fill_parameters(g, c);
     for (const auto& [name, type] : g.parameters())
-      CHECK((type.dtype == held) ==
-            (type.shape.size() == 2 && (name.starts_with("trunk") || name.starts_with("embedding"))));
+      CHECK((type.dtype == held) == (type.shape.size() == 2 &&
+                                     (name.starts_with("trunk") || name.starts_with("embedding"))));
     check_row(g.start(prompt_of(d, 7, g)), 0, expected, 6, c.vocab);
     for (size_t at = 7; at < d.tokens.size(); ++at)
       check_row(g.step(d.tokens[at]), 0, expected, at, c.vocab);

@@ -73,8 +73,8 @@ using Conversions = std::map<std::string, int64_t>;
 // parameter that the file lacks, or has in another shape, is a user Error, and then nothing has
 // been written. Parameters of LoRA stay as they are, too.
 Conversions load_model(Executable& exe, const ModelFile& file);
-// The same for plans that share their memory, or hold different parts of a model; the file's modules
-// of `leave` ("head") are not looked at.
+// The same for plans that share their memory, or hold different parts of a model; the file's
+// modules of `leave` ("head") are not looked at.
 Conversions load_model(const std::vector<LoadedPlan*>& plans, const ModelFile& file,
                        const std::vector<std::string>& leave = {});
 
