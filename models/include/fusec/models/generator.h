@@ -8,7 +8,7 @@
 //   for (...) logits = generator.step(sampler.next(logits));
 //
 // Parameters are the generator's own, held as f32, bf16 or f16, or those of another plan that
-// trains them (compile.share), seen as they are at each run.
+// trains them (compile.share), seen as they are at each run. Such a plan takes one generator.
 #pragma once
 
 #include <cstdint>
@@ -55,8 +55,8 @@ class Generator {
   // each. A parameter that none of the plans has is a user Error.
   void copy_weights(const std::vector<const LoadedPlan*>& from, const LoraConfig& lora = {});
 
-  // Pictures f32 [n, 3, S, S] -> image rows [n * queries, width]. A model of text alone: user
-  // Error.
+  // Pictures f32 [n, 3, S, S] -> image rows [n * queries, width]. User Error if the model is of
+  // text alone.
   std::vector<float> encode(const std::vector<float>& images);
 
   // Empties the sequence and appends.
