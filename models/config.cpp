@@ -120,7 +120,9 @@ void VisionGptConfig::check() const {
   require_positive("head dimension", head_dim);
   require_positive("intermediate width", intermediate);
   require_positive("heads times head dimension", heads * head_dim);
-  require_divides("patch size", vision.patch, "image size", vision.image);
+  if (!vision.cut_edge) require_divides("patch size", vision.patch, "image size", vision.image);
+  require(vision.patch <= vision.image, "patch size " + std::to_string(vision.patch) +
+                                            " is above image size " + std::to_string(vision.image));
   require_divides("vision heads", vision.heads, "vision width", vision.width);
   require_divides("resampler heads", resampler.heads, "vision width", vision.width);
   require_divides("kv heads", kv_heads, "heads", heads);

@@ -129,6 +129,12 @@ TEST_CASE("an encoder's class token, norms and widths are options, and come back
   CHECK(back.vision.pixel_std == c.vision.pixel_std);
   CHECK(back.vision.norm_eps == 1e-6);
   CHECK_FALSE(back.vision.patch_bias);
+  c.vision.image = 39;  // 32 / 8 patches and a rest
+  CHECK_THROWS_WITH_AS(c.check(), doctest::Contains("must divide image size (39)"), Error);
+  c.vision.cut_edge = true;
+  CHECK(parse_config(config_text(c), "test").vision.tokens() == 17);
+  c.vision.patch = 40;
+  CHECK_THROWS_WITH_AS(c.check(), doctest::Contains("40 is above image size 39"), Error);
   auto refused = [](VitConfig vision, const char* part) {
     VisionGptConfig config;
     config.vision = vision;
