@@ -34,7 +34,8 @@ struct Held {
         const bool state = buffer.cls == BufferClass::state && !is_gradient_state(buffer.name);
         if (!parameter && !(states && state)) continue;
         if (!owner.emplace(buffer.name, plan).second) continue;
-        tensors.push_back({(parameter ? "" : kStatePrefix) + buffer.name, buffer.name, buffer.type});
+        tensors.push_back(
+            {(parameter ? "" : kStatePrefix) + buffer.name, buffer.name, buffer.type});
       }
     }
   }

@@ -194,15 +194,16 @@ void Generator::run_chunk(const Prompt& prompt, size_t begin, size_t end, int64_
   const auto n = static_cast<size_t>(options_.chunk);
   const auto width = static_cast<size_t>(options_.model.width);
   const auto count = static_cast<int32_t>(end - begin);
+  const auto before = static_cast<int32_t>(lengths_[sequence]);
   std::vector<int32_t> tokens(n, 0), positions(n, -1);
   for (size_t i = begin; i < end; ++i) {
     tokens[i - begin] = prompt.tokens[i];
-    positions[i - begin] = static_cast<int32_t>(lengths_[sequence]) + static_cast<int32_t>(i - begin);
+    positions[i - begin] = before + static_cast<int32_t>(i - begin);
   }
   std::vector<int32_t> cu_q(options_.sequences + 1, 0), lengths(options_.sequences, 0);
   std::vector<int32_t> last(options_.sequences, -1);
   std::fill(cu_q.begin() + sequence + 1, cu_q.end(), count);
-  lengths[sequence] = static_cast<int32_t>(lengths_[sequence]) + count;
+  lengths[sequence] = before + count;
   last[sequence] = count - 1;
   chunk_.set("tokens", tokens);
   chunk_.set("positions", positions);

@@ -60,7 +60,8 @@ std::vector<float> merged_weight(const LoadedPlan& model, const std::string& wei
   std::vector<float> w = model.get<float>(weight);
   const std::string from = stem(weight), name_a = from + std::string(kA);
   if (from.empty() || !has_parameter(model.plan(), name_a)) return w;
-  const std::vector<float> a = model.get<float>(name_a), b = model.get<float>(from + std::string(kB));
+  const std::vector<float> a = model.get<float>(name_a);
+  const std::vector<float> b = model.get<float>(from + std::string(kB));
   const Shape shape = model.type(weight).shape;
   const int64_t out = shape[0], in = shape[1], rank = model.type(name_a).shape[0];
   const double scale = lora.alpha / static_cast<double>(rank);
