@@ -201,6 +201,8 @@ VisionGptConfig read_tower(ConfigKeys& keys, const Family& family) {
   if (keys.integer("num_channels", 3) != 3) keys.refuse("num_channels", "3");
   v.image = keys.integer("image_size", v.image);
   v.patch = keys.integer("patch_size", v.patch);
+  // A convolution without padding: what does not fill a patch is not seen.
+  v.cut_edge = v.patch > 0 && v.image % v.patch != 0;
   v.width = keys.integer("hidden_size", v.width);
   v.layers = keys.integer("num_hidden_layers", v.layers);
   v.heads = keys.integer("num_attention_heads", v.heads);
