@@ -134,7 +134,8 @@ class JpegReader {
   // no vector code, and 3/8 takes as long as the whole.
   int eighths(const DecodeOptions& options) const {
     if (options.shorter <= 0 && options.longer <= 0) return 8;
-    const auto [least, most] = std::minmax<int64_t>(info_.image_width, info_.image_height);
+    const int64_t least = std::min(info_.image_width, info_.image_height);
+    const int64_t most = std::max(info_.image_width, info_.image_height);
     for (int scale : {1, 2, 4}) {
       if ((least * scale + 7) / 8 >= options.shorter && (most * scale + 7) / 8 >= options.longer)
         return scale;
