@@ -41,7 +41,8 @@ void warn(j_common_ptr info, int level) {
   switch (info->err->msg_code) {
     case JWRN_ADOBE_XFORM:
     case JWRN_EXTRANEOUS_DATA:
-    case JWRN_JFIF_MAJOR: return;
+    case JWRN_JFIF_MAJOR:
+    case JWRN_NOT_SEQUENTIAL: return;
     default: leave(info);
   }
 }
