@@ -324,7 +324,11 @@ TEST_CASE("pipeline: batches lie in the memory that the caller gives, until thei
     // Each still holds what it held; and so does one that outlives the pipeline.
     expected.emplace_back(*leases[1]);
     leases.erase(leases.begin());
-    const BatchPipeline::Lease fourth = pipeline.next();
+    const Copied fourth(*pipeline.next());
+    CHECK(Copied(*leases[0]) == expected[0]);
+    // Set back, the pipeline leaves alone what is leased.
+    pipeline.set_state(leases[1].state());
+    CHECK(Copied(*pipeline.next()) == fourth);
     CHECK(Copied(*leases[0]) == expected[0]);
     outliving = leases[0];
   }
