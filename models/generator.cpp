@@ -109,6 +109,12 @@ Import Generator::load_weights(const std::string& path) {
   return load_parameters(plans, path);
 }
 
+Conversions Generator::load_weights(const ModelFile& file) {
+  std::vector<LoadedPlan*> plans;
+  for (Executable* exe : owners()) plans.push_back(exe);
+  return load_model(plans, file);
+}
+
 void Generator::copy_weights(const std::vector<const LoadedPlan*>& from, const LoraConfig& lora) {
   for (const auto& [name, type] : parameters()) {
     const LoadedPlan* source = nullptr;

@@ -56,4 +56,13 @@ std::string ChatSession::answer(const std::vector<int32_t>& tokens) {
   return text;
 }
 
+void ChatSession::forget(size_t begin, size_t end) {
+  if (begin > end || end > messages_.size()) {
+    fail_user("chat: no messages " + std::to_string(begin) + " to " + std::to_string(end) +
+              " in a conversation of " + std::to_string(messages_.size()));
+  }
+  messages_.erase(messages_.begin() + static_cast<std::ptrdiff_t>(begin),
+                  messages_.begin() + static_cast<std::ptrdiff_t>(end));
+}
+
 }  // namespace fusec::models

@@ -18,6 +18,7 @@
 
 #include "fusec/models/cached_decoder.h"
 #include "fusec/models/checkpoint.h"
+#include "fusec/models/model_file.h"
 
 namespace fusec::models {
 
@@ -51,6 +52,8 @@ class Generator {
   void set_parameter(const std::string& name, const std::vector<float>& values);
   // Fills all from a file of weights or a checkpoint, as load_parameters() does.
   Import load_weights(const std::string& path);
+  // The same from a model of any container, one tensor at a time in memory.
+  Conversions load_weights(const ModelFile& file);
   // Fills all from a plan that has them as f32 (and, with the LoRA given, more): merged_weight() of
   // each. A parameter that none of the plans has is a user Error.
   void copy_weights(const std::vector<const LoadedPlan*>& from, const LoraConfig& lora = {});
