@@ -30,7 +30,6 @@ void add_data_flags(CLI::App& app, SftOptions& o, Words& w) {
   app.add_option("--template", o.chat_template,
                  "How a conversation becomes text; default: that of --init, or plain")
       ->check(one_of(models::ChatTemplate::names()));
-  app.add_option("--image-token", o.image_token, "Special token that pictures stand in for");
   app.add_option("--supervise", w.supervise, "Answers that are learned")
       ->check(one_of({"all", "last"}));
   app.add_flag("--drop-bad", o.drop_bad,

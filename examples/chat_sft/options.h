@@ -17,7 +17,6 @@ struct SftOptions {
   std::vector<std::string> train = {"data/chat/train"}, validation = {"data/chat/val"};
   std::string tokenizer;      // a tokenizer.json; "": of `init`, or beside the data
   std::string chat_template;  // a name; "": that of `init`, or "plain"
-  std::string image_token = "<|image|>";
   models::Supervise supervise = models::Supervise::all_answers;
   bool drop_bad = false;  // documents and images that are refused are left out and counted
   data::PipelineOptions pipeline;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "fusec/models/chat_model.h"
 #include "fusec/models/chat_samples.h"
 #include "fusec/models/checkpoint_store.h"
 #include "fusec/models/init.h"
@@ -45,14 +46,9 @@ models::BpeTokenizer chat_tokenizer(const SftOptions& o, const SftSetup& setup) 
 }
 
 models::ChatTemplate form_of(const SftOptions& o, const SftSetup& setup) {
-  if (!o.chat_template.empty()) return models::ChatTemplate::named(o.chat_template);
-  if (!setup.init || setup.init->info().chat_template.empty())
-    return models::ChatTemplate::named("plain");
-  const std::string& text = setup.init->info().chat_template;
-  const std::vector<std::string> names = models::ChatTemplate::names();
-  if (std::find(names.begin(), names.end(), text) != names.end())
-    return models::ChatTemplate::named(text);
-  return models::ChatTemplate::recognise(text, setup.init->path());
+  const std::string stored = setup.init ? setup.init->info().chat_template : "";
+  if (stored.empty() && o.chat_template.empty()) return models::ChatTemplate::named("plain");
+  return models::chat_template_of(stored, o.chat_template, o.init);
 }
 
 // The words that a model pretrained on captions knows, if that is what `init` is.
@@ -150,13 +146,10 @@ SftSetup set_up(SftOptions& o) {
   info.part = c.text_only() ? models::ModelPart::decoder : models::ModelPart::whole;
   const models::ChatTemplate form = form_of(o, setup);
   info.chat_template = form.name();
-  models::ChatRenderOptions render{.supervise = o.supervise};
-  if (!c.text_only()) {
-    render.image_tokens = c.resampler.queries;
-    render.image = o.image_token;
-  }
+  models::ChatRenderOptions render = models::render_options_of(c, *info.tokenizer);
+  render.supervise = o.supervise;
   setup.renderer.emplace(form, *info.tokenizer, render);
-  info.ids.eos = setup.renderer->stop_tokens();
+  if (info.ids.eos.empty()) info.ids.eos = setup.renderer->stop_tokens();
   models::check_selection(c, o.select, o.lora);
   o.fixed["model"] = models::config_text(c);
   return setup;
