@@ -11,8 +11,7 @@ namespace {
 DType type_of_weights(const ModelFile& file, const ChatModelOptions& options) {
   if (options.weights) return *options.weights;
   for (const ModelTensor& t : file.tensors())
-    if (t.name == "embedding.weight" && (t.type.dtype == bf16 || t.type.dtype == f16))
-      return t.type.dtype;
+    if (t.name == "embedding.weight") return t.stored.starts_with("q") ? f16 : t.type.dtype;
   return f32;
 }
 

@@ -26,8 +26,9 @@ struct ChatModelOptions {
   bool chats = true;      // false: no template is needed, and there is no renderer
   std::string tokenizer;  // a tokenizer.json, for a model that is stored without one
   int64_t context = 0;    // tokens, up to the model's; 0: that, kDefaultContext at most
-  // How matrices are held: f32, bf16 or f16. Not given: as the file holds its embedding, and f32 if
-  // that is quantised.
+  // How matrices are held: f32, bf16 or f16. Not given: as the file holds its embedding, and f16 if
+  // that is quantised: its numbers are small integers times an f16, so that rounding them to f16 is
+  // far below what quantising cost.
   std::optional<DType> weights;
   DType cache = f32;  // keys and values
   CompileOptions compile;
