@@ -162,8 +162,10 @@ TEST_CASE("pipeline: the same batches for any number of workers, batches ahead a
         std::this_thread::sleep_for(std::chrono::microseconds(philox(9, ++calls)[0] % 300));
         return render_text(record);
       };
+      // With room for no, one and all images.
+      const size_t cache = prefetch == 1 ? 0 : workers == 2 ? 300 : 1 << 20;
       BatchPipeline many(set.paths(), kShuffled, options, uneven,
-                         {.workers = workers, .prefetch = prefetch});
+                         {.workers = workers, .prefetch = prefetch, .image_cache_bytes = cache});
       CHECK(take(many, 40) == expected);
       CHECK(many.state() == one.state());
       CHECK(many.wait_seconds() >= 0);
