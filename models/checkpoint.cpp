@@ -1,6 +1,7 @@
 // Executables to safetensors files and back; see checkpoint.h.
 #include "fusec/models/checkpoint.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -108,8 +109,12 @@ Import load_parameters(Executable& exe, const std::string& path) {
 }
 
 Import load_parameters(const std::vector<LoadedPlan*>& plans, const std::string& path) {
-  const Held<LoadedPlan> held(plans, false);
+  Held<LoadedPlan> held(plans, false);
   io::SafetensorsReader file(path);
+  // Weights of a base model have no LoRA, which then stays as it is.
+  const auto& entries = file.header().tensors;
+  if (std::none_of(entries.begin(), entries.end(), [](const auto& t) { return is_lora(t.name); }))
+    std::erase_if(held.tensors, [](const WantedTensor& t) { return is_lora(t.name); });
   Import import{file.header().metadata, {}};
   const std::string ignored = is_checkpoint(file.header()) ? kStatePrefix : "";
   for (const TensorMatch& m : match_tensors(file, held.tensors, Conversion::floats, ignored)) {

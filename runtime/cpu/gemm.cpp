@@ -1,6 +1,7 @@
 // The `gemm` call: cuts C into tiles that the pool's threads compute one by one, with oneDNN's
 // sgemm for f32, the own kernel for bf16 and f16 operands or where oneDNN is absent, a kernel that
-// streams B for products of few rows, and plain loops for f64. Refuses f64 mixed with others, and integers.
+// streams B for products of few rows, and plain loops for f64. Refuses f64 mixed with others, and
+// integers.
 #include "gemm.h"
 
 #include <algorithm>

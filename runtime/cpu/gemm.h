@@ -50,8 +50,8 @@ int64_t own_gemm_scratch(const VectorKernels& v, int64_t rows, int64_t cols);
 void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,
                    const GemmTile& tile, const GemmSides& sides = {});
 
-// A product of few rows with the rows of B ([n, k], k contiguous), as decoding makes them: B is read
-// once, at the speed of memory, and not packed.
+// A product of few rows with the rows of B ([n, k], k contiguous), as decoding makes them: B is
+// read once, at the speed of memory, and not packed.
 bool is_few_rows(const Gemm& g);
 // Tiles of all rows and of columns whose part of B is some 64 KiB.
 TileGrid few_rows_grid(const Gemm& g);
