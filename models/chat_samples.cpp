@@ -1,6 +1,8 @@
 // Rendered conversations to samples; see chat_samples.h.
 #include "fusec/models/chat_samples.h"
 
+#include <algorithm>
+
 #include "fusec/base/error.h"
 
 namespace fusec::models {
@@ -15,18 +17,18 @@ data::Rendered render_record(const ChatRenderer& renderer, bool drop,
   std::optional<Rendered> found = renderer.try_render(document, record.place, refusal);
   if (!found) {
     if (!drop) fail_user(refusal.message);
-    return data::SampleDrop{name_of(refusal.reason), 0};
+    return data::SampleDrop{name_of(refusal.reason), 0, refusal.message};
   }
   data::Sample sample;
-  sample.targets = data::next_token_targets(found->tokens, found->supervised);
-  const int64_t tokens = static_cast<int64_t>(found->tokens.size());
-  bool asked = false;
-  for (int32_t target : sample.targets) asked |= target >= 0;
+  sample.targets.resize(found->tokens.size());
+  next_token_targets(found->tokens, found->supervised, sample.targets);
+  const bool asked = std::any_of(sample.targets.begin(), sample.targets.end(),
+                                 [](int32_t target) { return target >= 0; });
   if (!asked) {
-    if (!drop)
-      fail_user(record.place + ": " + kUnsupervised +
-                ": the assistant's messages are empty; remove the document");
-    return data::SampleDrop{kUnsupervised, tokens};
+    const std::string what = record.place + ": " + kUnsupervised +
+                             ": the assistant's messages are empty; remove the document";
+    if (!drop) fail_user(what);
+    return data::SampleDrop{kUnsupervised, static_cast<int64_t>(found->tokens.size()), what};
   }
   sample.tokens = std::move(found->tokens);
   for (ImageSpan& image : found->images)

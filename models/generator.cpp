@@ -31,8 +31,9 @@ Generator::Generator(GeneratorOptions options) : options_(std::move(options)) {
     fail_user("generator: page size is " + std::to_string(options_.page_size) +
               ", expected 1 or more");
   if (options_.compile.share && options_.weights != f32)
-    fail_user("generator: shared weights are f32; with weights of another type leave out "
-              "compile.share and copy_weights() instead");
+    fail_user(
+        "generator: shared weights are f32; with weights of another type leave out "
+        "compile.share and copy_weights() instead");
   model_ = {c,
             {.sequences = options_.sequences,
              .max_pages = ceil_div(context_, options_.page_size),
@@ -121,8 +122,8 @@ void Generator::copy_weights(const std::vector<const LoadedPlan*>& from, const L
     for (const LoadedPlan* plan : from)
       if (!source && find_parameter(*plan, name)) source = plan;
     if (!source) fail_user("generator: no parameter \"" + name + "\" in the plans to copy from");
-    set_parameter(name, lora.rank > 0 ? merged_weight(*source, name, lora)
-                                      : source->get<float>(name));
+    set_parameter(name,
+                  lora.rank > 0 ? merged_weight(*source, name, lora) : source->get<float>(name));
   }
 }
 
@@ -150,9 +151,8 @@ void Generator::check_sequence(int64_t sequence) const {
 
 void Generator::check_room(int64_t behind, int64_t more) const {
   if (behind + more <= context_) return;
-  fail_user("generator: " + std::to_string(more) + " more tokens behind " +
-            std::to_string(behind) + " do not fit into the context of " +
-            std::to_string(context_));
+  fail_user("generator: " + std::to_string(more) + " more tokens behind " + std::to_string(behind) +
+            " do not fit into the context of " + std::to_string(context_));
 }
 
 void Generator::check_prompt(const Prompt& prompt, int64_t behind) const {

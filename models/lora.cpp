@@ -35,8 +35,10 @@ void LoraConfig::check() const {
   if (rank < 0) fail_user("LoRA: rank is " + std::to_string(rank) + ", expected 1 or more");
   if (!(alpha > 0) || !std::isfinite(alpha))
     fail_user("LoRA: alpha is " + std::to_string(alpha) + ", expected a number above 0");
-  if (targets.empty()) fail_user("LoRA: no layers to add to; expected some of q, k, v, out, gate, "
-                                 "up, down");
+  if (targets.empty())
+    fail_user(
+        "LoRA: no layers to add to; expected some of q, k, v, out, gate, "
+        "up, down");
   for (const std::string& t : targets)
     if (std::find(kTargets.begin(), kTargets.end(), t) == kTargets.end())
       fail_user("LoRA: no linear layer \"" + t + "\" in a block" + suggest(t, kTargets));

@@ -11,15 +11,15 @@ namespace {
 
 double scalar(const Executable& exe, const char* name) { return exe.get<float>(name).at(0); }
 
-void set_batch(Executable& exe, const data::PackedBatch& batch, const PackedModel& model,
-               bool targets = true) {
-  exe.set<int32_t>("tokens", batch.tokens);
-  exe.set<int32_t>("positions", batch.positions);
-  exe.set<int32_t>("cu_seqlens", batch.cu_seqlens);
-  exe.set<int32_t>("targets", batch.targets);
+// Input by input: they are in the device's memory with take_staged().
+void stage_batch(Executable& exe, const data::PackedBatch& batch, const PackedModel& model) {
+  exe.stage<int32_t>("tokens", batch.tokens);
+  exe.stage<int32_t>("positions", batch.positions);
+  exe.stage<int32_t>("cu_seqlens", batch.cu_seqlens);
+  exe.stage<int32_t>("targets", batch.targets);
   if (model.config.text_only()) return;
-  exe.set<float>("images", batch.images);
-  exe.set<int32_t>("slots", batch.slots);
+  exe.stage<float>("images", batch.images);
+  exe.stage<int32_t>("slots", batch.slots);
 }
 
 }  // namespace
@@ -60,24 +60,38 @@ void PackedTrainer::count(const RecordedGraph& recorded) {
     trained_parameters_ += numel(p.shape());
 }
 
+void PackedTrainer::look_ahead(data::BatchPipeline& data) {
+  ahead_ = data.next();
+  if (!ahead_) fail_internal("a pipeline that ends gave no batch to train on");
+  stage_batch(training_, *ahead_, options_.model);
+}
+
 PackedStepResult PackedTrainer::step(data::BatchPipeline& data, double lr) {
   PackedStepResult result;
   double sum = 0, tokens = 0;
   Executable& last = update_ ? *update_ : training_;
   set_adamw_inputs(last, options_.optimizer, lr, ++steps_);
   bool finite = true;
+  if (!ahead_) {
+    look_ahead(data);
+    training_.take_staged();
+  }
   for (int64_t i = 0; i < options_.accumulate; ++i) {
-    const data::BatchPipeline::Lease batch = data.next();
-    if (!batch) fail_internal("a pipeline that ends gave no batch to train on");
-    set_batch(training_, *batch, options_.model);
+    taken_ = std::move(ahead_);
+    look_ahead(data);  // is copied while this batch is computed
     finite = training_.run().finite;
     sum += scalar(training_, "loss_sum");
     tokens += scalar(training_, "count");
-    result.supervised += batch->supervised;
-    result.filled += batch->filled;
-    result.documents += batch->documents;
-    result.images += batch->image_count;
-    result.epoch = batch->epoch;
+    result.supervised += taken_->supervised;
+    result.filled += taken_->filled;
+    result.documents += taken_->documents;
+    result.images += taken_->image_count;
+    result.epoch = taken_->epoch;
+    // Before another batch takes the place of the one at fault.
+    if (!finite && !update_)
+      if (const std::optional<NonFinite> found = training_.diagnose())
+        result.culprit = found->str();
+    training_.take_staged();
   }
   if (update_) {
     update_->set("count", static_cast<float>(tokens));
@@ -89,12 +103,8 @@ PackedStepResult PackedTrainer::step(data::BatchPipeline& data, double lr) {
   if (finite) return result;
   --steps_, ++skipped_;
   result.skipped = true;
-  // After several batches the gradient that was at fault is gone; of one step it can be found.
-  std::optional<NonFinite> culprit;
-  if (!update_) culprit = training_.diagnose();
-  if (culprit)
-    result.culprit = culprit->str();
-  else
+  // After several batches the gradient that was at fault is gone.
+  if (result.culprit.empty())
     result.culprit = std::isfinite(sum) ? "the gradients" : "the loss of one of the batches";
   return result;
 }
@@ -109,7 +119,8 @@ double PackedTrainer::evaluate(data::BatchPipeline& data) {
   }
   double sum = 0, tokens = 0;
   while (const data::BatchPipeline::Lease batch = data.next()) {
-    set_batch(*evaluation_, *batch, options_.model);
+    stage_batch(*evaluation_, *batch, options_.model);
+    evaluation_->take_staged();
     evaluation_->run();
     sum += scalar(*evaluation_, "loss_sum");
     tokens += scalar(*evaluation_, "count");

@@ -70,7 +70,7 @@ int run(SftOptions o) {
   print_backend_table(o.optimizer, trainer->training());
 
   const SftLog log = run_training(*trainer, data, o, setup, checkpoint);
-  fmt::print("{}\n", data.train->statistics().text());
+  if (trainer->consumed()) fmt::print("{}\n", trainer->consumed()->statistics.text());
   if (log.interrupted) {
     fmt::print("stopped after step {}; go on with\n  {}\n", log.steps, o.resume_command);
     return kInterrupted;

@@ -22,16 +22,20 @@ std::string text_of(const io::Message& message) {
   return text;
 }
 
-// The message that the first answer answers, its images by whole paths; nothing, if a system message
-// and one of the user's are not all that comes before it.
-std::optional<io::Message> first_question(const io::Document& document, const std::string& folder) {
+// The message that the first answer answers, its images by whole paths; nothing, if a system
+// message and one of the user's are not all that comes before it, or the model reads no images.
+std::optional<io::Message> first_question(const io::Document& document, const std::string& folder,
+                                          bool sees) {
   const auto& all = document.messages;
   const size_t first = all.empty() || all[0].role != "system" ? 0 : 1;
   if (all.size() < first + 2 || all[first].role != "user" || all[first + 1].role != "assistant")
     return {};
   io::Message question = all[first];
-  for (io::Part& part : question.parts)
-    if (part.type == io::Part::Type::image) part.value = folder + "/" + part.value;
+  for (io::Part& part : question.parts) {
+    if (part.type != io::Part::Type::image) continue;
+    if (!sees) return {};
+    part.value = folder + "/" + part.value;
+  }
   return question;
 }
 
@@ -49,7 +53,8 @@ void print_samples(models::PackedTrainer& trainer, const SftOptions& o, const Sf
     const std::string folder = std::filesystem::path(file).parent_path().string();
     for (const io::Document& document : io::read_documents(file)) {
       if (asked == count) break;
-      const std::optional<io::Message> question = first_question(document, folder);
+      const std::optional<io::Message> question =
+          first_question(document, folder, !setup.info.config.text_only());
       if (!question) continue;
       const io::Message& first = document.messages[0];
       const bool led = first.role == "system";
@@ -61,8 +66,8 @@ void print_samples(models::PackedTrainer& trainer, const SftOptions& o, const Sf
       const std::string wanted = text_of(document.messages[led ? 2 : 1]);
       ++asked;
       equal += said == wanted;
-      fmt::print("\nuser:      {}\nassistant: {}\n{}", text_of(document.messages[led ? 1 : 0]), said,
-                 said == wanted ? "" : "expected:  " + wanted + "\n");
+      fmt::print("\nuser:      {}\nassistant: {}\n{}", text_of(document.messages[led ? 1 : 0]),
+                 said, said == wanted ? "" : "expected:  " + wanted + "\n");
     }
   }
   fmt::print("\n{} of {} first answers to validation documents are those of the documents\n", equal,

@@ -156,13 +156,17 @@ SftSetup set_up(SftOptions& o) {
 }
 
 std::unique_ptr<data::BatchPipeline> train_data(const SftOptions& o, const SftSetup& setup) {
+  data::PipelineResources resources = o.resources;
+  resources.allocate = [device = o.compile.device](size_t bytes) {
+    return host_memory(bytes, device);
+  };
   data::JsonlOptions stream;
   stream.shuffle = true;
   stream.seed = o.seed;
   stream.bad_lines = o.drop_bad ? data::BadLine::drop : data::BadLine::error;
   return std::make_unique<data::BatchPipeline>(
       o.train, stream, data_options(o, setup, data::EpochEnd::carry),
-      models::chat_samples(*setup.renderer, o.drop_bad), o.resources);
+      models::chat_samples(*setup.renderer, o.drop_bad), resources);
 }
 
 std::unique_ptr<data::BatchPipeline> validation_data(const SftOptions& o, const SftSetup& setup) {

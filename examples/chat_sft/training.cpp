@@ -110,7 +110,8 @@ class Loop {
     }
     state_.seconds_in_steps += seconds_since(begin);
     state_.finished = false;
-    state_.documents = data_.train->statistics().packs.documents_out;
+    const data::PipelineStatistics& read = trainer_.consumed()->statistics;
+    state_.documents = read.packs.documents_out + read.documents_dropped();
     state_.tokens += last_.filled;
     if (last_.skipped) return skipped_step();
     ++state_.step;
@@ -155,6 +156,9 @@ class Loop {
 
   void validate() {
     const double loss = trainer_.evaluate(*data_.validation);
+    if (data_.validation->statistics().supervised == 0)
+      fail_user("the validation set (--val) has nothing to ask this model: " +
+                data_.validation->statistics().text());
     metrics_.write({{"kind", "validation"}, {"step", state_.step}, {"loss", loss}});
     state_.validated = state_.step;
     bar_.say(fmt::format("validation at step {}: {:.4f}", state_.step, loss));
@@ -187,7 +191,8 @@ class Loop {
     info.state = state_;
     info.state.seconds = elapsed();
     info.run = options_.fixed;
-    info.data = data::pipeline_state_text(data_.train->state());
+    const data::PipelineState* consumed = trainer_.consumed();
+    info.data = data::pipeline_state_text(consumed ? *consumed : data_.train->state());
     trainer_.save(path, std::move(info));
   }
 

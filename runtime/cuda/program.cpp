@@ -240,8 +240,8 @@ class CudaProgram final : public Program {
   std::shared_ptr<PersistentStore> store() const override { return store_; }
 
   int64_t measured_bytes() const override {
-    int64_t total = arena_.bytes() + constants_.bytes() + fixed_.bytes() + workspace_.bytes() +
-                    ahead_.bytes();
+    int64_t total =
+        arena_.bytes() + constants_.bytes() + fixed_.bytes() + workspace_.bytes() + ahead_.bytes();
     for (const PlanBuffer& b : plan_->buffers)
       if (is_persistent(b.cls) && b.cls != BufferClass::constant) total += store_->bytes(b.name);
     return total;

@@ -52,7 +52,8 @@ ReadyBatch BatchRing::take(double& waited) {
   ReadyBatch ready;
   {
     std::unique_lock lock(mutex_);
-    // Also where the end of an epoch, which needs no batch, might have come: that is a matter of time.
+    // Also where the end of an epoch, which needs no batch, might have come: that is a matter of
+    // time.
     if (taken_ == slots_.size()) {
       fail_user("pipeline: all " + std::to_string(taken_) +
                 " batches are leased, so that no other can be filled; end a lease first, or raise "

@@ -1,5 +1,5 @@
-// Squares of images by path, kept while there is room: of a small set each file is decoded once, not
-// once an epoch. What is kept stays; results do not depend on it.
+// Squares of images by path, kept while there is room: of a small set each file is decoded once,
+// not once an epoch. What is kept stays; results do not depend on it.
 #pragma once
 
 #include <cstddef>

@@ -150,7 +150,8 @@ TEST_CASE("pinned memory is aligned, and a large write from it arrives whole") {
   CHECK(!cuda::is_pinned(&wide, 1));
   for (size_t i = 0; i < size; ++i) values[i] = value_of(3, static_cast<int64_t>(i));
   p->write(wide.inputs[4], values, 4 * size);
-  CHECK(read_floats(*p, wide.inputs[4], wide.sizes[4]) == std::vector<float>(values, values + size));
+  CHECK(read_floats(*p, wide.inputs[4], wide.sizes[4]) ==
+        std::vector<float>(values, values + size));
   memory.reset();
   CHECK(!cuda::is_pinned(values, 4));
 }

@@ -87,7 +87,7 @@ TEST_CASE("a trainer and its data go on from a checkpoint to the bit") {
     PackedTrainer trainer(trainer_options(*data, accumulate));
     for (int i = 0; i < 3; ++i) trainer.step(*data, 1e-3);
     const std::string path = scratch / "half.safetensors";
-    trainer.save(path, {.tokenizer = "t", .data = data::pipeline_state_text(data->state())});
+    trainer.save(path, {.tokenizer = "t", .data = data::pipeline_state_text(*trainer.consumed())});
     for (int i = 0; i < 3; ++i) trainer.step(*data, 1e-3);
 
     const auto again = pipeline(scratch, 1);

@@ -57,8 +57,7 @@ TEST_CASE("chat_sft trains, validates, answers and leaves a model") {
   CHECK(contains(end.out, "validation at step 4"));
   CHECK(contains(end.out, "packs of 96 tokens"));
   CHECK(contains(end.out, "waiting for data"));
-  CHECK(contains(end.out, "0 of 1 first answers") !=
-        contains(end.out, "1 of 1 first answers"));
+  CHECK(contains(end.out, "0 of 1 first answers") != contains(end.out, "1 of 1 first answers"));
   const io::SafetensorsReader model(scratch / "run/model.safetensors");
   CHECK(model.header().metadata.at("chat_template") == "plain");
   CHECK(std::filesystem::exists(scratch / "run/tokenizer.json"));

@@ -97,9 +97,23 @@ std::string run_call(const Problem& p, int threads, Values* out, const char* epi
 }
 
 cpu::Gemm gemm_of(const Problem& p) {
-  return {p.m,          p.n,          p.k,          1,         p.lda(),  p.ldb(), p.ldc(),
-          p.stride_a(), p.stride_b(), p.stride_c(), p.trans_a, p.trans_b, p.type_a, p.type_b,
-          p.type_c,     static_cast<float>(p.alpha), static_cast<float>(p.beta)};
+  return {p.m,
+          p.n,
+          p.k,
+          1,
+          p.lda(),
+          p.ldb(),
+          p.ldc(),
+          p.stride_a(),
+          p.stride_b(),
+          p.stride_c(),
+          p.trans_a,
+          p.trans_b,
+          p.type_a,
+          p.type_b,
+          p.type_c,
+          static_cast<float>(p.alpha),
+          static_cast<float>(p.beta)};
 }
 
 std::vector<char> stored(const Values& x, DType t) {
@@ -193,11 +207,14 @@ TEST_CASE("gemm: products of few rows equal a triple loop in double, in every in
   const cpu::VectorKernels* const* sets = cpu::runnable_vector_kernels(&count);
   for (int s = 0; s < count; ++s)
     for (int64_t m : {1, 2, 4, 7, 8})
-      for (auto [n, k] : {std::pair<int64_t, int64_t>{1, 1}, {3, 15}, {18, 16}, {70, 47},
-                          {700, 130}, {5, 9000}})
+      for (auto [n, k] :
+           {std::pair<int64_t, int64_t>{1, 1}, {3, 15}, {18, 16}, {70, 47}, {700, 130}, {5, 9000}})
         for (DType type_a : {f32, bf16})
           for (DType type_b : {f32, bf16, f16}) {
-            CAPTURE(sets[s]->name); CAPTURE(m); CAPTURE(n); CAPTURE(k);
+            CAPTURE(sets[s]->name);
+            CAPTURE(m);
+            CAPTURE(n);
+            CAPTURE(k);
             CAPTURE(name_of(type_b));
             Problem p{m, n, k};
             p.trans_b = true, p.type_a = type_a, p.type_b = type_b;

@@ -143,9 +143,9 @@ TEST_CASE("simd: f16 widens as the scalar form does, every number of it") {
       int wrong = 0;
       for (size_t i = 0; i < half.size(); ++i) {
         float expected = i < count ? float_from_f16(half[i]) : 7.0f;
-        wrong += std::isnan(expected) ? !std::isnan(wide[i])
-                                      : std::bit_cast<uint32_t>(wide[i]) !=
-                                            std::bit_cast<uint32_t>(expected);
+        wrong += std::isnan(expected)
+                     ? !std::isnan(wide[i])
+                     : std::bit_cast<uint32_t>(wide[i]) != std::bit_cast<uint32_t>(expected);
       }
       CAPTURE(v->name);
       CHECK(wrong == 0);

@@ -61,7 +61,7 @@ struct alignas(64) CuTensorMap {
   X(cuStreamGetCaptureInfo, 11030,                                                                 \
     CuResult(CuStream stream, int* state, uint64_t* id, CuGraph* graph,                            \
              const CuGraphNode** newest, size_t* newest_count))                                    \
-  X(cuGraphGetNodes, 10000, CuResult(CuGraph graph, CuGraphNode * nodes, size_t * count))          \
+  X(cuGraphGetNodes, 10000, CuResult(CuGraph graph, CuGraphNode* nodes, size_t* count))            \
   X(cuGraphNodeGetType, 10000, CuResult(CuGraphNode node, int* type))                              \
   X(cuGraphInstantiateWithFlags, 11040,                                                            \
     CuResult(CuGraphExec* exec, CuGraph graph, unsigned long long flags))                          \

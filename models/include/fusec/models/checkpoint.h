@@ -39,8 +39,8 @@ struct Import {
 // checkpoint. f32, bf16 and f16 are converted into each other (rounding to nearest even) and
 // counted. Strict: parameters that are missing, tensors that the model does not have, other shapes,
 // and types that are not converted are listed in one user Error, at most ten names of each kind
-// with the nearest name, and then nothing has been written. A file without LoRA (lora.h) leaves that
-// as it is.
+// with the nearest name, and then nothing has been written. A file without LoRA (lora.h) leaves
+// that as it is.
 Import load_parameters(Executable& exe, const std::string& path);
 // The same for plans that share their memory, or hold different parts of a model: the file has the
 // parameters of all of them, each once.

@@ -29,7 +29,7 @@ struct VitConfig {
   bool pre_norm = false;     // a layer norm before the first block (CLIP)
   // The last image % patch rows and columns of pixels are not looked at (SigLIP at 384 px).
   bool cut_edge = false;
-  bool post_norm = false;    // one of every token behind the last block (CLIP, SigLIP)
+  bool post_norm = false;  // one of every token behind the last block (CLIP, SigLIP)
   // A channel's value v in 0..1 enters as (v - mean) / std. So that white is 0 and empty patches
   // carry nothing but their position, the default is (255 - byte) / 64.
   std::array<double, 3> pixel_mean = {1, 1, 1};

@@ -43,8 +43,12 @@ class PackedTrainer {
   explicit PackedTrainer(PackedTrainerOptions options);
 
   // One update at learning rate `lr` from the pipeline's next `accumulate` batches. The pipeline
-  // must not end (EpochEnd::carry) and have the trainer's shapes.
+  // must not end (EpochEnd::carry), have the trainer's shapes, and be the same in every call: the
+  // batch after them is taken, too, and copied to the device while they are computed.
   PackedStepResult step(data::BatchPipeline& data, double lr);
+  // Where the data stand after what was trained on: what a checkpoint records, one batch before the
+  // pipeline's own state. Nothing before the first step.
+  const data::PipelineState* consumed() const { return taken_ ? &taken_.state() : nullptr; }
 
   // Mean loss over the supervised tokens of one epoch, which the pipeline must end
   // (EpochEnd::flush); 0 for none. Updates nothing.
@@ -74,10 +78,12 @@ class PackedTrainer {
 
  private:
   void count(const RecordedGraph& recorded);
+  void look_ahead(data::BatchPipeline& data);
 
   PackedTrainerOptions options_;
   Executable training_;  // the step, or the accumulation of one batch
   std::optional<Executable> update_, evaluation_;
+  data::BatchPipeline::Lease taken_, ahead_;  // the last batch trained on, and the next
   std::vector<ModuleCount> modules_;
   int64_t trained_parameters_ = 0, steps_ = 0, skipped_ = 0;
 };
