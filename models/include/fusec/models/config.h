@@ -27,9 +27,9 @@ struct VitConfig {
   bool patch_bias = true;
   bool class_token = false;  // a learned token in front of the patches, with a position (CLIP)
   bool pre_norm = false;     // a layer norm before the first block (CLIP)
+  bool post_norm = false;    // one of every token behind the last block (CLIP, SigLIP)
   // The last image % patch rows and columns of pixels are not looked at (SigLIP at 384 px).
   bool cut_edge = false;
-  bool post_norm = false;    // one of every token behind the last block (CLIP, SigLIP)
   // A channel's value v in 0..1 enters as (v - mean) / std. So that white is 0 and empty patches
   // carry nothing but their position, the default is (255 - byte) / 64.
   std::array<double, 3> pixel_mean = {1, 1, 1};
