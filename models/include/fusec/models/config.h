@@ -27,9 +27,9 @@ struct VitConfig {
   bool patch_bias = true;
   bool class_token = false;  // a learned token in front of the patches, with a position (CLIP)
   bool pre_norm = false;     // a layer norm before the first block (CLIP)
+  bool post_norm = false;    // one of every token behind the last block (CLIP, SigLIP)
   // The last image % patch rows and columns of pixels are not looked at (SigLIP at 384 px).
   bool cut_edge = false;
-  bool post_norm = false;  // one of every token behind the last block (CLIP, SigLIP)
   // A channel's value v in 0..1 enters as (v - mean) / std. So that white is 0 and empty patches
   // carry nothing but their position, the default is (255 - byte) / 64.
   std::array<double, 3> pixel_mean = {1, 1, 1};
@@ -60,7 +60,7 @@ enum class QkNorm : uint8_t { none, after_rope, before_rope };
 // they are divided by `factor`, and between the two the share of both is linear in frequency.
 struct RopeScaling {
   enum class Kind : uint8_t { none, linear, llama3 } kind = Kind::none;
-  double factor = 1;                                 // at least 1
+  double factor = 1;  // at least 1
   double low_freq_factor = 1, high_freq_factor = 4;  // of llama3; low < high
   int64_t original_context = 8192;                   // of llama3, tokens
 };

@@ -6,11 +6,12 @@
 //   *.gguf           as llama.cpp's converter writes it, quantised tensors as f32
 //   *.safetensors    what save_model() wrote, or a checkpoint
 //
-// Families: decoders llama (Llama 2 and 3, SmolLM2), mistral, qwen2 (and 2.5), qwen3; vision towers
-// clip_vision_model and siglip_vision_model, also as the vision part of clip and siglip. Strict:
-// what a config says and this project does not compute is an Error of kind unsupported that names
-// the key; so is a key that is not known to be harmless. Tensors that are missing, not expected or
-// of another shape are listed in one user Error with the nearest names.
+// Families: decoders llama (Llama 3, SmolLM2), mistral, qwen2 (and 2.5), qwen3; vision towers
+// clip_vision_model and siglip_vision_model, also as the vision part of clip and siglip. A
+// tokenizer that is not byte-level BPE (Llama 2's) is refused as bpe_tokenizer.h says. Strict: what
+// a config says and this project does not compute is an Error of kind unsupported that names the
+// key; so is a key that is not known to be harmless. Tensors that are missing, not expected or of
+// another shape are listed in one user Error with the nearest names.
 #pragma once
 
 #include <map>
