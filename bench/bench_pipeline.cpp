@@ -1,7 +1,8 @@
 // Tokens, batches and images a second of the packed-batch pipeline, with a tokenizer that costs
 // next to nothing (a token a word) and 0, 1 or 3 JPEGs a document.
 //   bench_pipeline [--documents N] [--images 0,1,3] [--batches N] [--workers N] [--prefetch N]
-//                  [--capacity N] [--packs N] [--buffer N] [--side S] [--step-ms T]
+//                  [--capacity N] [--packs N] [--buffer N] [--side S] [--cache BYTES]
+//                  [--step-ms T]
 #include <stdlib.h>
 
 #include <CLI/CLI.hpp>
@@ -83,7 +84,7 @@ int run(int argc, char** argv) {
   int documents = 20000, batches = 200, side = 224, step_ms = 0;
   std::vector<int> images = {0, 1, 3};
   data::PipelineOptions options;
-  data::PipelineResources resources;
+  data::PipelineResources resources{.image_cache_bytes = 0};
   CLI::App app("Tokens, batches and images a second of the packed-batch pipeline.");
   app.add_option("--documents", documents)->check(CLI::PositiveNumber);
   app.add_option("--images", images, "of a document")->delimiter(',')->check(CLI::Range(0, 16));
@@ -94,6 +95,7 @@ int run(int argc, char** argv) {
   app.add_option("--packs", options.packs, "a batch");
   app.add_option("--buffer", options.packer.buffer_documents, "documents that wait");
   app.add_option("--side", side, "pixels")->check(CLI::Range(1, 4096));
+  app.add_option("--cache", resources.image_cache_bytes, "bytes of images that are kept");
   app.add_option("--step-ms", step_ms, "time that a step would take")->check(CLI::Range(0, 60000));
   app.allow_extras();
   try {

@@ -52,7 +52,8 @@ RecordedGraph record(const CachedModel& model, int64_t n, bool chunk) {
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     const std::string name = "cache." + std::to_string(layer);
     const Shape shape = {s.pages, s.page_size, c.kv_heads, c.head_dim};
-    pages.push_back({g.state(name + ".k", shape, s.type), g.state(name + ".v", shape, s.type), {}, {}});
+    Tensor k = g.state(name + ".k", shape, s.type), v = g.state(name + ".v", shape, s.type);
+    pages.push_back({k, v, {}, {}});
   }
   now.pages = pages;
   TextTrunk trunk(g, c, {.lora = model.lora, .weights = model.weights});

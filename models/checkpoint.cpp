@@ -1,6 +1,7 @@
 // Executables to safetensors files and back; see checkpoint.h.
 #include "fusec/models/checkpoint.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -34,7 +35,8 @@ struct Held {
         const bool state = buffer.cls == BufferClass::state && !is_gradient_state(buffer.name);
         if (!parameter && !(states && state)) continue;
         if (!owner.emplace(buffer.name, plan).second) continue;
-        tensors.push_back({(parameter ? "" : kStatePrefix) + buffer.name, buffer.name, buffer.type});
+        tensors.push_back(
+            {(parameter ? "" : kStatePrefix) + buffer.name, buffer.name, buffer.type});
       }
     }
   }
@@ -107,12 +109,15 @@ Import load_parameters(Executable& exe, const std::string& path) {
 }
 
 Import load_parameters(const std::vector<LoadedPlan*>& plans, const std::string& path) {
-  const Held<LoadedPlan> held(plans, false);
+  Held<LoadedPlan> held(plans, false);
   io::SafetensorsReader file(path);
+  // Weights of a base model have no LoRA, which then stays as it is.
+  const auto& entries = file.header().tensors;
+  if (std::none_of(entries.begin(), entries.end(), [](const auto& t) { return is_lora(t.name); }))
+    std::erase_if(held.tensors, [](const WantedTensor& t) { return is_lora(t.name); });
   Import import{file.header().metadata, {}};
   const std::string ignored = is_checkpoint(file.header()) ? kStatePrefix : "";
-  for (const TensorMatch& m :
-       match_tensors(file, held.tensors, Conversion::floats, ignored)) {
+  for (const TensorMatch& m : match_tensors(file, held.tensors, Conversion::floats, ignored)) {
     const std::string bytes =
         convert_floats(file.read(*m.source), m.source->type.dtype, m.target.type.dtype);
     if (m.source->type.dtype != m.target.type.dtype) {
@@ -127,9 +132,11 @@ Import load_parameters(const std::vector<LoadedPlan*>& plans, const std::string&
 CheckpointInfo read_checkpoint_info(const std::string& path) {
   io::SafetensorsReader file(path);
   check_version(file);
+  const auto data = file.header().metadata.find("data");
   return {parse_config(entry(file, "model"), path + ": model"), entry(file, "tokenizer"),
           parse_train_state(entry(file, "state"), path + ": state"),
-          parse_run(entry(file, "run"), path + ": run")};
+          parse_run(entry(file, "run"), path + ": run"),
+          data == file.header().metadata.end() ? "" : data->second};
 }
 
 void save_checkpoint(const Executable& exe, const std::string& path, const CheckpointInfo& info) {
@@ -138,13 +145,14 @@ void save_checkpoint(const Executable& exe, const std::string& path, const Check
 
 void save_checkpoint(const std::vector<const LoadedPlan*>& plans, const std::string& path,
                      const CheckpointInfo& info) {
-  write(plans, path, true,
-        {{"format", kFormat},
-         {"version", std::to_string(kCheckpointVersion)},
-         {"model", config_text(info.model)},
-         {"tokenizer", info.tokenizer},
-         {"state", train_state_text(info.state)},
-         {"run", nlohmann::json(info.run).dump()}});
+  std::map<std::string, std::string> metadata = {{"format", kFormat},
+                                                 {"version", std::to_string(kCheckpointVersion)},
+                                                 {"model", config_text(info.model)},
+                                                 {"tokenizer", info.tokenizer},
+                                                 {"state", train_state_text(info.state)},
+                                                 {"run", nlohmann::json(info.run).dump()}};
+  if (!info.data.empty()) metadata["data"] = info.data;
+  write(plans, path, true, metadata);
 }
 
 void load_checkpoint(Executable& exe, const std::string& path) {
@@ -155,8 +163,7 @@ void load_checkpoint(const std::vector<LoadedPlan*>& plans, const std::string& p
   const Held<LoadedPlan> held(plans, true);
   io::SafetensorsReader file(path);
   check_version(file);
-  for (const TensorMatch& m :
-       match_tensors(file, held.tensors, Conversion::none, "")) {
+  for (const TensorMatch& m : match_tensors(file, held.tensors, Conversion::none, "")) {
     const std::string bytes = file.read(*m.source);
     held.owner.at(m.target.buffer)->write(m.target.buffer, bytes.data(), bytes.size());
   }

@@ -39,6 +39,8 @@ void require_divides(const char* small_name, int64_t small, const char* large_na
 void check_encoder(const VitConfig& c) {
   if (c.intermediate != 0) require_positive("vision intermediate width", c.intermediate);
   require(c.norm_eps > 0 && std::isfinite(c.norm_eps), "vision norm_eps must be above 0");
+  // A patch is a row of 3 patch^2 numbers.
+  require(c.patch <= 2048, "patch size is " + std::to_string(c.patch) + ", expected at most 2048");
   for (size_t i = 0; i < 3; ++i) {
     require(std::isfinite(c.pixel_mean[i]) && std::isfinite(c.pixel_std[i]) && c.pixel_std[i] != 0,
             "pixel mean and standard deviation must be finite, and the latter not 0");
@@ -117,7 +119,10 @@ void VisionGptConfig::check() const {
   require_positive("trunk kv heads", kv_heads);
   require_positive("head dimension", head_dim);
   require_positive("intermediate width", intermediate);
-  require_divides("patch size", vision.patch, "image size", vision.image);
+  require_positive("heads times head dimension", heads * head_dim);
+  if (!vision.cut_edge) require_divides("patch size", vision.patch, "image size", vision.image);
+  require(vision.patch <= vision.image, "patch size " + std::to_string(vision.patch) +
+                                            " is above image size " + std::to_string(vision.image));
   require_divides("vision heads", vision.heads, "vision width", vision.width);
   require_divides("resampler heads", resampler.heads, "vision width", vision.width);
   require_divides("kv heads", kv_heads, "heads", heads);

@@ -23,6 +23,7 @@ void fields(Config& c, Visit& visit) {
   visit("vision.norm_eps", c.vision.norm_eps);
   visit("vision.patch_bias", c.vision.patch_bias);
   visit("vision.class_token", c.vision.class_token);
+  visit("vision.cut_edge", c.vision.cut_edge);
   visit("vision.pre_norm", c.vision.pre_norm);
   visit("vision.post_norm", c.vision.post_norm);
   visit("vision.pixel_mean.red", c.vision.pixel_mean[0]);

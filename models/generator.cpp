@@ -31,8 +31,9 @@ Generator::Generator(GeneratorOptions options) : options_(std::move(options)) {
     fail_user("generator: page size is " + std::to_string(options_.page_size) +
               ", expected 1 or more");
   if (options_.compile.share && options_.weights != f32)
-    fail_user("generator: shared weights are f32; with weights of another type leave out "
-              "compile.share and copy_weights() instead");
+    fail_user(
+        "generator: shared weights are f32; with weights of another type leave out "
+        "compile.share and copy_weights() instead");
   model_ = {c,
             {.sequences = options_.sequences,
              .max_pages = ceil_div(context_, options_.page_size),
@@ -121,8 +122,8 @@ void Generator::copy_weights(const std::vector<const LoadedPlan*>& from, const L
     for (const LoadedPlan* plan : from)
       if (!source && find_parameter(*plan, name)) source = plan;
     if (!source) fail_user("generator: no parameter \"" + name + "\" in the plans to copy from");
-    set_parameter(name, lora.rank > 0 ? merged_weight(*source, name, lora)
-                                      : source->get<float>(name));
+    set_parameter(name,
+                  lora.rank > 0 ? merged_weight(*source, name, lora) : source->get<float>(name));
   }
 }
 
@@ -150,9 +151,8 @@ void Generator::check_sequence(int64_t sequence) const {
 
 void Generator::check_room(int64_t behind, int64_t more) const {
   if (behind + more <= context_) return;
-  fail_user("generator: " + std::to_string(more) + " more tokens behind " +
-            std::to_string(behind) + " do not fit into the context of " +
-            std::to_string(context_));
+  fail_user("generator: " + std::to_string(more) + " more tokens behind " + std::to_string(behind) +
+            " do not fit into the context of " + std::to_string(context_));
 }
 
 void Generator::check_prompt(const Prompt& prompt, int64_t behind) const {
@@ -200,15 +200,16 @@ void Generator::run_chunk(const Prompt& prompt, size_t begin, size_t end, int64_
   const auto n = static_cast<size_t>(options_.chunk);
   const auto width = static_cast<size_t>(options_.model.width);
   const auto count = static_cast<int32_t>(end - begin);
+  const auto before = static_cast<int32_t>(lengths_[sequence]);
   std::vector<int32_t> tokens(n, 0), positions(n, -1);
   for (size_t i = begin; i < end; ++i) {
     tokens[i - begin] = prompt.tokens[i];
-    positions[i - begin] = static_cast<int32_t>(lengths_[sequence]) + static_cast<int32_t>(i - begin);
+    positions[i - begin] = before + static_cast<int32_t>(i - begin);
   }
   std::vector<int32_t> cu_q(options_.sequences + 1, 0), lengths(options_.sequences, 0);
   std::vector<int32_t> last(options_.sequences, -1);
   std::fill(cu_q.begin() + sequence + 1, cu_q.end(), count);
-  lengths[sequence] = static_cast<int32_t>(lengths_[sequence]) + count;
+  lengths[sequence] = before + count;
   last[sequence] = count - 1;
   chunk_.set("tokens", tokens);
   chunk_.set("positions", positions);

@@ -74,7 +74,8 @@ void check_lora_items(const std::vector<std::string>& items, bool lora) {
   if (!lora) return;
   for (const std::string& item : items) {
     if (item == "all" || item == "trunk" || item.starts_with("last:"))
-      fail_user("cannot train \"" + item + "\" of a model with LoRA, which keeps the trunk's "
+      fail_user("cannot train \"" + item +
+                "\" of a model with LoRA, which keeps the trunk's "
                 "weights as they are; name \"lora\", and other modules if they are to be trained");
   }
   if (!named)
@@ -98,8 +99,9 @@ std::vector<std::string> parse_selection(const VisionGptConfig& config,
       continue;
     }
     if (item == "head" && config.tied_head)
-      fail_user("cannot train \"head\": in this model its weight is the embedding's (tied_head), "
-                "name \"embedding\" instead");
+      fail_user(
+          "cannot train \"head\": in this model its weight is the embedding's (tied_head), "
+          "name \"embedding\" instead");
     if (std::find(known.begin(), known.end(), item) != known.end()) continue;
     std::vector<std::string> offered = known;
     offered.push_back("last:1");

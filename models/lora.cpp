@@ -35,8 +35,10 @@ void LoraConfig::check() const {
   if (rank < 0) fail_user("LoRA: rank is " + std::to_string(rank) + ", expected 1 or more");
   if (!(alpha > 0) || !std::isfinite(alpha))
     fail_user("LoRA: alpha is " + std::to_string(alpha) + ", expected a number above 0");
-  if (targets.empty()) fail_user("LoRA: no layers to add to; expected some of q, k, v, out, gate, "
-                                 "up, down");
+  if (targets.empty())
+    fail_user(
+        "LoRA: no layers to add to; expected some of q, k, v, out, gate, "
+        "up, down");
   for (const std::string& t : targets)
     if (std::find(kTargets.begin(), kTargets.end(), t) == kTargets.end())
       fail_user("LoRA: no linear layer \"" + t + "\" in a block" + suggest(t, kTargets));
@@ -60,7 +62,8 @@ std::vector<float> merged_weight(const LoadedPlan& model, const std::string& wei
   std::vector<float> w = model.get<float>(weight);
   const std::string from = stem(weight), name_a = from + std::string(kA);
   if (from.empty() || !has_parameter(model.plan(), name_a)) return w;
-  const std::vector<float> a = model.get<float>(name_a), b = model.get<float>(from + std::string(kB));
+  const std::vector<float> a = model.get<float>(name_a);
+  const std::vector<float> b = model.get<float>(from + std::string(kB));
   const Shape shape = model.type(weight).shape;
   const int64_t out = shape[0], in = shape[1], rank = model.type(name_a).shape[0];
   const double scale = lora.alpha / static_cast<double>(rank);

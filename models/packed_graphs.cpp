@@ -68,9 +68,9 @@ void PackShape::check(const VisionGptConfig& config) const {
   require(max_images > 0, "max_images is " + std::to_string(max_images) +
                               ", expected 1 or more: the model has an encoder of images; for text "
                               "alone set resampler.queries to 0");
-  require(config.resampler.queries <= tokens,
-          "an image takes " + std::to_string(config.resampler.queries) + " tokens, a pack has " +
-              std::to_string(tokens));
+  require(config.resampler.queries <= tokens, "an image takes " +
+                                                  std::to_string(config.resampler.queries) +
+                                                  " tokens, a pack has " + std::to_string(tokens));
 }
 
 RecordedGraph record_packed_training_step(const PackedModel& model, const std::string& train,

@@ -85,10 +85,9 @@ Tensor TextTrunk::hidden(const Tensor& tokens, const Tensor& slots,
   Tensor x = embed(reshape(tokens, {rows * length}), slots, image_rows);
   auto [cosines, sines] = rope_tables(tokens.graph(), length, config_.head_dim, config_.rope_theta,
                                       config_.rope_scaling);
-  return run_blocks(reshape(x, {rows, length, config_.width}), {cosines, sines},
-                    [](size_t, const Tensor& q, const Tensor& k, const Tensor& v) {
-                      return attention(q, k, v);
-                    });
+  return run_blocks(
+      reshape(x, {rows, length, config_.width}), {cosines, sines},
+      [](size_t, const Tensor& q, const Tensor& k, const Tensor& v) { return attention(q, k, v); });
 }
 
 Tensor TextTrunk::hidden(const Tensor& tokens) const { return hidden(tokens, {}, {}); }
@@ -115,20 +114,19 @@ Tensor TextTrunk::hidden(CachedTokens& cached) const {
   const int64_t page_size = cached.pages[0].k.size(1);
   const DType held = cached.pages[0].k.dtype();
   Tensor rows = paged_rows(cached.positions, cached.page_table, page_size, cached.sequences);
-  return run_blocks(
-      unsqueeze(x, 0), turned(cached.positions),
-      [&](size_t layer, const Tensor& q, const Tensor& k, const Tensor& v) {
-        auto row_of_heads = [&](const Tensor& t) {
-          return cast(reshape(t, {t.size(1), t.size(2), t.size(3)}), held);
-        };
-        PagedKv& pages = cached.pages[layer];
-        pages = append_kv(row_of_heads(k), row_of_heads(v), pages, rows);
-        PagedAttentionOptions options;
-        options.cu_q = cached.cu_q;
-        Tensor mixed = paged_attention(row_of_heads(q), pages.k, pages.v, cached.page_table,
-                                       cached.lengths, options);
-        return cast(unsqueeze(mixed, 0), f32);
-      });
+  return run_blocks(unsqueeze(x, 0), turned(cached.positions),
+                    [&](size_t layer, const Tensor& q, const Tensor& k, const Tensor& v) {
+                      auto row_of_heads = [&](const Tensor& t) {
+                        return cast(reshape(t, {t.size(1), t.size(2), t.size(3)}), held);
+                      };
+                      PagedKv& pages = cached.pages[layer];
+                      pages = append_kv(row_of_heads(k), row_of_heads(v), pages, rows);
+                      PagedAttentionOptions options;
+                      options.cu_q = cached.cu_q;
+                      Tensor mixed = paged_attention(row_of_heads(q), pages.k, pages.v,
+                                                     cached.page_table, cached.lengths, options);
+                      return cast(unsqueeze(mixed, 0), f32);
+                    });
 }
 
 Tensor TextTrunk::run_blocks(const Tensor& embedded, const RopeTables& tables,

@@ -30,7 +30,9 @@ Tensor Vit::operator()(const Tensor& images) const {
   Graph& graph = images.graph();
   ScopeGuard scope(graph, "vision");
   int64_t batch = images.size(0), side = config_.image / config_.patch, p = config_.patch;
-  Tensor grid = reshape(images, {batch, 3, side, p, side, p});
+  Tensor seen = images;
+  if (side * p < config_.image) seen = slice(slice(images, 2, 0, side * p), 3, 0, side * p);
+  Tensor grid = reshape(seen, {batch, 3, side, p, side, p});
   Tensor patches = reshape(permute(grid, {0, 2, 4, 1, 3, 5}), {batch, side * side, 3 * p * p});
   Tensor x = patch_(patches);
   if (class_.defined()) x = concat({broadcast_to(class_, {batch, 1, config_.width}), x}, 1);

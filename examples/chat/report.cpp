@@ -43,8 +43,7 @@ void print_model(const models::ChatModel& model, double seconds) {
              mebibytes(weight_bytes(g)), converted);
   fmt::print(stderr, "cache     {} tokens as {}, {:.0f} MiB\n", g.context(),
              name_of(g.options().cache), mebibytes(cache_bytes(g)));
-  fmt::print(stderr, "ready     in {:.1f} s on {}\n", seconds,
-             g.stepping().backend("kernels"));
+  fmt::print(stderr, "ready     in {:.1f} s on {}\n", seconds, g.stepping().backend("kernels"));
   fmt::print(stderr, "products  {}\n", g.stepping().backend("gemm"));
 }
 

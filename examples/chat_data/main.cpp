@@ -48,20 +48,23 @@ models::BpeTokenizer train_tokenizer(const std::vector<Conversation>& conversati
   return trainer.train();
 }
 
-// Documents go to shards by turns. A file that an earlier run left beyond them would be read along.
+std::string shard_name(size_t number) {
+  char name[32];
+  std::snprintf(name, sizeof name, "%05zu.jsonl", number);
+  return name;
+}
+
+// Documents go to shards by turns. Shards that an earlier run left beyond them would be read along.
 void write_shards(const fs::path& folder, const std::vector<Conversation>& conversations,
                   int shards) {
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored))
-    if (entry.path().extension() == ".jsonl") fs::remove(entry.path(), ignored);
+  std::error_code error;
+  for (size_t k = static_cast<size_t>(shards); fs::remove(folder / shard_name(k), error); ++k) {
+  }
   std::vector<std::vector<io::Document>> documents(static_cast<size_t>(shards));
   for (size_t i = 0; i < conversations.size(); ++i)
     documents[i % documents.size()].push_back(conversations[i].document);
-  for (size_t k = 0; k < documents.size(); ++k) {
-    char name[32];
-    std::snprintf(name, sizeof name, "%05zu.jsonl", k);
-    io::write_documents((folder / name).string(), documents[k]);
-  }
+  for (size_t k = 0; k < documents.size(); ++k)
+    io::write_documents((folder / shard_name(k)).string(), documents[k]);
 }
 
 void copy_images(const Options& options, const fs::path& folder,

@@ -17,7 +17,10 @@ namespace {
 struct Jinja {
   std::vector<std::string> printed;  // literals, unescaped, and texts outside of tags
   std::string code;                  // what stands in tags, without literals
+  // Printed texts one behind the other, with kGap where something else comes between.
+  std::string flow;
 };
+constexpr char kGap = '\1';
 
 char unescaped(char c) { return c == 'n' ? '\n' : c == 't' ? '\t' : c == 'r' ? '\r' : c; }
 
@@ -26,6 +29,7 @@ size_t read_tag(std::string_view text, size_t at, std::string_view end, Jinja& j
   while (at < text.size() && !text.substr(at).starts_with(end)) {
     const char quote = text[at];
     if (quote != '\'' && quote != '"') {
+      if (std::string_view(" \t\r\n+~-").find(quote) == std::string_view::npos) jinja.flow += kGap;
       jinja.code += text[at++];
       continue;
     }
@@ -37,8 +41,10 @@ size_t read_tag(std::string_view text, size_t at, std::string_view end, Jinja& j
     }
     ++at;
     // What an exception says is not printed.
-    if (!strip_end(jinja.code).ends_with("raise_exception("))
+    if (!strip_end(jinja.code).ends_with("raise_exception(")) {
+      jinja.flow += literal;
       jinja.printed.push_back(std::move(literal));
+    }
     jinja.code += ' ';
   }
   return std::min(text.size(), at + end.size());
@@ -49,7 +55,12 @@ Jinja read_jinja(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const size_t open =
         std::min({text.find("{{", at), text.find("{%", at), text.find("{#", at), text.size()});
-    jinja.printed.emplace_back(text.substr(at, open - at));
+    const std::string_view between = text.substr(at, open - at);
+    // A dash inside of a tag takes the white space beside it away.
+    const bool dashes =
+        (at >= 3 && text[at - 3] == '-') || text.substr(open).substr(0, 3).ends_with('-');
+    if (!dashes || !strip_begin(between).empty()) jinja.flow += between;
+    jinja.printed.emplace_back(between);
     if (open == text.size()) break;
     const char kind = text[open + 1];
     if (kind == '#') {
@@ -124,6 +135,8 @@ std::string objection(const ChatForm& form, const Jinja& jinja) {
   needed.push_back(form.no_thought.substr(0, form.no_thought.find('\n')));
   for (const std::string& part : needed)
     if (part != form.begin && !is_printed(part)) return "it does not print \"" + part + "\"";
+  if (jinja.flow.find(form.assistant.after) == std::string::npos)
+    return "no message ends with \"" + form.assistant.after + "\"";
   for (const std::string& part : form.code)
     if (!holds(jinja.code, part)) return "it has no " + part;
   for (const std::string& part : form.foreign_code)

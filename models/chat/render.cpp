@@ -31,9 +31,8 @@ class Run {
     // Bytes count only as far as they are the text's own: a tokenizer may put a space before it, or
     // normalize what a message says. Headers are ASCII behind a special token, so up to there they
     // are.
-    std::string made;
-    for (const int32_t id : ids) made += tokenizer_.bytes(id);
-    const size_t shift = made.starts_with(' ') && !text_.starts_with(' ') ? 1 : 0;
+    const bool spaced = !ids.empty() && tokenizer_.bytes(ids[0]).starts_with(' ');
+    const size_t shift = spaced && !text_.starts_with(' ') ? 1 : 0;
     size_t at = 0, part = 0;
     for (const int32_t id : ids) {
       const size_t begin = std::max(at, shift) - shift;
@@ -55,6 +54,19 @@ class Run {
   std::string text_;
 };
 
+// Why the layout of a document failed.
+ChatDrop reason_of(const io::Document& document) {
+  ChatDrop reason = ChatDrop::unrenderable;
+  for (const io::Message& message : document.messages) {
+    const bool answer = message.role == "assistant";
+    if (!answer && message.role != "system" && message.role != "user" && message.role != "tool")
+      return ChatDrop::unknown_role;
+    for (const io::Part& part : message.parts)
+      if (answer && part.type == io::Part::Type::image) reason = ChatDrop::image_in_answer;
+  }
+  return reason;
+}
+
 void extend(TokenRange& range, int64_t at) {
   if (range.length == 0) range.begin = at;
   range.length = at + 1 - range.begin;
@@ -65,6 +77,8 @@ void extend(TokenRange& range, int64_t at) {
 const char* name_of(ChatDrop reason) {
   switch (reason) {
     case ChatDrop::no_answer: return "no answer";
+    case ChatDrop::unknown_role: return "unknown role";
+    case ChatDrop::image_in_answer: return "image in an answer";
     case ChatDrop::unrenderable: return "not renderable";
   }
   return "";
@@ -76,6 +90,19 @@ int64_t Rendered::supervised_tokens() const {
 
 ChatRenderer::ChatRenderer(ChatTemplate form, BpeTokenizer tokenizer, ChatRenderOptions options)
     : form_(std::move(form)), tokenizer_(std::move(tokenizer)), options_(std::move(options)) {
+  std::vector<std::string> texts = form_.specials();
+  for (const std::string& text : {options_.image, options_.image_begin, options_.image_end})
+    if (!text.empty()) texts.push_back(text);
+  for (const AddedToken& token : tokenizer_.added_tokens()) {
+    if (std::find(texts.begin(), texts.end(), token.text) == texts.end()) continue;
+    if (!token.special || token.lstrip || token.rstrip) {
+      fail_user("the tokenizer's token " + token.text +
+                (token.special ? " takes the white space beside it along"
+                               : " is not special, so that any text could write it") +
+                ", which the chat template " + form_.name() + " does not expect");
+    }
+    specials_.emplace_back(token.text, token.id);
+  }
   const std::vector<io::Message> question = {{"user", {}}, {"assistant", {}}};
   for (const ChatSegment& segment : form_.lay_out(question, false, form_.name()))
     if (segment.kind == Kind::special) special(segment.value);
@@ -93,18 +120,10 @@ ChatRenderer::ChatRenderer(ChatTemplate form, BpeTokenizer tokenizer, ChatRender
 }
 
 int32_t ChatRenderer::special(const std::string& text) const {
-  const std::optional<int32_t> id = tokenizer_.find_special(text);
-  if (!id) {
-    fail_user("the tokenizer has no token " + text + ", which the chat template " + form_.name() +
-              " needs; is it the tokenizer of such a model? --template names another template");
-  }
-  if (!tokenizer_.is_special(*id)) {
-    fail_user("the tokenizer's token " + text +
-              " is not special, so that any text could write it; "
-              "the chat template " +
-              form_.name() + " needs it to be");
-  }
-  return *id;
+  for (const auto& [known, id] : specials_)
+    if (known == text) return id;
+  fail_user("the tokenizer has no token " + text + ", which the chat template " + form_.name() +
+            " needs; is it the tokenizer of such a model? --template names another template");
 }
 
 Rendered ChatRenderer::render_segments(const std::vector<ChatSegment>& segments, size_t messages,
@@ -169,7 +188,7 @@ std::optional<Rendered> ChatRenderer::try_render(const io::Document& document,
     segments = form_.lay_out(document.messages, false, place);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::user) throw;
-    refusal = {ChatDrop::unrenderable, error.message()};
+    refusal = {reason_of(document), error.message()};
     return std::nullopt;
   }
   Rendered rendered = render_segments(segments, document.messages.size(), place);

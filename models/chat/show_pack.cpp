@@ -122,14 +122,14 @@ void check(const ShownPack& pack) {
               std::to_string(pack.targets.size()) + " targets");
   }
   int64_t last = 0;
-  for (const int32_t at : pack.cu_seqlens) {
-    if (at < last || at > tokens)
-      fail_user("show_pack: a document begins at " + std::to_string(at) + ", after one at " +
+  for (const TokenRange& document : pack.documents) {
+    if (document.begin < last || document.length < 0 || document.length > tokens - document.begin) {
+      fail_user("show_pack: a document of " + std::to_string(document.length) + " tokens lies at " +
+                std::to_string(document.begin) + ", behind one that ends at " +
                 std::to_string(last) + ", in " + std::to_string(tokens) + " tokens");
-    last = at;
+    }
+    last = document.begin + document.length;
   }
-  if (!pack.cu_seqlens.empty() && pack.cu_seqlens[0] != 0)
-    fail_user("show_pack: the first document begins at " + std::to_string(pack.cu_seqlens[0]));
   int64_t end = 0;
   for (const ImageSpan& image : pack.images) {
     if (image.range.begin < end || image.range.length < 1 ||
@@ -155,10 +155,9 @@ void legend(Writer& writer, bool colours) {
 std::string show_pack(const ShownPack& pack, const BpeTokenizer& tokenizer, bool colours) {
   check(pack);
   const auto tokens = static_cast<int64_t>(pack.tokens.size());
-  const int64_t filled = pack.cu_seqlens.empty() ? 0 : pack.cu_seqlens.back();
-  int64_t documents = 0, image_tokens = 0;
-  for (size_t d = 0; d + 1 < pack.cu_seqlens.size(); ++d)
-    documents += pack.cu_seqlens[d + 1] > pack.cu_seqlens[d];
+  const auto documents = static_cast<int64_t>(pack.documents.size());
+  int64_t filled = 0, image_tokens = 0;
+  for (const TokenRange& document : pack.documents) filled += document.length;
   for (const ImageSpan& image : pack.images) image_tokens += image.range.length;
   const auto supervised = std::count_if(pack.targets.begin(), pack.targets.end(),
                                         [](int32_t target) { return target >= 0; });
@@ -171,14 +170,15 @@ std::string show_pack(const ShownPack& pack, const BpeTokenizer& tokenizer, bool
               " of what is filled");
   legend(writer, colours);
   size_t next_image = 0;
-  for (size_t d = 0; d + 1 < pack.cu_seqlens.size(); ++d) {
-    const int64_t begin = pack.cu_seqlens[d], end = pack.cu_seqlens[d + 1];
-    if (begin == end) continue;
+  for (size_t d = 0; d < pack.documents.size(); ++d) {
+    const int64_t begin = pack.documents[d].begin, end = begin + pack.documents[d].length;
     const auto asked = std::count_if(pack.targets.begin() + begin, pack.targets.begin() + end,
                                      [](int32_t target) { return target >= 0; });
-    writer.line("document " + std::to_string(d) + ": tokens " + std::to_string(begin) + ".." +
-                std::to_string(end - 1) + ", " + std::to_string(asked) + " supervised");
+    writer.line("document " + std::to_string(d) + ": " + count(end - begin, "token") + " from " +
+                std::to_string(begin) + ", " + std::to_string(asked) + " supervised");
     for (int64_t at = begin; at < end; ++at) {
+      while (next_image < pack.images.size() && pack.images[next_image].range.begin < at)
+        ++next_image;
       if (next_image < pack.images.size() && pack.images[next_image].range.begin == at) {
         const ImageSpan& image = pack.images[next_image++];
         writer.add(Look::image, "{" + image.path + ", " + std::to_string(image.range.length) + "}");

@@ -116,6 +116,7 @@ class Matcher {
 
   void match(std::vector<ModelTensor>& tensors, std::vector<TensorPlace>& places,
              std::vector<std::string>& unused) {
+    require_tensors_for_layers();
     std::vector<WantedTensor> wanted;
     const std::vector<io::NamedType> parameters = parameters_of(info_.config, info_.part);
     for (const io::NamedType& p : parameters) wanted.push_back(wanted_of(p));
@@ -137,6 +138,18 @@ class Matcher {
   }
 
  private:
+  // A config is a few bytes and may speak of millions of layers.
+  void require_tensors_for_layers() const {
+    const VisionGptConfig& c = info_.config;
+    const bool pictures = info_.part != ModelPart::decoder, text = info_.part != ModelPart::vision;
+    const int64_t layers = std::max({pictures ? c.vision.layers : 0, text ? c.layers : 0,
+                                     pictures && text ? c.resampler.layers : 0});
+    if (layers > static_cast<int64_t>(source_.tensors.size()))
+      fail_user(source_.path + ": " + std::to_string(source_.tensors.size()) +
+                " tensors, expected more for the " + std::to_string(layers) +
+                " layers of its config: the file is cut off, or another model's");
+  }
+
   WantedTensor wanted_of(const io::NamedType& parameter) const {
     WantedTensor wanted{parameter.name, parameter.name, parameter.type};
     if (!family_) return wanted;

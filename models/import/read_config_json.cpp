@@ -15,66 +15,22 @@ namespace {
 constexpr int kDepth = 16;
 
 // Training, generation and bookkeeping: nothing of it changes logits of a given text.
-const std::vector<std::string> kHarmless = {"_*",
-                                            "architectures",
-                                            "auto_map",
-                                            "attention_dropout",
-                                            "hidden_dropout",
-                                            "dropout",
-                                            "initializer_range",
-                                            "initializer_factor",
-                                            "transformers_version",
-                                            "torch_dtype",
-                                            "dtype",
-                                            "use_cache",
-                                            "name_or_path",
-                                            "pretraining_tp",
-                                            "max_window_layers",
-                                            "is_llama_config",
-                                            "transformers.js_config",
-                                            "unsloth_fixed",
-                                            "unsloth_version",
-                                            "output_attentions",
-                                            "output_hidden_states",
-                                            "return_dict",
-                                            "return_dict_in_generate",
-                                            "torchscript",
-                                            "pruned_heads",
-                                            "chunk_size_feed_forward",
-                                            "problem_type",
-                                            "label2id",
-                                            "id2label",
-                                            "finetuning_task",
-                                            "task_specific_params",
-                                            "tokenizer_class",
-                                            "prefix",
-                                            "sep_token_id",
-                                            "decoder_start_token_id",
-                                            "do_sample",
-                                            "early_stopping",
-                                            "length_penalty",
-                                            "max_length",
-                                            "min_length",
-                                            "no_repeat_ngram_size",
-                                            "encoder_no_repeat_ngram_size",
-                                            "bad_words_ids",
-                                            "num_beam_groups",
-                                            "num_beams",
-                                            "num_return_sequences",
-                                            "diversity_penalty",
-                                            "exponential_decay_length_penalty",
-                                            "forced_bos_token_id",
-                                            "forced_eos_token_id",
-                                            "output_scores",
-                                            "remove_invalid_values",
-                                            "repetition_penalty",
-                                            "suppress_tokens",
-                                            "begin_suppress_tokens",
-                                            "temperature",
-                                            "top_k",
-                                            "top_p",
-                                            "typical_p",
-                                            "tie_encoder_decoder"};
+// clang-format off: one name a line would be a page
+const std::vector<std::string> kHarmless = {
+    "_*", "architectures", "auto_map", "attention_dropout", "hidden_dropout", "dropout",
+    "initializer_range", "initializer_factor", "transformers_version", "torch_dtype", "dtype",
+    "use_cache", "name_or_path", "pretraining_tp", "max_window_layers", "is_llama_config",
+    "transformers.js_config", "unsloth_fixed", "unsloth_version", "output_attentions",
+    "output_hidden_states", "return_dict", "return_dict_in_generate", "torchscript", "pruned_heads",
+    "chunk_size_feed_forward", "problem_type", "label2id", "id2label", "finetuning_task",
+    "task_specific_params", "tokenizer_class", "prefix", "sep_token_id", "decoder_start_token_id",
+    "do_sample", "early_stopping", "length_penalty", "max_length", "min_length",
+    "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids", "num_beam_groups",
+    "num_beams", "num_return_sequences", "diversity_penalty", "exponential_decay_length_penalty",
+    "forced_bos_token_id", "forced_eos_token_id", "output_scores", "remove_invalid_values",
+    "repetition_penalty", "suppress_tokens", "begin_suppress_tokens", "temperature", "top_k",
+    "top_p", "typical_p", "tie_encoder_decoder"};
+// clang-format on
 
 void refuse_other_structures(ConfigKeys& keys) {
   for (const char* key :
@@ -201,6 +157,8 @@ VisionGptConfig read_tower(ConfigKeys& keys, const Family& family) {
   if (keys.integer("num_channels", 3) != 3) keys.refuse("num_channels", "3");
   v.image = keys.integer("image_size", v.image);
   v.patch = keys.integer("patch_size", v.patch);
+  // A convolution without padding: what does not fill a patch is not seen.
+  v.cut_edge = v.patch > 0 && v.image % v.patch != 0;
   v.width = keys.integer("hidden_size", v.width);
   v.layers = keys.integer("num_hidden_layers", v.layers);
   v.heads = keys.integer("num_attention_heads", v.heads);

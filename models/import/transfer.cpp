@@ -1,4 +1,6 @@
 // Weights of a model file into an executable, or into a file of this project; see model_file.h.
+#include <algorithm>
+
 #include "../match_tensors.h"
 #include "description.h"
 #include "fusec/base/error.h"
@@ -22,12 +24,14 @@ Conversions load_model(Executable& exe, const ModelFile& file) {
   return load_model(std::vector<LoadedPlan*>{&exe}, file);
 }
 
-Conversions load_model(const std::vector<LoadedPlan*>& plans, const ModelFile& file) {
+Conversions load_model(const std::vector<LoadedPlan*>& plans, const ModelFile& file,
+                       const std::vector<std::string>& leave) {
   std::vector<io::TensorEntry> found;
   std::map<std::string, size_t> index;
   std::map<std::string, bool> modules;
   for (size_t i = 0; i < file.tensors().size(); ++i) {
     const ModelTensor& t = file.tensors()[i];
+    if (std::find(leave.begin(), leave.end(), module_of(t.name)) != leave.end()) continue;
     found.push_back({t.name, t.type});
     index[t.name] = i;
     modules[module_of(t.name)] = true;
@@ -68,6 +72,22 @@ Conversions save_model(const ModelFile& file, const std::string& path, std::opti
     return bytes;
   });
   return conversions;
+}
+
+void save_model(const std::vector<const LoadedPlan*>& plans, const ModelInfo& info,
+                const LoraConfig& lora, const std::string& path) {
+  std::vector<io::NamedType> types;
+  std::map<std::string, const LoadedPlan*> owner;  // the first plan that has it
+  for (const LoadedPlan* plan : plans)
+    for (const PlanBuffer& buffer : plan->plan().buffers)
+      if (buffer.cls == BufferClass::parameter && !is_lora(buffer.name) &&
+          owner.emplace(buffer.name, plan).second)
+        types.push_back({buffer.name, buffer.type});
+  std::vector<float> values;
+  io::write_safetensors(path, types, own_metadata(info), [&](size_t i) -> std::string_view {
+    values = merged_weight(*owner.at(types[i].name), types[i].name, lora);
+    return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
+  });
 }
 
 }  // namespace fusec::models

@@ -95,15 +95,17 @@ BatchShape shape_of(const PipelineOptions& o) {
 }
 
 BatchMaker::BatchMaker(const std::vector<std::string>& paths, const JsonlOptions& stream,
-                       const PipelineOptions& options, const Render& render, int workers)
+                       const PipelineOptions& options, const Render& render,
+                       const PipelineResources& resources)
     : options_(options),
       stream_(paths, stream),
       packer_(options.packer),
-      window_(std::max<size_t>(16, 8 * static_cast<size_t>(workers))),
+      window_(std::max<size_t>(16, 8 * static_cast<size_t>(resources.workers))),
       delivered_(stream_.state()),
-      workers_(workers, [this, render](const JsonlRecord& record) {
+      images_(resources.image_cache_bytes),
+      workers_(resources.workers, [this, render](const JsonlRecord& record) {
         const auto file = static_cast<size_t>(record.position.file);
-        return load_sample(record, stream_.files()[file], render, options_);
+        return load_sample(record, stream_.files()[file], render, options_, images_);
       }) {
   statistics_.packs = packer_.statistics();
 }

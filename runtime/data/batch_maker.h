@@ -21,7 +21,8 @@ BatchShape shape_of(const PipelineOptions& options);
 class BatchMaker {
  public:
   BatchMaker(const std::vector<std::string>& paths, const JsonlOptions& stream,
-             const PipelineOptions& options, const Render& render, int workers);
+             const PipelineOptions& options, const Render& render,
+             const PipelineResources& resources);
 
   enum class Made : uint8_t { packs, epoch_end, cancelled };
   // The packs of the next batch. Errors of the stream, of workers and of an epoch without
@@ -53,6 +54,7 @@ class BatchMaker {
   int64_t epoch_documents_ = 0;
   bool ended_ = false;  // nothing more is read: the epoch's end, or an error is on its way
   bool finished_ = false;
+  ImageCache images_;
   SampleWorkers workers_;  // the first to go
 };
 

@@ -52,12 +52,14 @@ ReadyBatch BatchRing::take(double& waited) {
   ReadyBatch ready;
   {
     std::unique_lock lock(mutex_);
+    // Also where the end of an epoch, which needs no batch, might have come: that is a matter of
+    // time.
+    if (taken_ == slots_.size()) {
+      fail_user("pipeline: all " + std::to_string(taken_) +
+                " batches are leased, so that no other can be filled; end a lease first, or raise "
+                "`prefetch`");
+    }
     if (ready_.empty() && !error_) {
-      if (taken_ == slots_.size()) {
-        fail_user("pipeline: all " + std::to_string(taken_) +
-                  " batches are leased, so that no other can be filled; end a lease first, or "
-                  "raise `prefetch`");
-      }
       const auto start = std::chrono::steady_clock::now();
       published_.wait(lock, [this] { return !ready_.empty() || error_; });
       waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

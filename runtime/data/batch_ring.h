@@ -58,7 +58,7 @@ class BatchRing {
   bool publish(ReadyBatch ready);
   void fail(std::exception_ptr error);  // thrown by take() behind what was published
 
-  // The taking thread. User Error if nothing can come since every slot is out.
+  // The taking thread. User Error if every slot is out.
   ReadyBatch take(double& waited);
   void release(BatchSlot* slot);
 

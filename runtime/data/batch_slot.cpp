@@ -114,7 +114,7 @@ void BatchSlot::add(const PackPiece& piece, int64_t at, int64_t image_tokens,
     std::iota(slots_ + batch.image_count * image_tokens,
               slots_ + (batch.image_count + 1) * image_tokens,
               static_cast<int32_t>(at + piece.spans[i].begin));
-    pixels.write_planes(sample.images[image], images_ + batch.image_count * row);
+    pixels.write_planes(*sample.images[image], images_ + batch.image_count * row);
   }
 }
 

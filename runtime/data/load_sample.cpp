@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "fusec/base/error.h"
 #include "fusec/base/hash.h"
@@ -68,12 +69,15 @@ uint64_t digest_of(const Sample& sample) {
 }  // namespace
 
 Loaded load_sample(const JsonlRecord& record, const std::string& file, const Render& render,
-                   const PipelineOptions& options) {
+                   const PipelineOptions& options, ImageCache& cache) {
   Sample sample;
   try {
     Rendered rendered = render(record);
-    if (const auto* drop = std::get_if<SampleDrop>(&rendered))
-      return LoadedDrop{drop->reason, record.place + ": " + drop->reason, drop->tokens};
+    if (auto* drop = std::get_if<SampleDrop>(&rendered)) {
+      std::string message = record.place + ": " + drop->reason;
+      if (!drop->message.empty()) message = std::move(drop->message);
+      return LoadedDrop{std::move(drop->reason), std::move(message), drop->tokens};
+    }
     sample = std::get<Sample>(std::move(rendered));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::user || options.bad_documents == OnBad::error)
@@ -101,7 +105,13 @@ Loaded load_sample(const JsonlRecord& record, const std::string& file, const Ren
         images.root.empty() ? fs::path(file).parent_path() : fs::path(images.root);
     const std::string path = (root / image.path).string();
     try {
-      loaded->images.push_back(io::square(io::read_image(path, decode), images.fit, images.side));
+      std::shared_ptr<const io::Image> square = cache.find(path);
+      if (!square) {
+        square = std::make_shared<const io::Image>(
+            io::square(io::read_image(path, decode), images.fit, images.side));
+        cache.keep(path, square);
+      }
+      loaded->images.push_back(std::move(square));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::user || options.bad_images == OnBad::error)
         rethrow_at(error, record.place);

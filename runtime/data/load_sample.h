@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "fusec/data/pipeline.h"
-#include "fusec/io/image.h"
+#include "image_cache.h"
 
 namespace fusec::data {
 
@@ -16,9 +16,9 @@ namespace fusec::data {
 struct LoadedSample {
   JsonlPosition position;
   std::vector<int32_t> tokens, targets;
-  std::vector<PackSpan> spans;    // of images
-  std::vector<io::Image> images;  // side x side pixels
-  uint64_t digest = 0;            // of tokens and targets
+  std::vector<PackSpan> spans;                           // of images
+  std::vector<std::shared_ptr<const io::Image>> images;  // side x side pixels
+  uint64_t digest = 0;                                   // of tokens and targets
 };
 
 struct LoadedDrop {
@@ -30,6 +30,6 @@ using Loaded = std::variant<std::shared_ptr<const LoadedSample>, LoadedDrop>;
 
 // Errors name the record's place. What the options say to drop is not thrown.
 Loaded load_sample(const JsonlRecord& record, const std::string& file, const Render& render,
-                   const PipelineOptions& options);
+                   const PipelineOptions& options, ImageCache& cache);
 
 }  // namespace fusec::data

@@ -77,7 +77,7 @@ class BatchPipeline::Core {
 
  private:
   std::unique_ptr<BatchMaker> make_maker() const {
-    return std::make_unique<BatchMaker>(paths_, stream_, options_, render_, resources_.workers);
+    return std::make_unique<BatchMaker>(paths_, stream_, options_, render_, resources_);
   }
 
   void stop() {

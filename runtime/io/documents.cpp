@@ -109,7 +109,8 @@ class LineReader {
         fail_user(place_ + where + ".path is empty; expected the path of an image");
       return {row.type, std::move(value)};
     }
-    fail_user(place_ + where + ".type is \"" + excerpt(type) + "\"" + suggest(excerpt(type), known));
+    fail_user(place_ + where + ".type is \"" + excerpt(type) + "\"" +
+              suggest(excerpt(type), known));
   }
 
   std::string place_;

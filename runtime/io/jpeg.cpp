@@ -41,7 +41,8 @@ void warn(j_common_ptr info, int level) {
   switch (info->err->msg_code) {
     case JWRN_ADOBE_XFORM:
     case JWRN_EXTRANEOUS_DATA:
-    case JWRN_JFIF_MAJOR: return;
+    case JWRN_JFIF_MAJOR:
+    case JWRN_NOT_SEQUENTIAL: return;
     default: leave(info);
   }
 }
@@ -134,7 +135,8 @@ class JpegReader {
   // no vector code, and 3/8 takes as long as the whole.
   int eighths(const DecodeOptions& options) const {
     if (options.shorter <= 0 && options.longer <= 0) return 8;
-    const auto [least, most] = std::minmax<int64_t>(info_.image_width, info_.image_height);
+    const int64_t least = std::min(info_.image_width, info_.image_height);
+    const int64_t most = std::max(info_.image_width, info_.image_height);
     for (int scale : {1, 2, 4}) {
       if ((least * scale + 7) / 8 >= options.shorter && (most * scale + 7) / 8 >= options.longer)
         return scale;

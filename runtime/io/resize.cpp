@@ -1,7 +1,8 @@
-// Area average of 8-bit RGB pixels: down the columns first, a whole row at a time, then across. Sums
-// down are integers in floats, below 2^22, sums across are integers in doubles, below 2^36, so that
-// everything but the last division is exact, and that one is made exact (see below). In floating
-// point because every instruction set has vectors of it, which it has not of long products.
+// Area average of 8-bit RGB pixels: down the columns first, a whole row at a time, then across.
+// Sums down are integers in floats, below 2^22, sums across are integers in doubles, below 2^36, so
+// that everything but the last division is exact, and that one is made exact (see below). In
+// floating point because every instruction set has vectors of it, which it has not of long
+// products.
 #include <algorithm>
 
 #include "image_checks.h"

@@ -113,6 +113,9 @@ TEST_CASE("recognise: what differs in one thing is refused, with the names to ch
   refusal_of(without(kQwen3, "enable_thinking is defined and enable_thinking is false", "x"));
   refusal_of(without(kChatml, "message['content']", "message['content'] | trim"));
   refusal_of(without(kChatml, "'<|im_end|>' + ", "eos_token + "));
+  refusal_of(without(kChatml, "'<|im_end|>' + '\\n'", "'<|im_end|>'"));
+  refusal_of(without(kChatml, "'<|im_end|>' + '\\n'}}", "'<|im_end|>' -}}\n "));
+  CHECK(name_for(without(kChatml, "'<|im_end|>' + '\\n'}}", "'<|im_end|>' }}\n")) == "chatml");
   refusal_of("{{ bos_token }}" + kChatml);
   refusal_of("Conversation: " + kChatml);  // text outside of tags
   refusal_of(without(kLlama3, " | trim"));

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "fixtures.h"
+#include "fusec/base/philox.h"
 
 using namespace fusec;
 using namespace fusec::tests;
@@ -162,6 +163,60 @@ TEST_CASE("render: prompts end with the assistant's header, and training goes on
         Ids{chatml.tokenizer().special("<|im_end|>"), chatml.tokenizer().special("<|endoftext|>")});
 }
 
+TEST_CASE("render: any texts, in any order of roles") {
+  const std::vector<std::string> grains = {
+      " ",          "\n",   "\n\n",     "a",  "Zebra",   "e\u0301", "é",      "😀",      "12",
+      "<|im_end|>", "\xff", "\xe2\x80", "\t", "<|end|>", "'s",      "\u00a0", "<think>"};
+  const std::vector<std::string> roles = {"system", "user", "assistant", "tool"};
+  for (const std::string& form : ChatTemplate::names()) {
+    CAPTURE(form);
+    const ChatRenderer renderer =
+        renderer_for(form, form == "qwen3" ? ChatRenderOptions{} : kImages);
+    const bool exact = renderer.tokenizer().lossless() && !renderer.tokenizer().pre_tokenizer().nfc;
+    for (uint64_t seed = 0; seed < 150; ++seed) {
+      uint64_t draws = 0;
+      auto below = [&](size_t n) { return philox(seed, draws++)[0] % n; };
+      std::vector<io::Message> messages;
+      for (size_t i = 0, n = 1 + below(6); i < n; ++i) {
+        io::Message message{roles[below(4)], {}};
+        for (size_t k = 0, parts = below(4); k < parts; ++k) {
+          std::string text;
+          for (size_t g = 0, length = below(6); g < length; ++g)
+            text += grains[below(grains.size())];
+          const bool image = message.role == "user" && form != "qwen3" && below(4) == 0;
+          message.parts.push_back({image ? Type::image : Type::text, image ? "a.png" : text});
+        }
+        messages.push_back(std::move(message));
+      }
+      messages.push_back(text_message("assistant", grains[below(grains.size())]));
+      const Rendered rendered = renderer.render(document_of(messages), "d");
+      CHECK(rendered.supervised_tokens() >= 1);
+      CHECK(rendered.messages.size() == messages.size());
+      std::string text, answers;
+      int64_t ends = 0;
+      for (const models::ChatSegment& segment : renderer.form().lay_out(messages, false, "d")) {
+        const bool image = segment.kind == models::ChatSegment::Kind::image;
+        text += image ? "<|image_begin|><|image|><|image|><|image|><|image_end|>" : segment.value;
+        const bool said = segment.content && segment.message >= 0 &&
+                          messages[static_cast<size_t>(segment.message)].role == "assistant";
+        if (said) answers += segment.value;
+        ends += said && segment.kind == models::ChatSegment::Kind::special;
+      }
+      const std::string asked = supervised_text(renderer, rendered);
+      int64_t supervised_ends = 0;
+      for (size_t i = 0; i < rendered.tokens.size(); ++i)
+        supervised_ends +=
+            rendered.supervised[i] && rendered.tokens[i] == renderer.stop_tokens()[0];
+      CHECK(supervised_ends == ends);
+      if (!exact) continue;
+      CHECK(renderer.tokenizer().decode(rendered.tokens, true) == text);
+      // What began inside of a header is missing, and nothing else.
+      CHECK(asked.size() <= answers.size());
+      if (form == "plain") CHECK(asked == answers);
+    }
+  }
+}
+
 TEST_CASE("targets: the next token where it is supervised") {
   const Ids tokens = {5, 6, 7, 8, 9};
   Ids targets(5);
@@ -198,8 +253,8 @@ TEST_CASE("render: what is refused, with its place, and by which reason") {
           "no message of the assistant");
   refused(renderer, {}, ChatDrop::no_answer, "no message of the assistant");
   refused(renderer, {text_message("asistant", "a"), text_message("assistant", "b")},
-          ChatDrop::unrenderable, "messages[0].role is \"asistant\" (did you mean \"assistant\"?)");
-  refused(renderer, {{"assistant", {{Type::image, "a.png"}}}}, ChatDrop::unrenderable,
+          ChatDrop::unknown_role, "messages[0].role is \"asistant\" (did you mean \"assistant\"?)");
+  refused(renderer, {{"assistant", {{Type::image, "a.png"}}}}, ChatDrop::image_in_answer,
           "messages[0] is an image that the assistant says");
   refused(renderer, {{"user", {{Type::tool, "a"}}}, text_message("assistant", "b")},
           ChatDrop::unrenderable, "messages[0] holds a tool part");
@@ -226,6 +281,8 @@ TEST_CASE("renderer: tokenizers and options that do not fit") {
   CHECK(contains(
       made("plain", tokenizer_with("gpt2", {"<|user|>", "<|assistant|>"}, {"<|end|>"}), {}),
       "token <|end|> is not special"));
+  CHECK(contains(made("chatml", tokenizer_for("qwen2"), {.image_tokens = 1, .image = "<mask>"}),
+                 "token <mask> takes the white space beside it"));
   CHECK(contains(made("chatml", tokenizer_for("chatml"), {.image_tokens = 2, .image = "<|i|>"}),
                  "has no token <|i|>"));
   CHECK(

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "../data/scratch.h"
 #include "fusec/io/documents.h"
 #include "fusec/io/image.h"
 #include "pictures.h"
+#include "scratch.h"
 
 namespace fusec::tests {
 

@@ -15,11 +15,14 @@ TEST_CASE("documents: written and read back") {
                    {"assistant", {{Part::Type::text, "<image> 😀"}}}},
                   "1f600", "Smileys & Emotion", "train"};
   documents[1] = {{{"system", {}}}, "", "", ""};
-  documents[2] = {{{"assistant", {{Part::Type::text, "Let me see."},
-                                  {Part::Type::tool, R"({"name": "count"})"}}},
-                   {"tool", {{Part::Type::tool, "12"}, {Part::Type::image, "b.png"}}},
-                   {"tool", {{Part::Type::text, "</tool>"}}}},
-                  "t", "", ""};
+  documents[2] = {
+      {{"assistant",
+        {{Part::Type::text, "Let me see."}, {Part::Type::tool, R"({"name": "count"})"}}},
+       {"tool", {{Part::Type::tool, "12"}, {Part::Type::image, "b.png"}}},
+       {"tool", {{Part::Type::text, "</tool>"}}}},
+      "t",
+      "",
+      ""};
   io::write_documents(scratch / "a.jsonl", documents);
   CHECK(io::read_documents(scratch / "a.jsonl") == documents);
 }

@@ -166,8 +166,8 @@ TEST_CASE("jpeg: what is no sound JPEG is refused with its name") {
   for (bool progressive : {false, true}) {
     const std::string good = jpeg_bytes(image, {.progressive = progressive});
     refused(good.substr(0, good.size() / 2), "unreadable JPEG");
+    refused(good.substr(0, good.size() - 2), "Premature end");
     for (size_t length = 3; length + 2 < good.size(); length += 7) {
-      // The end marker alone may be missing.
       CHECK(contains(user_error([&] { io::decode_jpeg(good.substr(0, length), "b.jpg"); }),
                      "b.jpg: "));
     }
@@ -186,6 +186,20 @@ TEST_CASE("jpeg: a size that the file cannot hold is refused before pixels are a
   };
   CHECK(contains(claim("\x20\x00\x20\x00"), "big.jpg: claims 8192 x 8192 pixels, which "));
   CHECK(contains(claim("\xff\x00\xf0\x00"), "61440 x 65280; expected sides of 1 to "));
+}
+
+TEST_CASE("jpeg: slips that leave the pixels as they are, as some cameras make, are read") {
+  const std::string good = jpeg_bytes(picture(32, 20));
+  const io::Image image = io::decode_jpeg(good, "a.jpg");
+  std::string spectral = good;  // a baseline scan that does not say that it ends at 63
+  const size_t scan = good.find("\xff\xda");
+  REQUIRE(spectral[scan + 12] == 63);
+  spectral[scan + 12] = 0;
+  CHECK(io::decode_jpeg(spectral, "a.jpg") == image);
+  CHECK(io::decode_jpeg(good + "and more", "a.jpg") == image);
+  std::string filled = good;
+  filled.insert(scan, "stray");
+  CHECK(io::decode_jpeg(filled, "a.jpg") == image);
 }
 
 TEST_CASE("jpeg: scans without end are refused") {

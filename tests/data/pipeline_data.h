@@ -21,7 +21,7 @@ constexpr const char* kPictures[] = {"a.png", "b.jpg", "c.png"};
 // "?" render() drops it, with "*" render() refuses it. Every other character predicts the next.
 inline data::Rendered render_text(const data::JsonlRecord& record) {
   const auto text = record.value.at("text").get<std::string>();
-  if (text.starts_with("?")) return data::SampleDrop{"unknown role", int64_t(text.size())};
+  if (text.starts_with("?")) return data::SampleDrop{"unknown role", int64_t(text.size()), ""};
   if (text.starts_with("*")) fail_user(record.place + ": a document with a star");
   data::Sample sample;
   std::vector<uint8_t> supervised;
@@ -36,7 +36,9 @@ inline data::Rendered render_text(const data::JsonlRecord& record) {
     sample.tokens.insert(sample.tokens.end(), kImageTokens, 1000);
     supervised.insert(supervised.end(), kImageTokens, 0);
   }
-  sample.targets = data::next_token_targets(sample.tokens, supervised);
+  sample.targets.assign(sample.tokens.size(), -1);
+  for (size_t i = 1; i < sample.tokens.size(); ++i)
+    if (supervised[i]) sample.targets[i - 1] = sample.tokens[i];
   return sample;
 }
 

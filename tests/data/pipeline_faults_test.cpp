@@ -163,13 +163,14 @@ TEST_CASE("pipeline: reasons without end are counted as one") {
   std::vector<std::string> texts(200, "text");
   const std::string file = lines(set, texts);
   BatchPipeline pipeline({file}, {}, one_by_one(), [](const JsonlRecord& record) -> Rendered {
-    return SampleDrop{"reason " + std::to_string(record.position.line), 1};
+    return SampleDrop{"reason " + std::to_string(record.position.line), 1, "see " + record.place};
   });
   CHECK(take_epoch(pipeline).empty());
   const PipelineStatistics& s = pipeline.statistics();
   CHECK(s.dropped.size() == 65);
   CHECK(s.dropped.at("other") == DropCount{136, 136});
   CHECK(s.documents_dropped() == 200);
+  CHECK(s.first_dropped == "see " + file + ":1");
 }
 
 TEST_CASE("pipeline: an epoch without documents ends, or is an error where it would never end") {
@@ -243,13 +244,6 @@ TEST_CASE("pipeline: options outside their range are refused") {
   refused([](auto&, auto& r) { r.allocate = [](size_t) { return nullptr; }; }, "gave no ");
   CHECK(contains(user_error([&] { BatchPipeline(set.paths(), {}, small_options(), nullptr); }),
                  "no render function"));
-}
-
-TEST_CASE("targets: each position predicts the next token, where that one is supervised") {
-  CHECK(next_token_targets({5, 6, 7, 8}, {0, 1, 0, 1}) == std::vector<int32_t>{6, -1, 8, -1});
-  CHECK(next_token_targets({5}, {1}) == std::vector<int32_t>{-1});
-  CHECK(next_token_targets({}, {}).empty());
-  CHECK(contains(user_error([] { next_token_targets({1}, {}); }), "1 tokens says of 0"));
 }
 
 }  // namespace

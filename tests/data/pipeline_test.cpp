@@ -162,8 +162,10 @@ TEST_CASE("pipeline: the same batches for any number of workers, batches ahead a
         std::this_thread::sleep_for(std::chrono::microseconds(philox(9, ++calls)[0] % 300));
         return render_text(record);
       };
+      // With room for no, one and all images.
+      const size_t cache = prefetch == 1 ? 0 : workers == 2 ? 300 : 1 << 20;
       BatchPipeline many(set.paths(), kShuffled, options, uneven,
-                         {.workers = workers, .prefetch = prefetch});
+                         {.workers = workers, .prefetch = prefetch, .image_cache_bytes = cache});
       CHECK(take(many, 40) == expected);
       CHECK(many.state() == one.state());
       CHECK(many.wait_seconds() >= 0);
@@ -324,7 +326,11 @@ TEST_CASE("pipeline: batches lie in the memory that the caller gives, until thei
     // Each still holds what it held; and so does one that outlives the pipeline.
     expected.emplace_back(*leases[1]);
     leases.erase(leases.begin());
-    const BatchPipeline::Lease fourth = pipeline.next();
+    const Copied fourth(*pipeline.next());
+    CHECK(Copied(*leases[0]) == expected[0]);
+    // Set back, the pipeline leaves alone what is leased.
+    pipeline.set_state(leases[1].state());
+    CHECK(Copied(*pipeline.next()) == fourth);
     CHECK(Copied(*leases[0]) == expected[0]);
     outliving = leases[0];
   }

@@ -97,12 +97,51 @@ TEST_CASE("configs of public decoders come back from their text") {
   std::string wrong = config_text(llama);
   wrong.replace(wrong.find("llama3"), 6, "llama4");
   CHECK_THROWS_WITH_AS(parse_config(wrong, "test"),
-                       doctest::Contains("\"llama4\" (did you mean \"llama3\""),
-                       Error);
+                       doctest::Contains("\"llama4\" (did you mean \"llama3\""), Error);
   llama.rope_scaling.low_freq_factor = 4;
   CHECK_THROWS_WITH_AS(llama.check(), doctest::Contains("below the high one"), Error);
   llama.rope_scaling = {RopeScaling::Kind::linear, 0.5};
   CHECK_THROWS_WITH_AS(llama.check(), doctest::Contains("expected 1 or more"), Error);
+}
+
+TEST_CASE("an encoder's class token, norms and widths are options, and come back from their text") {
+  VisionGptConfig c = VisionGptConfig::preset("tiny");
+  const int64_t plain = count(c)["vision"], width = c.vision.width;
+  CHECK(c.vision.tokens() == c.vision.patches());
+  CHECK(c.vision.hidden() == 4 * width);
+  c.vision.class_token = true;
+  CHECK(c.vision.tokens() == c.vision.patches() + 1);
+  CHECK(count(c)["vision"] - plain == 2 * width);  // and its position
+  c.vision.pre_norm = c.vision.post_norm = true;
+  CHECK(count(c)["vision"] - plain == 6 * width);
+  c.vision.patch_bias = false;
+  CHECK(count(c)["vision"] - plain == 5 * width);
+  c.vision.intermediate = 3 * width;
+  CHECK(count(c)["vision"] - plain == 5 * width - c.vision.layers * (2 * width * width + width));
+  c.vision.activation = VitActivation::quick_gelu;
+  c.vision.norm_eps = 1e-6;
+  c.vision.pixel_mean = {0.48145466, 0.4578275, 0.40821073};
+  c.vision.pixel_std = {0.26862954, 0.26130258, 0.27577711};
+  const VisionGptConfig back = parse_config(config_text(c), "test");
+  CHECK(config_text(back) == config_text(c));
+  CHECK(back.vision.activation == VitActivation::quick_gelu);
+  CHECK(back.vision.pixel_std == c.vision.pixel_std);
+  CHECK(back.vision.norm_eps == 1e-6);
+  CHECK_FALSE(back.vision.patch_bias);
+  c.vision.image = 39;  // 32 / 8 patches and a rest
+  CHECK_THROWS_WITH_AS(c.check(), doctest::Contains("must divide image size (39)"), Error);
+  c.vision.cut_edge = true;
+  CHECK(parse_config(config_text(c), "test").vision.tokens() == 17);
+  c.vision.patch = 40;
+  CHECK_THROWS_WITH_AS(c.check(), doctest::Contains("40 is above image size 39"), Error);
+  auto refused = [](VitConfig vision, const char* part) {
+    VisionGptConfig config;
+    config.vision = vision;
+    CHECK_THROWS_WITH_AS(config.check(), doctest::Contains(part), Error);
+  };
+  refused({.norm_eps = 0}, "vision norm_eps must be above 0");
+  refused({.pixel_std = {1, 0, 1}}, "not 0");
+  refused({.intermediate = -1}, "vision intermediate width is -1");
 }
 
 TEST_CASE("rotary frequencies are scaled as stated") {

@@ -166,9 +166,10 @@ TEST_CASE("weights held in 16 bits are widened, not rounded again") {
     o.weights = held;
     Generator g(o);
     fill_parameters(g, c);
-    for (const auto& [name, type] : g.parameters())
-      CHECK((type.dtype == held) ==
-            (type.shape.size() == 2 && (name.starts_with("trunk") || name.starts_with("embedding"))));
+    for (const auto& [name, type] : g.parameters()) {
+      const bool text = name.starts_with("trunk") || name.starts_with("embedding");
+      CHECK((type.dtype == held) == (type.shape.size() == 2 && text));
+    }
     check_row(g.start(prompt_of(d, 7, g)), 0, expected, 6, c.vocab);
     for (size_t at = 7; at < d.tokens.size(); ++at)
       check_row(g.step(d.tokens[at]), 0, expected, at, c.vocab);

@@ -107,8 +107,7 @@ inline std::vector<float> test_value(const std::string& name, const Shape& shape
 
 inline void fill_parameters(Executable& exe, const VisionGptConfig& config) {
   for (const PlanBuffer& b : exe.plan().buffers)
-    if (b.cls == BufferClass::parameter)
-      exe.set(b.name, test_value(b.name, b.type.shape, config));
+    if (b.cls == BufferClass::parameter) exe.set(b.name, test_value(b.name, b.type.shape, config));
 }
 
 inline void fill_parameters(Oracle& oracle, Graph& graph, const VisionGptConfig& config) {

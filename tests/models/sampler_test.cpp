@@ -96,7 +96,8 @@ TEST_CASE("what sampling refuses") {
                        Error);
   CHECK_THROWS_WITH_AS(Sampler({}).next(std::vector<float>{-INFINITY}),
                        doctest::Contains("none of 1 tokens"), Error);
-  CHECK_THROWS_WITH_AS(Sampler({}).next(std::vector<float>{}), doctest::Contains("none of 0"), Error);
+  CHECK_THROWS_WITH_AS(Sampler({}).next(std::vector<float>{}), doctest::Contains("none of 0"),
+                       Error);
   CHECK_THROWS_WITH_AS(Sampler({.temperature = -1}), doctest::Contains("temperature"), Error);
   CHECK_THROWS_WITH_AS(Sampler({.top_k = -1}), doctest::Contains("top_k"), Error);
   CHECK_THROWS_WITH_AS(Sampler({.top_p = 0}), doctest::Contains("top_p"), Error);

@@ -19,13 +19,13 @@
 #include <iostream>
 #include <sstream>
 
+#include "check.h"
 #include "commands.h"
 #include "fusec/base/bytes.h"
 #include "fusec/base/nearest.h"
 #include "fusec/base/options.h"
 #include "fusec/inspect.h"
 #include "fusec/models/bundled.h"
-#include "check.h"
 #include "transfer.h"
 
 namespace {

@@ -125,6 +125,17 @@ TEST_CASE("import: tensors that are missing, too many or of another shape are on
   CHECK(contains(message, "model.layers.1.input_layernorm.weight is i32, expected f32"));
 }
 
+TEST_CASE("import: a config of more layers or of larger ones than any file has") {
+  CHECK(contains(wrong("llama", {{"num_hidden_layers", 16000000}}),
+                 "21 tensors, expected more for the 16000000 layers"));
+  CHECK(contains(wrong("clip", {{"num_hidden_layers", 16000000}}), "39 tensors, expected more"));
+  CHECK(contains(wrong("llama", {{"num_attention_heads", 1 << 20}, {"head_dim", 1 << 20}}),
+                 "heads times head dimension is 1099511627776, expected at most"));
+  CHECK(contains(wrong("clip", {{"patch_size", 1 << 23}, {"image_size", 1 << 23}}),
+                 "patch size is 8388608, expected at most 2048"));
+  CHECK(contains(wrong("llama", {{"num_hidden_layers", 3}}), "9 missing:"));
+}
+
 TEST_CASE("import: buffers of older writers are passed over, and named") {
   ModelCopy copy("llama");
   copy.rewrite([](io::NamedType&, std::string&) { return true; },

@@ -18,11 +18,11 @@
 namespace fusec::models {
 
 struct CacheShape {
-  int64_t sequences = 1;    // B
-  int64_t max_pages = 32;   // of a sequence
-  int64_t page_size = 64;   // tokens
-  int64_t pages = 32;       // of all
-  DType type = f32;         // f32, bf16 or f16: that of keys and values, and of attention
+  int64_t sequences = 1;   // B
+  int64_t max_pages = 32;  // of a sequence
+  int64_t page_size = 64;  // tokens
+  int64_t pages = 32;      // of all
+  DType type = f32;        // f32, bf16 or f16: that of keys and values, and of attention
 };
 
 struct CachedModel {

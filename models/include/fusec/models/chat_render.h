@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fusec/base/export.h"
@@ -68,10 +69,13 @@ struct Rendered {
 
 // Why a document is left out of training.
 enum class ChatDrop : uint8_t {
-  no_answer,     // no assistant message
-  unrenderable,  // an image of the assistant, a role or a part that the template has no place for
+  no_answer,        // no assistant message
+  unknown_role,     // none of system, user, assistant, tool
+  image_in_answer,  // that the assistant says
+  unrenderable,     // thinking, or a part that the template has no place for
 };
-inline constexpr size_t kChatDrops = 2;
+inline constexpr size_t kChatDrops = 4;
+// "no answer".
 FUSEC_API const char* name_of(ChatDrop reason);
 
 struct ChatRefusal {
@@ -83,8 +87,9 @@ struct ChatRefusal {
 class FUSEC_API ChatRenderer {
  public:
   // User Errors: the tokenizer lacks a special token that users, assistants or images need, or has
-  // one that is not special (text could write it); image_tokens below 0, or 0 with an image token.
-  // What only a system or tool message needs is asked for when there is one.
+  // one that is not special (text could write it) or takes white space along; image_tokens below 0,
+  // or 0 with an image token. What only a system or tool message needs is asked for when there is
+  // one.
   ChatRenderer(ChatTemplate form, BpeTokenizer tokenizer, ChatRenderOptions options);
 
   // A document for training. `place` ("file:line") begins the messages of user Errors: those of
@@ -116,6 +121,7 @@ class FUSEC_API ChatRenderer {
   ChatTemplate form_;
   BpeTokenizer tokenizer_;
   ChatRenderOptions options_;
+  std::vector<std::pair<std::string, int32_t>> specials_;  // those of form and options that it has
   std::vector<int32_t> stop_;
 };
 

@@ -36,8 +36,8 @@ class FUSEC_API ChatSession {
   // token on are no text. Returns the text. User Error if nothing was asked.
   std::string answer(const std::vector<int32_t>& tokens);
 
-  // Takes messages [begin, end) out of the conversation. What the cache holds is remembered, so that
-  // the next ask() keeps what both begin with. User Error if there are no such messages.
+  // Takes messages [begin, end) out of the conversation. What the cache holds is remembered, so
+  // that the next ask() keeps what both begin with. User Error if there are no such messages.
   void forget(size_t begin, size_t end);
 
   const std::vector<io::Message>& messages() const { return messages_; }

@@ -13,6 +13,7 @@
 //            "model"         the model config; "tokenizer" the tokenizer's hash
 //            "state"         TrainState: step, random numbers, data cursor, counters
 //            "run"           flags and data that the run must go on with
+//            "data"          where a data pipeline stands, if there is one
 #pragma once
 
 #include <map>
@@ -38,7 +39,8 @@ struct Import {
 // checkpoint. f32, bf16 and f16 are converted into each other (rounding to nearest even) and
 // counted. Strict: parameters that are missing, tensors that the model does not have, other shapes,
 // and types that are not converted are listed in one user Error, at most ten names of each kind
-// with the nearest name, and then nothing has been written.
+// with the nearest name, and then nothing has been written. A file without LoRA (lora.h) leaves
+// that as it is.
 Import load_parameters(Executable& exe, const std::string& path);
 // The same for plans that share their memory, or hold different parts of a model: the file has the
 // parameters of all of them, each once.
@@ -50,6 +52,7 @@ struct CheckpointInfo {
   std::string tokenizer;  // hash, 16 hexadecimal digits
   TrainState state;
   std::map<std::string, std::string> run;  // flag -> value, for refuse_changed_run()
+  std::string data = "";  // where a data pipeline stands (pipeline_state.h); "" without one
 };
 
 inline constexpr int kCheckpointVersion = 2;

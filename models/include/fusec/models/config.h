@@ -16,7 +16,7 @@ enum class VitActivation : uint8_t { gelu_tanh, gelu_erf, quick_gelu };
 // Vision transformer (Dosovitskiy et al. 2021), pre-LN.
 struct VitConfig {
   int64_t image = 32;  // side of the square picture, pixels
-  int64_t patch = 8;   // side of a patch, pixels; divides image
+  int64_t patch = 8;   // side of a patch, pixels; divides image unless cut_edge
   int64_t width = 128;
   int64_t layers = 2;
   int64_t heads = 4;  // divides width
@@ -28,6 +28,8 @@ struct VitConfig {
   bool class_token = false;  // a learned token in front of the patches, with a position (CLIP)
   bool pre_norm = false;     // a layer norm before the first block (CLIP)
   bool post_norm = false;    // one of every token behind the last block (CLIP, SigLIP)
+  // The last image % patch rows and columns of pixels are not looked at (SigLIP at 384 px).
+  bool cut_edge = false;
   // A channel's value v in 0..1 enters as (v - mean) / std. So that white is 0 and empty patches
   // carry nothing but their position, the default is (255 - byte) / 64.
   std::array<double, 3> pixel_mean = {1, 1, 1};

@@ -7,8 +7,8 @@
 //   std::vector<float> logits = generator.start({.tokens = ids});
 //   for (...) logits = generator.step(sampler.next(logits));
 //
-// Parameters are the generator's own, held as f32, bf16 or f16, or those of another plan that trains
-// them (compile.share), seen as they are at each run.
+// Parameters are the generator's own, held as f32, bf16 or f16, or those of another plan that
+// trains them (compile.share), seen as they are at each run. Such a plan takes one generator.
 #pragma once
 
 #include <cstdint>
@@ -47,8 +47,8 @@ class Generator {
 
   // Names and types of the parameters.
   std::vector<std::pair<std::string, TensorType>> parameters();
-  // Fills one from f32 values, rounded to its type. An unknown name and a wrong number of values are
-  // a user Error.
+  // Fills one from f32 values, rounded to its type. An unknown name and a wrong number of values
+  // are a user Error.
   void set_parameter(const std::string& name, const std::vector<float>& values);
   // Fills all from a file of weights or a checkpoint, as load_parameters() does.
   Import load_weights(const std::string& path);
@@ -58,7 +58,8 @@ class Generator {
   // each. A parameter that none of the plans has is a user Error.
   void copy_weights(const std::vector<const LoadedPlan*>& from, const LoraConfig& lora = {});
 
-  // Pictures f32 [n, 3, S, S] -> image rows [n * queries, width]. A model of text alone: user Error.
+  // Pictures f32 [n, 3, S, S] -> image rows [n * queries, width]. User Error if the model is of
+  // text alone.
   std::vector<float> encode(const std::vector<float>& images);
 
   // Empties the sequence and appends.

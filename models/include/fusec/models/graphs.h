@@ -40,8 +40,8 @@ RecordedGraph record_decoder(const VisionGptConfig& config, int64_t rows);
 
 // User Error with the nearest valid form unless `selection` is a comma-separated list of "all",
 // module names (vision, resampler, projector, embedding, trunk, head), "last:K", the last K trunk
-// blocks, and "lora". A model with LoRA trains it, and of other parameters those of the modules that
-// are named beside it; never those of the trunk.
+// blocks, and "lora". A model with LoRA trains it, and of other parameters those of the modules
+// that are named beside it; never those of the trunk.
 void check_selection(const VisionGptConfig& config, const std::string& selection,
                      const LoraConfig& lora = {});
 

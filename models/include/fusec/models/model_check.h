@@ -28,11 +28,11 @@ struct CheckResult {
   bool passed() const { return relative_error <= tolerance; }
 };
 
-// How far relative_error may be from f32 arithmetic alone. One dependent product after another, four
-// a layer, rounds sums of K terms: an error of about sqrt(K / 2) u (u = 2^-24) if they are summed in
-// one chain and signs are as good as random. Those of L layers join on the residual stream as the
-// root of 4 L. A factor of 10 is for what norms, softmax and activations amplify, and for a
-// reference in f32, whose rotary angles are rounded, too.
+// How far relative_error may be from f32 arithmetic alone. One dependent product after another,
+// four a layer, rounds sums of K terms: an error of about sqrt(K / 2) u (u = 2^-24) if they are
+// summed in one chain and signs are as good as random. Those of L layers join on the residual
+// stream as the root of 4 L. A factor of 10 is for what norms, softmax and activations amplify, and
+// for a reference in f32, whose rotary angles are rounded, too.
 double check_tolerance(const VisionGptConfig& config, ModelPart part);
 
 // Runs the whole model in f32 on the reference's inputs. A reference that does not fit is a user

@@ -6,11 +6,12 @@
 //   *.gguf           as llama.cpp's converter writes it, quantised tensors as f32
 //   *.safetensors    what save_model() wrote, or a checkpoint
 //
-// Families: decoders llama (Llama 2 and 3, SmolLM2), mistral, qwen2 (and 2.5), qwen3; vision towers
-// clip_vision_model and siglip_vision_model, also as the vision part of clip and siglip. Strict:
-// what a config says and this project does not compute is an Error of kind unsupported that names
-// the key; so is a key that is not known to be harmless. Tensors that are missing, not expected or
-// of another shape are listed in one user Error with the nearest names.
+// Families: decoders llama (Llama 3, SmolLM2), mistral, qwen2 (and 2.5), qwen3; vision towers
+// clip_vision_model and siglip_vision_model, also as the vision part of clip and siglip. A
+// tokenizer that is not byte-level BPE (Llama 2's) is refused as bpe_tokenizer.h says. Strict: what
+// a config says and this project does not compute is an Error of kind unsupported that names the
+// key; so is a key that is not known to be harmless. Tensors that are missing, not expected or of
+// another shape are listed in one user Error with the nearest names.
 #pragma once
 
 #include <map>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "fusec/fusec.h"
+#include "fusec/models/lora.h"
 #include "fusec/models/model_info.h"
 
 namespace fusec::models {
@@ -72,13 +74,20 @@ using Conversions = std::map<std::string, int64_t>;
 // parameter that the file lacks, or has in another shape, is a user Error, and then nothing has
 // been written. Parameters of LoRA stay as they are, too.
 Conversions load_model(Executable& exe, const ModelFile& file);
-// The same for plans that share their memory, or hold different parts of a model.
-Conversions load_model(const std::vector<LoadedPlan*>& plans, const ModelFile& file);
+// The same for plans that share their memory, or hold different parts of a model; the file's
+// modules of `leave` ("head") are not looked at.
+Conversions load_model(const std::vector<LoadedPlan*>& plans, const ModelFile& file,
+                       const std::vector<std::string>& leave = {});
 
 // The model as one .safetensors file that ModelFile reads: weights as `type` (f32, bf16 or f16; as
 // they are if not given), config, tokenizer, template and special ids in its metadata.
 Conversions save_model(const ModelFile& file, const std::string& path,
                        std::optional<DType> type = {});
+
+// The same of a model that a program trains: the parameters of its plans, each once, and of those
+// with LoRA (lora.h) merged_weight().
+void save_model(const std::vector<const LoadedPlan*>& plans, const ModelInfo& info,
+                const LoraConfig& lora, const std::string& path);
 
 // The model as a folder of Hugging Face transformers: config.json, model.safetensors,
 // generation_config.json, tokenizer.json and tokenizer_config.json, or preprocessor_config.json of

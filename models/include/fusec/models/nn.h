@@ -48,8 +48,7 @@ struct Linear {
 
 // Rows of a table [count, width] by index: ids [...] i32 -> [..., width] f32.
 struct Embedding {
-  Embedding(Graph& graph, std::string_view name, int64_t count, int64_t width,
-            DType weight = f32);
+  Embedding(Graph& graph, std::string_view name, int64_t count, int64_t width, DType weight = f32);
   Tensor operator()(At ids) const;
 
   Tensor weight;

@@ -41,8 +41,8 @@ struct PackedModel {
 };
 
 // Outputs "loss" (mean over supervised tokens; 0 if there are none), "loss_sum", "count" and
-// "grad_norm", f32 scalars. `train` is a selection for trainable(); what it leaves out is frozen and
-// costs no gradient.
+// "grad_norm", f32 scalars. `train` is a selection for trainable(); what it leaves out is frozen
+// and costs no gradient.
 RecordedGraph record_packed_training_step(const PackedModel& model, const std::string& train,
                                           const AdamWOptions& options);
 

@@ -31,7 +31,7 @@ class Sampler {
  private:
   SamplerOptions options_;
   uint64_t draws_ = 0;
-  std::vector<int32_t> order_;   // kept between calls, for their memory
+  std::vector<int32_t> order_;  // kept between calls, for their memory
   std::vector<double> weights_;
 };
 

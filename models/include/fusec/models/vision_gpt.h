@@ -85,21 +85,21 @@ struct TrunkOptions {
 
 // Documents, one behind the other in one row of T tokens.
 struct PackedTokens {
-  Tensor tokens;      // i32 [T]
-  Tensor positions;   // i32 [T], of each token in its document, below the config's sequence
-  Tensor cu_seqlens;  // i32 [n + 1], as attention() takes it
+  Tensor tokens;             // i32 [T]
+  Tensor positions;          // i32 [T], of each token in its document, below the config's sequence
+  Tensor cu_seqlens;         // i32 [n + 1], as attention() takes it
   Tensor slots, image_rows;  // as for hidden(); undefined where no images are
 };
 
 // New tokens of several sequences whose earlier ones are in a paged cache (ops.h).
 struct CachedTokens {
-  Tensor tokens;     // i32 [N]
-  Tensor positions;  // i32 [N], below the config's sequence; -1: no token
-  Tensor sequences;  // i32 [N]; undefined: token i is of sequence i
-  Tensor cu_q;       // i32 [B + 1] with `sequences`, else undefined
-  Tensor page_table, lengths;        // i32 [B, max_pages]; i32 [B], the new tokens included
-  Tensor slots, image_rows;          // as for hidden(); undefined where no images are
-  std::vector<PagedKv> pages;        // one a layer
+  Tensor tokens;               // i32 [N]
+  Tensor positions;            // i32 [N], below the config's sequence; -1: no token
+  Tensor sequences;            // i32 [N]; undefined: token i is of sequence i
+  Tensor cu_q;                 // i32 [B + 1] with `sequences`, else undefined
+  Tensor page_table, lengths;  // i32 [B, max_pages]; i32 [B], the new tokens included
+  Tensor slots, image_rows;    // as for hidden(); undefined where no images are
+  std::vector<PagedKv> pages;  // one a layer
 };
 
 // Embedding, decoder blocks and head.
@@ -131,8 +131,8 @@ class TextTrunk {
     Linear gate, up, down;
   };
   // What mixes the tokens of a layer: q [B, T, H, d], k and v [B, T, KV, d] -> [B, T, H, d].
-  using Mix = std::function<Tensor(size_t layer, const Tensor& q, const Tensor& k,
-                                   const Tensor& v)>;
+  using Mix =
+      std::function<Tensor(size_t layer, const Tensor& q, const Tensor& k, const Tensor& v)>;
   struct RopeTables {
     Tensor cosines, sines;  // as rope() takes them
   };

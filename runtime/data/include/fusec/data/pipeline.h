@@ -66,6 +66,8 @@ struct PipelineOptions {
 struct PipelineResources {
   int workers = 2;   // threads that render and decode, from 1
   int prefetch = 2;  // batches that are ready, from 1, beside the one that is leased
+  // Squares that are kept in memory, for sets whose images come up again and again.
+  size_t image_cache_bytes = size_t{64} << 20;
   // Memory of batches: `bytes` bytes at a multiple of 256, which the last copy of the pointer
   // frees. Empty: plain memory. Pinned memory lets a GPU take a batch while it computes.
   std::function<std::shared_ptr<void>(size_t bytes)> allocate;

@@ -8,7 +8,6 @@
 #include <variant>
 #include <vector>
 
-#include "fusec/base/export.h"
 #include "fusec/data/jsonl.h"
 
 namespace fusec::data {
@@ -22,7 +21,7 @@ struct SampleImage {
 
 struct Sample {
   std::vector<int32_t> tokens;
-  std::vector<int32_t> targets;     // as many: the token to predict there, -1: none
+  std::vector<int32_t> targets;     // as many: the token to predict there (the next), -1: none
   std::vector<SampleImage> images;  // ascending, without overlap
 };
 
@@ -30,7 +29,8 @@ struct Sample {
 // not a document.
 struct SampleDrop {
   std::string reason;
-  int64_t tokens = 0;  // it would have had, if known
+  int64_t tokens = 0;   // it would have had, if known
+  std::string message;  // for people, with its place; empty: the place and the reason
 };
 
 using Rendered = std::variant<Sample, SampleDrop>;
@@ -38,10 +38,5 @@ using Rendered = std::variant<Sample, SampleDrop>;
 // Called from several threads at once; must depend on the record alone. A user Error is the
 // document's: the run's end or a counted drop, as PipelineOptions says.
 using Render = std::function<Rendered(const JsonlRecord&)>;
-
-// Targets of next-token prediction: position i predicts token i + 1 where that one is supervised.
-// Both have one entry a token, else it is a user Error.
-FUSEC_API std::vector<int32_t> next_token_targets(const std::vector<int32_t>& tokens,
-                                                  const std::vector<uint8_t>& supervised);
 
 }  // namespace fusec::data

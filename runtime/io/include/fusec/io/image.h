@@ -26,9 +26,9 @@ struct Image {
 FUSEC_API Image solid(int width, int height, uint8_t r, uint8_t g, uint8_t b);
 
 struct DecodeOptions {
-  // A JPEG is decoded at the least of 1/8, 1/4, 1/2 and all of its size at which its shorter and its
-  // longer side have at least so many pixels, if it has them at all: what is made smaller anyway
-  // costs a fraction of the time then. Both 0: at its own size.
+  // A JPEG is decoded at the least of 1/8, 1/4, 1/2 and all of its size at which its shorter and
+  // its longer side have at least so many pixels, if it has them at all: what is made smaller
+  // anyway costs a fraction of the time then. Both 0: at its own size.
   int shorter = 0, longer = 0;
   int64_t max_pixels = kMaxImagePixels;  // that a file may claim, 1 to kMaxImagePixels
 };
