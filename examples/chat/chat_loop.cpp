@@ -103,7 +103,7 @@ class ChatLoop {
   }
 
   static bool read_line(std::string& line) {
-    fmt::print(stderr, "> ");
+    fmt::print(stderr, ">>> ");
     std::fflush(stderr);
     if (std::getline(std::cin, line)) return true;
     fmt::print(stderr, "\n");

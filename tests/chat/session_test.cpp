@@ -111,3 +111,43 @@ TEST_CASE("session: equal placeholders of another picture are fed again") {
   CHECK(cut.keep == 1);
   CHECK(cut.images.size() == 3);
 }
+
+TEST_CASE("session: turns that are forgotten are not read again, and others stay in the cache") {
+  const models::ChatRenderer renderer = renderer_for("plain", kImages);
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    ChatSession session(renderer, {text_message("system", "Be brief.")});
+    Cache cache;
+    for (uint64_t turn = 0; turn < 8; ++turn) {
+      const PhiloxBlock draw = philox(seed, turn);
+      const size_t count = session.messages().size();
+      if (count > 1 && draw[0] % 3 == 0)
+        session.forget(1, 3);  // the oldest turn
+      else if (count > 1 && draw[0] % 3 == 1)
+        session.forget(count - 2, count);  // the last one
+      io::Message message = text_message("user", "question " + std::to_string(draw[1] % 3));
+      if (draw[2] % 2 == 0)
+        message.parts.insert(message.parts.begin(),
+                             {Type::image, std::to_string(draw[3] % 2) + ".png"});
+      const auto step = session.ask(message, static_cast<int64_t>(cache.tokens.size()));
+      cache.apply(step);
+      const models::Rendered anew = renderer.prompt(session.messages());
+      CHECK(cache.tokens == anew.tokens);
+      CHECK(cache.images == anew.images);
+      const Ids answer = renderer.tokenizer().encode("yes");
+      session.answer(answer);
+      cache.tokens.insert(cache.tokens.end(), answer.begin(), answer.end());
+    }
+  }
+  // The same question once more costs one token.
+  ChatSession session(renderer);
+  session.ask(text_message("user", "Hi"), 0);
+  const auto asked = static_cast<int64_t>(session.tokens().size());
+  session.answer(renderer.tokenizer().encode("yes"));
+  session.forget(0, 2);
+  CHECK(session.messages().empty());
+  const ChatSession::Step again = session.ask(text_message("user", "Hi"), asked);
+  CHECK(again.keep == asked - 1);
+  CHECK(again.tokens.size() == 1);
+  CHECK(contains(user_error([&] { session.forget(0, 2); }), "no messages 0 to 2"));
+  CHECK(contains(user_error([&] { session.forget(1, 0); }), "no messages 1 to 0"));
+}

@@ -1,5 +1,7 @@
 // `chat` on stored models of two layers with random weights: what it says makes no sense, but is
 // the same for equal seeds, and lines, commands, signals and errors are those of any model.
+#include <algorithm>
+
 #include "fusec/base/utf8.h"
 #include "fusec/io/image.h"
 #include "fusec/io/json.h"
@@ -19,8 +21,13 @@ const std::string kFolder = std::string(FUSEC_IMPORT_FIXTURES) + "/smollm2";
 const std::string kGguf = std::string(FUSEC_IMPORT_FIXTURES) + "/gguf/model.gguf";
 
 Ended chat(const Scratch& scratch, const Flags& more, const std::string& model = kFolder) {
-  Flags flags = {model, "--device", "cpu", "--max-tokens", "8"};
+  Flags flags = {model};
   flags.insert(flags.end(), more.begin(), more.end());
+  auto given = [&](const char* flag) {
+    return std::find(more.begin(), more.end(), flag) != more.end();
+  };
+  if (!given("--device")) flags.insert(flags.end(), {"--device", "cpu"});
+  if (!given("--max-tokens")) flags.insert(flags.end(), {"--max-tokens", "8"});
   return tests::run_program(scratch, "chat", flags);
 }
 
@@ -93,9 +100,9 @@ TEST_CASE("chat: lines and commands in a terminal") {
   Terminal t("chat", {kFolder, "--device", "cpu", "--max-tokens", "4", "--temperature", "0"});
   auto say = [&](const std::string& line) {
     t.type(line + "\n");
-    return t.read_to("> ");
+    return t.read_to(">>> ");
   };
-  CHECK(contains(t.read_to("> "), "/help lists commands"));
+  CHECK(contains(t.read_to(">>> "), "/help lists commands"));
   CHECK(contains(say("/retry"), "nothing was answered yet"));
   const std::string first = say("hello");
   CHECK(say("/retry") == first);
@@ -125,15 +132,15 @@ TEST_CASE("chat: Ctrl-C ends an answer, not the chat; between answers it ends th
   io::write_file(model + "/config.json", config.dump());
   Terminal t("chat",
              {model, "--device", "cpu", "--raw", "--max-tokens", "0", "--context", "200000"});
-  t.read_to("> ");
+  t.read_to(">>> ");
   t.type("/reset\n");
-  CHECK(contains(t.read_to("> "), "--raw has none"));
+  CHECK(contains(t.read_to(">>> "), "--raw has none"));
   for (int answer = 0; answer < 2; ++answer) {
     t.type("hello\n");
     t.read_to("e");  // it has begun
     t.ctrl_c();
     t.read_to("[interrupted]");
-    t.read_to("> ");
+    t.read_to(">>> ");
   }
   t.ctrl_c();
   CHECK(t.wait() == 128 + SIGINT);

@@ -89,14 +89,17 @@ TEST_CASE("conversation: pictures in any turn, of any shape") {
   auto check = [&](const Answer& answer) {
     whole.check_greedy(last_prompt(chat, renderer), answer, renderer.stop_tokens());
   };
-  check(chat.ask("what?", {one}));
+  const Answer first = chat.ask("what?", {one});
+  check(first);
   check(chat.ask("and?"));
   check(chat.ask("which?", {two, one}));
   check(chat.retry());
   CHECK(last_prompt(chat, renderer).images.size() == 3);
   // The same words about another picture: nothing of the first one may stay in the cache.
   chat.reset();
-  check(chat.ask("what?", {two}));
+  const Answer other = chat.ask("what?", {two});
+  check(other);
+  CHECK(other.tokens != first.tokens);  // or no check here would notice a wrong picture
   CHECK(chat.messages().size() == 2);
 
   const size_t count = chat.messages().size();
