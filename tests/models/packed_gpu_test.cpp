@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "chat_pipeline.h"
 #include "fusec/models/generator.h"
-#include "fusec/models/packed_trainer.h"
 #include "packed_documents.h"
 
 namespace fusec::models {
@@ -65,20 +65,17 @@ TEST_CASE("a pack's logits on a GPU are those of the CPU") {
   }
 }
 
-TEST_CASE("moments of an update, of one pack and of two, on a GPU are those of the CPU") {
+TEST_CASE("moments of an update, of one batch and of two, on a GPU are those of the CPU") {
   if (no_gpu()) return;
-  VisionGptConfig c = small_configs()[0];
-  HostPack a = packed(c, kShape, documents(c));
-  const PackInputs one = {a.tokens, a.positions, a.targets, a.cu_seqlens, a.slots, a.images};
-  for (size_t packs : {1, 2}) {
-    CAPTURE(packs);
+  tests::Scratch scratch;
+  tests::write_chats(scratch, "train", 0, 12);
+  for (int64_t batches : {1, 2}) {
+    CAPTURE(batches);
     std::vector<std::vector<float>> found[2];
     for (int d : {0, 1}) {
-      PackedTrainerOptions o{.model = {c, kShape, {}}};
-      o.compile.device = d ? "cuda" : "cpu";
-      PackedTrainer trainer(o, packs);
-      const std::vector<PackInputs> list(packs, one);
-      CHECK_FALSE(trainer.step(list, 0.01).skipped);
+      const auto data = chat_pipeline(scratch, 1);
+      PackedTrainer trainer(trainer_options(*data, batches, d ? "cuda" : "cpu"));
+      CHECK_FALSE(trainer.step(*data, 0.01).skipped);
       const LoadedPlan* last = trainer.plans().back();
       for (const PlanBuffer& b : last->plan().buffers)
         if (b.cls == BufferClass::state && b.name.find(".k.bias") == std::string::npos)

@@ -1,56 +1,17 @@
 // Chats through the data pipeline into updates: several batches are one, a run goes on to the bit.
-#include "fusec/models/packed_trainer.h"
-
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <limits>
 
-#include "../data/chat_set.h"
-#include "fusec/models/chat_samples.h"
+#include "chat_pipeline.h"
 #include "fusec/models/lora.h"
 #include "fusec/models/model_file.h"
-#include "packed_documents.h"
 
 namespace fusec::models {
 namespace {
 
-using data::BatchPipeline;
 using tests::Scratch;
-
-VisionGptConfig config() {
-  VisionGptConfig c = small_config();
-  c.vocab = 288;
-  c.sequence = 64;
-  return c;
-}
-
-ChatRenderer renderer() {
-  return {ChatTemplate::named("plain"),
-          tests::chat_tokenizer(),
-          {.image_tokens = config().resampler.queries, .image = "<|image|>"}};
-}
-
-std::unique_ptr<BatchPipeline> pipeline(const Scratch& scratch, int64_t packs,
-                                        data::EpochEnd end = data::EpochEnd::carry,
-                                        bool drop = false) {
-  data::PipelineOptions o;
-  o.packer = {.capacity = 64, .max_documents = 4, .max_spans = 4};
-  o.packs = packs;
-  o.images = {.side = 8, .tokens = config().resampler.queries};
-  o.epoch_end = end;
-  return std::make_unique<BatchPipeline>(std::vector<std::string>{scratch / "train"},
-                                         data::JsonlOptions{}, o, chat_samples(renderer(), drop));
-}
-
-PackedTrainerOptions trainer_options(const BatchPipeline& data, int64_t accumulate) {
-  PackedTrainerOptions o;
-  o.model = {config(), pack_shape(data.shape()), {}};
-  o.accumulate = accumulate;
-  o.seed = 3;
-  o.compile.device = "cpu";
-  return o;
-}
 
 std::map<std::string, std::vector<float>> parameters(PackedTrainer& trainer) {
   std::map<std::string, std::vector<float>> values;
@@ -64,7 +25,7 @@ std::map<std::string, std::vector<float>> parameters(PackedTrainer& trainer) {
 TEST_CASE("an update of two batches is that of one with both packs") {
   Scratch scratch;
   tests::write_chats(scratch, "train", 0, 12);
-  const auto whole = pipeline(scratch, 2), parts = pipeline(scratch, 1);
+  const auto whole = chat_pipeline(scratch, 2), parts = chat_pipeline(scratch, 1);
   PackedTrainer once(trainer_options(*whole, 1)), twice(trainer_options(*parts, 2));
   for (int i = 0; i < 4; ++i) {
     const PackedStepResult a = once.step(*whole, 1e-3), b = twice.step(*parts, 1e-3);
@@ -83,14 +44,14 @@ TEST_CASE("a trainer and its data go on from a checkpoint to the bit") {
   tests::write_chats(scratch, "train", 0, 12);
   for (int64_t accumulate : {1, 2}) {
     CAPTURE(accumulate);
-    const auto data = pipeline(scratch, 1);
+    const auto data = chat_pipeline(scratch, 1);
     PackedTrainer trainer(trainer_options(*data, accumulate));
     for (int i = 0; i < 3; ++i) trainer.step(*data, 1e-3);
     const std::string path = scratch / "half.safetensors";
     trainer.save(path, {.tokenizer = "t", .data = data::pipeline_state_text(*trainer.consumed())});
     for (int i = 0; i < 3; ++i) trainer.step(*data, 1e-3);
 
-    const auto again = pipeline(scratch, 1);
+    const auto again = chat_pipeline(scratch, 1);
     PackedTrainer resumed(trainer_options(*again, accumulate));
     again->set_state(data::parse_pipeline_state(read_checkpoint_info(path).data, "data"));
     CHECK(resumed.resume(path).step == 3);
@@ -104,7 +65,7 @@ TEST_CASE("a batch that is not finite updates nothing and leaves no gradient beh
   tests::write_chats(scratch, "train", 0, 12);
   for (int64_t accumulate : {1, 2}) {
     CAPTURE(accumulate);
-    const auto data = pipeline(scratch, 1);
+    const auto data = chat_pipeline(scratch, 1);
     PackedTrainer trainer(trainer_options(*data, accumulate));
     trainer.step(*data, 1e-3);
     const auto good = parameters(trainer);
@@ -126,8 +87,8 @@ TEST_CASE("a batch that is not finite updates nothing and leaves no gradient beh
 TEST_CASE("validation is one epoch, the same every time") {
   Scratch scratch;
   tests::write_chats(scratch, "train", 0, 12);
-  const auto data = pipeline(scratch, 1);
-  const auto held_out = pipeline(scratch, 1, data::EpochEnd::flush);
+  const auto data = chat_pipeline(scratch, 1);
+  const auto held_out = chat_pipeline(scratch, 1, data::EpochEnd::flush);
   PackedTrainer trainer(trainer_options(*data, 1));
   const double first = trainer.evaluate(*held_out);
   CHECK(first == doctest::Approx(std::log(288.0)).epsilon(0.1));  // as a head of small weights says
@@ -139,7 +100,7 @@ TEST_CASE("validation is one epoch, the same every time") {
 TEST_CASE("what a LoRA run leaves is a model without LoRA") {
   Scratch scratch;
   tests::write_chats(scratch, "train", 0, 12);
-  const auto data = pipeline(scratch, 1);
+  const auto data = chat_pipeline(scratch, 1);
   PackedTrainerOptions o = trainer_options(*data, 1);
   o.model.lora.rank = 2;
   o.train = "lora";
@@ -148,7 +109,7 @@ TEST_CASE("what a LoRA run leaves is a model without LoRA") {
   for (int i = 0; i < 3; ++i) trainer.step(*data, 1e-2);
   const ModelInfo info{.family = "fusec",
                        .part = ModelPart::whole,
-                       .config = config(),
+                       .config = chat_config(),
                        .tokenizer = tests::chat_tokenizer(),
                        .tokenizer_hash = tests::chat_tokenizer().hash_text(),
                        .chat_template = "plain",
@@ -175,7 +136,7 @@ TEST_CASE("chats that teach nothing are refused, or dropped and counted") {
   std::vector<io::Document> documents = {tests::chat(1), silent, tests::chat(2)};
   io::write_documents(scratch / "train/chats.jsonl", documents);
   {
-    const auto data = pipeline(scratch, 1, data::EpochEnd::flush);
+    const auto data = chat_pipeline(scratch, 1, data::EpochEnd::flush);
     std::string message;
     try {
       data->next();
@@ -185,7 +146,7 @@ TEST_CASE("chats that teach nothing are refused, or dropped and counted") {
     CHECK(message.find("chats.jsonl:2: ") != std::string::npos);
     CHECK(message.find("assistant") != std::string::npos);
   }
-  const auto data = pipeline(scratch, 1, data::EpochEnd::flush, true);
+  const auto data = chat_pipeline(scratch, 1, data::EpochEnd::flush, true);
   while (data->next()) {
   }
   CHECK(data->statistics().documents == 3);
