@@ -6,9 +6,10 @@
 namespace fusec::models {
 namespace {
 
-// 8-bit interleaved RGB to planes in which the white background is 0, so that empty patches carry
-// nothing but their position; 1/64 gives strokes and fills values around 1 to 4.
-void write_pixels(const io::Image& image, int64_t side, float* out) {
+// 8-bit interleaved RGB to planes of (byte / 255 - mean) / std. In bytes, where the default mean
+// and std are whole numbers and nothing is rounded; 0.0 is added so that no result is -0.
+void write_pixels(const io::Image& image, const VitConfig& vision, float* out) {
+  const int64_t side = vision.image;
   if (image.width != side || image.height != side) {
     fail_user("picture of " + std::to_string(image.width) + " x " + std::to_string(image.height) +
               " pixels, expected " + std::to_string(side) + " x " + std::to_string(side) +
@@ -16,7 +17,10 @@ void write_pixels(const io::Image& image, int64_t side, float* out) {
   }
   int64_t plane = side * side;
   for (int64_t i = 0; i < plane; ++i) {
-    for (int64_t c = 0; c < 3; ++c) out[c * plane + i] = (255.0f - image.rgb[3 * i + c]) / 64.0f;
+    for (int64_t c = 0; c < 3; ++c) {
+      double distance = image.rgb[3 * i + c] - 255 * vision.pixel_mean[c];
+      out[c * plane + i] = static_cast<float>(distance / (255 * vision.pixel_std[c]) + 0.0);
+    }
   }
 }
 
@@ -39,7 +43,7 @@ CaptionBatch empty_batch(int64_t items, int64_t rows, const WordTokenizer& token
 int64_t write_prompt(CaptionBatch& batch, int64_t row, const io::Image& image,
                      const WordTokenizer& tokenizer, const VisionGptConfig& config) {
   int64_t side = config.vision.image, count = config.resampler.queries;
-  if (count > 0) write_pixels(image, side, batch.images.data() + row * 3 * side * side);
+  if (count > 0) write_pixels(image, config.vision, batch.images.data() + row * 3 * side * side);
   int64_t base = row * config.sequence;
   batch.tokens[base] = tokenizer.bos();
   for (int64_t i = 0; i < count; ++i) {

@@ -1,11 +1,13 @@
 // Executables to safetensors files and back; see checkpoint.h.
 #include "fusec/models/checkpoint.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "fields.h"
 #include "fusec/io/safetensors.h"
+#include "fusec/models/packed_graphs.h"
 #include "match_tensors.h"
 
 namespace fusec::models {
@@ -19,27 +21,37 @@ bool is_checkpoint(const io::SafetensorsHeader& header) {
   return it != header.metadata.end() && it->second == kFormat;
 }
 
-// The buffers that a file holds, by their names in the file. States only with `states`.
-std::vector<WantedTensor> wanted_tensors(const Executable& exe, bool states) {
-  std::vector<WantedTensor> wanted;
-  for (const PlanBuffer& buffer : exe.plan().buffers) {
-    if (buffer.cls == BufferClass::parameter) {
-      wanted.push_back({buffer.name, buffer.name, buffer.type});
-    } else if (states && buffer.cls == BufferClass::state) {
-      wanted.push_back({kStatePrefix + buffer.name, buffer.name, buffer.type});
+// The buffers that a file holds, by their names in the file, and for each the first plan that has
+// it. States only with `states`.
+template <class Plan>
+struct Held {
+  std::vector<WantedTensor> tensors;
+  std::map<std::string, Plan*> owner;  // by the buffer's name
+
+  Held(const std::vector<Plan*>& plans, bool states) {
+    for (Plan* plan : plans) {
+      for (const PlanBuffer& buffer : plan->plan().buffers) {
+        const bool parameter = buffer.cls == BufferClass::parameter;
+        const bool state = buffer.cls == BufferClass::state && !is_gradient_state(buffer.name);
+        if (!parameter && !(states && state)) continue;
+        if (!owner.emplace(buffer.name, plan).second) continue;
+        tensors.push_back(
+            {(parameter ? "" : kStatePrefix) + buffer.name, buffer.name, buffer.type});
+      }
     }
   }
-  return wanted;
-}
+};
 
-void write(const Executable& exe, const std::string& path, const std::vector<WantedTensor>& tensors,
-           const std::map<std::string, std::string>& metadata, bool checkpoint) {
+void write(const std::vector<const LoadedPlan*>& plans, const std::string& path, bool checkpoint,
+           const std::map<std::string, std::string>& metadata) {
+  const Held<const LoadedPlan> held(plans, checkpoint);
+  const std::vector<WantedTensor>& tensors = held.tensors;
   std::vector<io::NamedType> types;
   for (const WantedTensor& t : tensors) types.push_back({t.name, t.type});
   std::string bytes;
   auto bytes_of = [&](size_t i) -> std::string_view {
     bytes.resize(static_cast<size_t>(tensors[i].type.bytes()));
-    exe.read(tensors[i].buffer, bytes.data(), bytes.size());
+    held.owner.at(tensors[i].buffer)->read(tensors[i].buffer, bytes.data(), bytes.size());
     if (checkpoint && !all_finite(bytes, tensors[i].type.dtype)) {
       fail_user(
           path + ": not written: " + tensors[i].name +
@@ -89,22 +101,30 @@ std::map<std::string, std::string> parse_run(const std::string& text, const std:
 
 void save_parameters(const Executable& exe, const std::string& path,
                      std::map<std::string, std::string> metadata) {
-  write(exe, path, wanted_tensors(exe, false), metadata, false);
+  write({&exe}, path, false, metadata);
 }
 
 Import load_parameters(Executable& exe, const std::string& path) {
+  return load_parameters(std::vector<LoadedPlan*>{&exe}, path);
+}
+
+Import load_parameters(const std::vector<LoadedPlan*>& plans, const std::string& path) {
+  Held<LoadedPlan> held(plans, false);
   io::SafetensorsReader file(path);
+  // Weights of a base model have no LoRA, which then stays as it is.
+  const auto& entries = file.header().tensors;
+  if (std::none_of(entries.begin(), entries.end(), [](const auto& t) { return is_lora(t.name); }))
+    std::erase_if(held.tensors, [](const WantedTensor& t) { return is_lora(t.name); });
   Import import{file.header().metadata, {}};
   const std::string ignored = is_checkpoint(file.header()) ? kStatePrefix : "";
-  for (const TensorMatch& m :
-       match_tensors(file, wanted_tensors(exe, false), Conversion::floats, ignored)) {
+  for (const TensorMatch& m : match_tensors(file, held.tensors, Conversion::floats, ignored)) {
     const std::string bytes =
         convert_floats(file.read(*m.source), m.source->type.dtype, m.target.type.dtype);
     if (m.source->type.dtype != m.target.type.dtype) {
       ++import.converted[std::string(name_of(m.source->type.dtype)) + " -> " +
                          std::string(name_of(m.target.type.dtype))];
     }
-    exe.write(m.target.buffer, bytes.data(), bytes.size());
+    held.owner.at(m.target.buffer)->write(m.target.buffer, bytes.data(), bytes.size());
   }
   return import;
 }
@@ -112,29 +132,40 @@ Import load_parameters(Executable& exe, const std::string& path) {
 CheckpointInfo read_checkpoint_info(const std::string& path) {
   io::SafetensorsReader file(path);
   check_version(file);
+  const auto data = file.header().metadata.find("data");
   return {parse_config(entry(file, "model"), path + ": model"), entry(file, "tokenizer"),
           parse_train_state(entry(file, "state"), path + ": state"),
-          parse_run(entry(file, "run"), path + ": run")};
+          parse_run(entry(file, "run"), path + ": run"),
+          data == file.header().metadata.end() ? "" : data->second};
 }
 
 void save_checkpoint(const Executable& exe, const std::string& path, const CheckpointInfo& info) {
-  write(exe, path, wanted_tensors(exe, true),
-        {{"format", kFormat},
-         {"version", std::to_string(kCheckpointVersion)},
-         {"model", config_text(info.model)},
-         {"tokenizer", info.tokenizer},
-         {"state", train_state_text(info.state)},
-         {"run", nlohmann::json(info.run).dump()}},
-        true);
+  save_checkpoint(std::vector<const LoadedPlan*>{&exe}, path, info);
+}
+
+void save_checkpoint(const std::vector<const LoadedPlan*>& plans, const std::string& path,
+                     const CheckpointInfo& info) {
+  std::map<std::string, std::string> metadata = {{"format", kFormat},
+                                                 {"version", std::to_string(kCheckpointVersion)},
+                                                 {"model", config_text(info.model)},
+                                                 {"tokenizer", info.tokenizer},
+                                                 {"state", train_state_text(info.state)},
+                                                 {"run", nlohmann::json(info.run).dump()}};
+  if (!info.data.empty()) metadata["data"] = info.data;
+  write(plans, path, true, metadata);
 }
 
 void load_checkpoint(Executable& exe, const std::string& path) {
+  load_checkpoint(std::vector<LoadedPlan*>{&exe}, path);
+}
+
+void load_checkpoint(const std::vector<LoadedPlan*>& plans, const std::string& path) {
+  const Held<LoadedPlan> held(plans, true);
   io::SafetensorsReader file(path);
   check_version(file);
-  for (const TensorMatch& m :
-       match_tensors(file, wanted_tensors(exe, true), Conversion::none, "")) {
+  for (const TensorMatch& m : match_tensors(file, held.tensors, Conversion::none, "")) {
     const std::string bytes = file.read(*m.source);
-    exe.write(m.target.buffer, bytes.data(), bytes.size());
+    held.owner.at(m.target.buffer)->write(m.target.buffer, bytes.data(), bytes.size());
   }
 }
 

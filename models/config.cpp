@@ -1,6 +1,7 @@
 // Presets and their checks; see config.h.
 #include "fusec/models/config.h"
 
+#include <cmath>
 #include <cstdlib>
 
 #include "fusec/base/error.h"
@@ -35,6 +36,29 @@ void require_divides(const char* small_name, int64_t small, const char* large_na
             "); the nearest that does is " + std::to_string(nearest));
 }
 
+void check_encoder(const VitConfig& c) {
+  if (c.intermediate != 0) require_positive("vision intermediate width", c.intermediate);
+  require(c.norm_eps > 0 && std::isfinite(c.norm_eps), "vision norm_eps must be above 0");
+  // A patch is a row of 3 patch^2 numbers.
+  require(c.patch <= 2048, "patch size is " + std::to_string(c.patch) + ", expected at most 2048");
+  for (size_t i = 0; i < 3; ++i) {
+    require(std::isfinite(c.pixel_mean[i]) && std::isfinite(c.pixel_std[i]) && c.pixel_std[i] != 0,
+            "pixel mean and standard deviation must be finite, and the latter not 0");
+  }
+}
+
+void check_scaling(const RopeScaling& s) {
+  if (s.kind == RopeScaling::Kind::none) return;
+  require(s.factor >= 1 && std::isfinite(s.factor),
+          "rope scaling factor is " + std::to_string(s.factor) + ", expected 1 or more");
+  if (s.kind == RopeScaling::Kind::linear) return;
+  require_positive("rope scaling's original context", s.original_context);
+  require(s.low_freq_factor > 0 && s.low_freq_factor < s.high_freq_factor &&
+              std::isfinite(s.high_freq_factor),
+          "rope scaling's low frequency factor " + std::to_string(s.low_freq_factor) +
+              " must be above 0 and below the high one, " + std::to_string(s.high_freq_factor));
+}
+
 VisionGptConfig of_depth(int64_t depth) {
   VisionGptConfig c;
   c.name = "d" + std::to_string(depth);
@@ -58,12 +82,8 @@ VisionGptConfig of_depth(int64_t depth) {
 VitConfig VitConfig::preset(const std::string& name) {
   if (name == "tiny") return {};
   if (name == "vit-l/14") {
-    return {.image = 224,
-            .patch = 14,
-            .width = 1024,
-            .layers = 24,
-            .heads = 16,
-            .bf16_stream = true};
+    return {
+        .image = 224, .patch = 14, .width = 1024, .layers = 24, .heads = 16, .bf16_stream = true};
   }
   fail_user("unknown vision encoder \"" + name + "\"" + suggest(name, {"tiny", "vit-l/14"}));
 }
@@ -87,6 +107,7 @@ void VisionGptConfig::check() const {
   require_positive("vision width", vision.width);
   require_positive("vision layers", vision.layers);
   require_positive("vision heads", vision.heads);
+  check_encoder(vision);
   if (!text_only()) require_positive("resampler queries", resampler.queries);
   require_positive("resampler layers", resampler.layers);
   require_positive("resampler heads", resampler.heads);
@@ -98,7 +119,10 @@ void VisionGptConfig::check() const {
   require_positive("trunk kv heads", kv_heads);
   require_positive("head dimension", head_dim);
   require_positive("intermediate width", intermediate);
-  require_divides("patch size", vision.patch, "image size", vision.image);
+  require_positive("heads times head dimension", heads * head_dim);
+  if (!vision.cut_edge) require_divides("patch size", vision.patch, "image size", vision.image);
+  require(vision.patch <= vision.image, "patch size " + std::to_string(vision.patch) +
+                                            " is above image size " + std::to_string(vision.image));
   require_divides("vision heads", vision.heads, "vision width", vision.width);
   require_divides("resampler heads", resampler.heads, "vision width", vision.width);
   require_divides("kv heads", kv_heads, "heads", heads);
@@ -112,6 +136,9 @@ void VisionGptConfig::check() const {
                                  std::to_string(least) + ": " + std::to_string(resampler.queries) +
                                  " image slots and three tokens");
   require(softcap >= 0, "softcap must be 0 (none) or above");
+  require(norm_eps > 0 && std::isfinite(norm_eps), "norm_eps must be above 0");
+  require(rope_theta > 0 && std::isfinite(rope_theta), "rope_theta must be above 0");
+  check_scaling(rope_scaling);
 }
 
 }  // namespace fusec::models

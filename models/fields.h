@@ -6,6 +6,7 @@
 //   s.rows); }
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -34,6 +35,11 @@ class FieldWriter {
       (*this)(key, *value);
     else
       json_[key] = nullptr;
+  }
+  // An enum by the name at its place in `names`.
+  template <class Enum>
+  void choice(const char* key, Enum value, const std::vector<std::string>& names) {
+    (*this)(key, names.at(static_cast<size_t>(value)));
   }
   std::string text() const { return json_.dump(); }
 
@@ -81,6 +87,18 @@ class FieldReader {
     double number = 0;
     (*this)(key, number);
     value = number;
+  }
+
+  template <class Enum>
+  void choice(const char* key, Enum& value, const std::vector<std::string>& names) {
+    std::string text;
+    (*this)(key, text);
+    const auto it = std::find(names.begin(), names.end(), text);
+    if (it == names.end()) {
+      const std::string shown = io::excerpt(text);
+      fail_user(name_ + ": \"" + key + "\" is \"" + shown + "\"" + suggest(shown, names));
+    }
+    value = static_cast<Enum>(it - names.begin());
   }
 
   // After the last visit: every key was visited.

@@ -12,6 +12,7 @@ namespace {
 
 const std::vector<std::string> kModules = {"vision",    "resampler", "projector",
                                            "embedding", "trunk",     "head"};
+constexpr const char* kLora = "lora";
 
 Tensor image_input(Graph& graph, const VisionGptConfig& c, int64_t rows) {
   return graph.input("images", {rows, 3, c.vision.image, c.vision.image});
@@ -54,6 +55,7 @@ bool selected(const std::string& name, const std::vector<std::string>& items,
               const VisionGptConfig& config) {
   for (const std::string& item : items) {
     if (item == "all") return true;
+    if (item == kLora && is_lora(name)) return true;
     if (name.compare(0, item.size() + 1, item + ".") == 0) return true;
     if (item.compare(0, 5, "last:") != 0) continue;
     for (int64_t i = config.layers - parse_last(item, config.layers); i < config.layers; ++i) {
@@ -64,8 +66,24 @@ bool selected(const std::string& name, const std::vector<std::string>& items,
   return false;
 }
 
+// LoRA stands for the trunk's weights, which stay as they are.
+void check_lora_items(const std::vector<std::string>& items, bool lora) {
+  bool named = std::find(items.begin(), items.end(), kLora) != items.end();
+  if (named && !lora)
+    fail_user("cannot train \"lora\": the model has no LoRA; give it a rank above 0");
+  if (!lora) return;
+  for (const std::string& item : items) {
+    if (item == "all" || item == "trunk" || item.starts_with("last:"))
+      fail_user("cannot train \"" + item +
+                "\" of a model with LoRA, which keeps the trunk's "
+                "weights as they are; name \"lora\", and other modules if they are to be trained");
+  }
+  if (!named)
+    fail_user("the model has LoRA, and nothing trains it; add \"lora\" to what is trained");
+}
+
 std::vector<std::string> parse_selection(const VisionGptConfig& config,
-                                         const std::string& selection) {
+                                         const std::string& selection, bool lora) {
   std::vector<std::string> items;
   for (size_t begin = 0; begin <= selection.size();) {
     size_t end = std::min(selection.find(',', begin), selection.size());
@@ -74,28 +92,38 @@ std::vector<std::string> parse_selection(const VisionGptConfig& config,
   }
   std::vector<std::string> known = kModules;
   known.insert(known.begin(), "all");
+  known.push_back(kLora);
   for (const std::string& item : items) {
     if (item.compare(0, 5, "last:") == 0) {
       parse_last(item, config.layers);
       continue;
     }
+    if (item == "head" && config.tied_head)
+      fail_user(
+          "cannot train \"head\": in this model its weight is the embedding's (tied_head), "
+          "name \"embedding\" instead");
     if (std::find(known.begin(), known.end(), item) != known.end()) continue;
     std::vector<std::string> offered = known;
     offered.push_back("last:1");
     fail_user("cannot train \"" + item + "\"" + suggest(item, offered));
   }
+  check_lora_items(items, lora);
   return items;
 }
 
 }  // namespace
 
-void check_selection(const VisionGptConfig& config, const std::string& selection) {
-  parse_selection(config, selection);
+void check_selection(const VisionGptConfig& config, const std::string& selection,
+                     const LoraConfig& lora) {
+  lora.check();
+  parse_selection(config, selection, lora.rank > 0);
 }
 
 std::vector<Tensor> trainable(Graph& graph, const VisionGptConfig& config,
                               const std::string& selection) {
-  std::vector<std::string> items = parse_selection(config, selection);
+  bool lora = false;
+  for (const Tensor& p : graph.parameters()) lora = lora || is_lora(name_of_leaf(p));
+  std::vector<std::string> items = parse_selection(config, selection, lora);
   std::vector<Tensor> chosen;
   for (const Tensor& p : graph.parameters()) {
     if (selected(name_of_leaf(p), items, config)) chosen.push_back(p);

@@ -32,15 +32,18 @@ struct Start {
 Start start_of(const std::string& name, const Shape& shape, const VisionGptConfig& config) {
   if (ends_with(name, ".bias")) return {};
   if (shape.size() == 1 && name.find("norm") != std::string::npos) return {.fill = 1};
+  if (ends_with(name, ".lora_b")) return {};
   if (shape.size() == 2) {
     if (name == "embedding.weight") return {.deviation = 0.1};
-    if (ends_with(name, ".position") || ends_with(name, ".query")) return {.deviation = 0.5};
+    if (ends_with(name, ".position") || ends_with(name, ".query") || ends_with(name, ".class"))
+      return {.deviation = 0.5};
     if (name == "head.weight") return {.deviation = 0.02};
     double fan_in = static_cast<double>(shape[1]);
     if (ends_with(name, ".out.weight") || ends_with(name, ".down.weight")) {
       return {.deviation = 1 / std::sqrt(fan_in * residual_branches(name, config))};
     }
-    if (ends_with(name, ".weight")) return {.deviation = 1 / std::sqrt(fan_in)};
+    if (ends_with(name, ".weight") || ends_with(name, ".lora_a"))
+      return {.deviation = 1 / std::sqrt(fan_in)};
   }
   fail_internal("no rule for the first value of parameter " + name + " " + str(shape) +
                 ": expected one of those listed in models/init.h");

@@ -66,9 +66,19 @@ void from_float(float value, DType type, char* bytes) {
 std::vector<TensorMatch> match_tensors(const io::SafetensorsReader& file,
                                        const std::vector<WantedTensor>& wanted,
                                        Conversion conversion, const std::string& ignored) {
+  return match_tensors(
+      file.path(), file.header().tensors, wanted, conversion,
+      [&](const std::string& name) { return !ignored.empty() && name.starts_with(ignored); });
+}
+
+std::vector<TensorMatch> match_tensors(const std::string& path,
+                                       const std::vector<io::TensorEntry>& tensors,
+                                       const std::vector<WantedTensor>& wanted,
+                                       Conversion conversion,
+                                       const std::function<bool(const std::string&)>& ignored) {
   std::map<std::string, const io::TensorEntry*> found;
-  for (const io::TensorEntry& t : file.header().tensors) {
-    if (ignored.empty() || t.name.compare(0, ignored.size(), ignored) != 0) found[t.name] = &t;
+  for (const io::TensorEntry& t : tensors) {
+    if (!ignored || !ignored(t.name)) found[t.name] = &t;
   }
   std::set<std::string> names;
   for (const WantedTensor& t : wanted) names.insert(t.name);
@@ -111,7 +121,7 @@ std::vector<TensorMatch> match_tensors(const io::SafetensorsReader& file,
                                   listing("of another shape", shapes) +
                                   listing("of another type", types);
   if (!differences.empty()) {
-    fail_user(file.path() + " does not fit the model:" + differences +
+    fail_user(path + " does not fit the model:" + differences +
               "\nRename or convert the tensors, or choose the sizes of the model that wrote them.");
   }
   return matches;

@@ -3,33 +3,59 @@
 
 namespace fusec::models {
 
-TextTrunk::Block::Block(Graph& graph, const VisionGptConfig& c)
-    : norm1(graph, "norm1", c.width, c.weighted_norms, c.norm_eps),
-      q(in_scope<Linear>(graph, "attn", "q", c.width, c.heads * c.head_dim, c.attention_bias)),
-      k(in_scope<Linear>(graph, "attn", "k", c.width, c.kv_heads * c.head_dim, c.attention_bias)),
-      v(in_scope<Linear>(graph, "attn", "v", c.width, c.kv_heads * c.head_dim, c.attention_bias)),
-      out(in_scope<Linear>(graph, "attn", "out", c.heads * c.head_dim, c.width, false)),
-      norm2(graph, "norm2", c.width, c.weighted_norms, c.norm_eps),
-      gate(in_scope<Linear>(graph, "mlp", "gate", c.width, c.intermediate, false)),
-      up(in_scope<Linear>(graph, "mlp", "up", c.width, c.intermediate, false)),
-      down(in_scope<Linear>(graph, "mlp", "down", c.intermediate, c.width, false)) {}
+namespace {
 
-TextTrunk::TextTrunk(Graph& graph, const VisionGptConfig& config)
+LinearOptions linear_options(const TrunkOptions& o, const char* name) {
+  if (!o.lora.has(name)) return {.weight = o.weights};
+  return {.weight = o.weights, .lora_rank = o.lora.rank, .lora_scale = o.lora.scale()};
+}
+
+Linear linear_in(Graph& graph, const char* scope, const char* name, int64_t in, int64_t out,
+                 bool with_bias, const TrunkOptions& o) {
+  return in_scope<Linear>(graph, scope, name, in, out, with_bias, linear_options(o, name));
+}
+
+RmsNorm head_norm(Graph& graph, const char* name, const VisionGptConfig& c) {
+  bool weighted = c.qk_norm == QkNorm::before_rope;
+  return in_scope<RmsNorm>(graph, "attn", name, c.head_dim, weighted, c.norm_eps);
+}
+
+}  // namespace
+
+TextTrunk::Block::Block(Graph& graph, const VisionGptConfig& c, const TrunkOptions& o)
+    : norm1(graph, "norm1", c.width, c.weighted_norms, c.norm_eps),
+      q(linear_in(graph, "attn", "q", c.width, c.heads * c.head_dim, c.attention_bias, o)),
+      k(linear_in(graph, "attn", "k", c.width, c.kv_heads * c.head_dim, c.attention_bias, o)),
+      v(linear_in(graph, "attn", "v", c.width, c.kv_heads * c.head_dim, c.attention_bias, o)),
+      out(linear_in(graph, "attn", "out", c.heads * c.head_dim, c.width, false, o)),
+      q_norm(head_norm(graph, "q_norm", c)),
+      k_norm(head_norm(graph, "k_norm", c)),
+      norm2(graph, "norm2", c.width, c.weighted_norms, c.norm_eps),
+      gate(linear_in(graph, "mlp", "gate", c.width, c.intermediate, false, o)),
+      up(linear_in(graph, "mlp", "up", c.width, c.intermediate, false, o)),
+      down(linear_in(graph, "mlp", "down", c.intermediate, c.width, false, o)) {}
+
+TextTrunk::TextTrunk(Graph& graph, const VisionGptConfig& config, const TrunkOptions& options)
     : config_(config),
-      embedding_(graph, "embedding", config.vocab, config.width),
+      embedding_(graph, "embedding", config.vocab, config.width, options.weights),
       norm_(in_scope<RmsNorm>(graph, "trunk", "norm", config.width, config.weighted_norms,
                               config.norm_eps)),
-      head_(graph, "head", config.width, config.vocab, false) {
+      head_(config.tied_head ? embedding_.weight
+                             : Linear(graph, "head", config.width, config.vocab, false,
+                                      {.weight = options.weights})
+                                   .weight) {
+  options.lora.check();
   ScopeGuard scope(graph, "trunk");
   blocks_.reserve(config.layers);
   for (int64_t i = 0; i < config.layers; ++i) {
     ScopeGuard layer(graph, std::to_string(i));
-    blocks_.emplace_back(graph, config);
+    blocks_.emplace_back(graph, config, options);
   }
 }
 
-Tensor TextTrunk::attend(const Block& block, const Tensor& x, const Tensor& cosines,
-                         const Tensor& sines) const {
+Tensor TextTrunk::attend(size_t layer, const Tensor& x, const RopeTables& tables,
+                         const Mix& mix) const {
+  const Block& block = blocks_[layer];
   auto heads = [&](const Tensor& t, int64_t count) {
     return reshape(t, {x.size(0), x.size(1), count, config_.head_dim});
   };
@@ -37,60 +63,95 @@ Tensor TextTrunk::attend(const Block& block, const Tensor& x, const Tensor& cosi
   Tensor q = heads(block.q(normed), config_.heads);
   Tensor k = heads(block.k(normed), config_.kv_heads);
   Tensor v = heads(block.v(normed), config_.kv_heads);
-  q = rms_norm(rope(q, cosines, sines), config_.norm_eps);
-  k = rms_norm(rope(k, cosines, sines), config_.norm_eps);
-  Tensor mixed = attention(q, k, v);
+  if (config_.qk_norm == QkNorm::before_rope) q = block.q_norm(q), k = block.k_norm(k);
+  q = rope(q, tables.cosines, tables.sines);
+  k = rope(k, tables.cosines, tables.sines);
+  if (config_.qk_norm == QkNorm::after_rope) q = block.q_norm(q), k = block.k_norm(k);
+  Tensor mixed = mix(layer, q, k, v);
   return block.out(reshape(mixed, {x.size(0), x.size(1), config_.heads * config_.head_dim}));
 }
 
-Tensor TextTrunk::embed(const Tensor& tokens) const {
-  return embedding_(reshape(tokens, {tokens.size(0) * tokens.size(1)}));
+Tensor TextTrunk::embed(const Tensor& tokens, const Tensor& slots, const Tensor& image_rows) const {
+  ScopeGuard scope(tokens.graph(), "embedding");
+  Tensor x = embedding_(tokens);
+  if (slots.defined()) x = scatter(x, slots, image_rows);
+  // The norm comes after the scatter, so that words and picture rows enter at one scale.
+  return config_.embedding_norm ? rms_norm(x, config_.norm_eps) : x;
 }
 
 Tensor TextTrunk::hidden(const Tensor& tokens, const Tensor& slots,
                          const Tensor& image_rows) const {
-  Tensor x;
-  {
-    ScopeGuard scope(tokens.graph(), "embedding");
-    // The norm comes after the scatter, so that words and picture rows enter at one scale.
-    x = rms_norm(scatter(embed(tokens), slots, image_rows), config_.norm_eps);
-  }
-  return run_blocks(tokens, x);
+  int64_t rows = tokens.size(0), length = tokens.size(1);
+  Tensor x = embed(reshape(tokens, {rows * length}), slots, image_rows);
+  auto [cosines, sines] = rope_tables(tokens.graph(), length, config_.head_dim, config_.rope_theta,
+                                      config_.rope_scaling);
+  return run_blocks(
+      reshape(x, {rows, length, config_.width}), {cosines, sines},
+      [](size_t, const Tensor& q, const Tensor& k, const Tensor& v) { return attention(q, k, v); });
 }
 
-Tensor TextTrunk::hidden(const Tensor& tokens) const {
-  Tensor x;
-  {
-    ScopeGuard scope(tokens.graph(), "embedding");
-    x = rms_norm(embed(tokens), config_.norm_eps);
-  }
-  return run_blocks(tokens, x);
+Tensor TextTrunk::hidden(const Tensor& tokens) const { return hidden(tokens, {}, {}); }
+
+TextTrunk::RopeTables TextTrunk::turned(const Tensor& positions) const {
+  auto [cosines, sines] = rope_tables(positions.graph(), config_.sequence, config_.head_dim,
+                                      config_.rope_theta, config_.rope_scaling);
+  auto rows = [&](const Tensor& table) { return unsqueeze(gather(table, positions), 0); };
+  return {rows(cosines), rows(sines)};
 }
 
-Tensor TextTrunk::run_blocks(const Tensor& tokens, const Tensor& embedded) const {
-  Graph& graph = tokens.graph();
-  int64_t rows = tokens.size(0), length = tokens.size(1), width = config_.width;
+Tensor TextTrunk::hidden(const PackedTokens& pack) const {
+  Tensor x = embed(pack.tokens, pack.slots, pack.image_rows);
+  AttentionOptions options;
+  options.cu_seqlens = pack.cu_seqlens;
+  return run_blocks(unsqueeze(x, 0), turned(pack.positions),
+                    [&](size_t, const Tensor& q, const Tensor& k, const Tensor& v) {
+                      return attention(q, k, v, options);
+                    });
+}
+
+Tensor TextTrunk::hidden(CachedTokens& cached) const {
+  Tensor x = embed(cached.tokens, cached.slots, cached.image_rows);
+  const int64_t page_size = cached.pages[0].k.size(1);
+  const DType held = cached.pages[0].k.dtype();
+  Tensor rows = paged_rows(cached.positions, cached.page_table, page_size, cached.sequences);
+  return run_blocks(unsqueeze(x, 0), turned(cached.positions),
+                    [&](size_t layer, const Tensor& q, const Tensor& k, const Tensor& v) {
+                      auto row_of_heads = [&](const Tensor& t) {
+                        return cast(reshape(t, {t.size(1), t.size(2), t.size(3)}), held);
+                      };
+                      PagedKv& pages = cached.pages[layer];
+                      pages = append_kv(row_of_heads(k), row_of_heads(v), pages, rows);
+                      PagedAttentionOptions options;
+                      options.cu_q = cached.cu_q;
+                      Tensor mixed = paged_attention(row_of_heads(q), pages.k, pages.v,
+                                                     cached.page_table, cached.lengths, options);
+                      return cast(unsqueeze(mixed, 0), f32);
+                    });
+}
+
+Tensor TextTrunk::run_blocks(const Tensor& embedded, const RopeTables& tables,
+                             const Mix& mix) const {
+  Graph& graph = embedded.graph();
   ScopeGuard scope(graph, "trunk");
-  Tensor x = stream(reshape(embedded, {rows, length, width}), config_.bf16_stream);
-  auto [cosines, sines] = rope_tables(graph, length, config_.head_dim, config_.rope_theta);
+  Tensor x = stream(embedded, config_.bf16_stream);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     ScopeGuard layer(graph, std::to_string(i));
     const Block& block = blocks_[i];
     {
       ScopeGuard part(graph, "attn");
-      x = stream(x + attend(block, x, cosines, sines), config_.bf16_stream);
+      x = stream(x + attend(i, x, tables, mix), config_.bf16_stream);
     }
     ScopeGuard part(graph, "mlp");
     Tensor normed = block.norm2(x);
     x = stream(x + block.down(swiglu(block.gate(normed), block.up(normed))),
                config_.bf16_stream);
   }
-  return norm_(reshape(x, {rows * length, width}));
+  return norm_(reshape(x, {x.size(0) * x.size(1), config_.width}));
 }
 
 Tensor TextTrunk::logits(const Tensor& hidden) const {
   ScopeGuard scope(hidden.graph(), "head");
-  Tensor z = cast(head_(hidden), f32);
+  Tensor z = linear(hidden, cast(head_, f32));
   return config_.softcap > 0 ? softcap(z, config_.softcap) : z;
 }
 

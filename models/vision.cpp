@@ -4,31 +4,40 @@
 namespace fusec::models {
 
 Vit::Block::Block(Graph& graph, const VitConfig& config)
-    : norm1(graph, "norm1", config.width),
+    : norm1(graph, "norm1", config.width, config.norm_eps),
       attn(in_scope<FullAttention>(graph, "attn", config.width, config.heads)),
-      norm2(graph, "norm2", config.width),
-      mlp(in_scope<GeluMlp>(graph, "mlp", config.width, 4 * config.width, config.width)) {}
+      norm2(graph, "norm2", config.width, config.norm_eps),
+      mlp(in_scope<GeluMlp>(graph, "mlp", config.width, config.hidden(), config.width,
+                            config.activation)) {}
 
 Vit::Vit(Graph& graph, const VitConfig& config)
     : config_(config),
       patch_(in_scope<Linear>(graph, "vision", "patch", 3 * config.patch * config.patch,
-                              config.width, true)) {
+                              config.width, config.patch_bias)) {
   ScopeGuard scope(graph, "vision");
-  position_ = graph.parameter("position", {config.patches(), config.width});
+  if (config.class_token) class_ = graph.parameter("class", {1, config.width});
+  position_ = graph.parameter("position", {config.tokens(), config.width});
   blocks_.reserve(config.layers);
   for (int64_t i = 0; i < config.layers; ++i) {
     ScopeGuard layer(graph, std::to_string(i));
     blocks_.emplace_back(graph, config);
   }
+  if (config.pre_norm) norm_pre_.emplace(graph, "norm_pre", config.width, config.norm_eps);
+  if (config.post_norm) norm_post_.emplace(graph, "norm_post", config.width, config.norm_eps);
 }
 
 Tensor Vit::operator()(const Tensor& images) const {
   Graph& graph = images.graph();
   ScopeGuard scope(graph, "vision");
   int64_t batch = images.size(0), side = config_.image / config_.patch, p = config_.patch;
-  Tensor grid = reshape(images, {batch, 3, side, p, side, p});
+  Tensor seen = images;
+  if (side * p < config_.image) seen = slice(slice(images, 2, 0, side * p), 3, 0, side * p);
+  Tensor grid = reshape(seen, {batch, 3, side, p, side, p});
   Tensor patches = reshape(permute(grid, {0, 2, 4, 1, 3, 5}), {batch, side * side, 3 * p * p});
-  Tensor x = patch_(patches) + position_;
+  Tensor x = patch_(patches);
+  if (class_.defined()) x = concat({broadcast_to(class_, {batch, 1, config_.width}), x}, 1);
+  x = x + position_;
+  if (norm_pre_) x = (*norm_pre_)(x);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     ScopeGuard layer(graph, std::to_string(i));
     const Block& block = blocks_[i];
@@ -40,7 +49,7 @@ Tensor Vit::operator()(const Tensor& images) const {
     ScopeGuard part(graph, "mlp");
     x = stream(x + block.mlp(block.norm2(x)), config_.bf16_stream);
   }
-  return x;
+  return norm_post_ ? (*norm_post_)(x) : x;
 }
 
 Resampler::Block::Block(Graph& graph, const ResamplerConfig& config, int64_t width)

@@ -13,8 +13,9 @@
 // Kernels read slices as they are, and write the parts of a concat in place (place_concats); what
 // no kernel makes or reads is copied, and a product whose copies move more bytes than it saves
 // stays alone. Refuses weights that another product uses the same way (tied), products whose GEMM
-// takes a bias along, and widths that are no multiple of 8, which would leave the next part
-// misaligned.
+// takes a bias along, widths that are no multiple of 8, which would leave the next part misaligned,
+// and on a CPU weights held in 16 bits beside an activation in f32, which its GEMM reads as they
+// lie.
 #include <mlir/IR/Builders.h>
 
 #include <algorithm>
@@ -62,6 +63,7 @@ class GemmFuser {
       for (bool lhs : {true, false}) {
         std::optional<Product> p = product_of(op, lhs);
         if (!p || !is_weight(p->other) || is_weight(p->shared)) continue;
+        if (context_.target.cores == 0 && is_held_narrow(p->other)) continue;
         auto [it, fresh] =
             known.try_emplace({p->shared.getAsOpaquePointer(), p->labels("")}, out.size());
         if (fresh) out.emplace_back();

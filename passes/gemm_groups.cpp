@@ -70,6 +70,15 @@ bool is_weight(mlir::Value v) {
   return false;
 }
 
+bool is_held_narrow(mlir::Value v) {
+  auto widen = v.getDefiningOp<CastOp>();
+  if (!widen || type_of(v).dtype != f32) return false;
+  auto held = widen.getArg().getDefiningOp<ParameterOp>();
+  if (!held || held.getState()) return false;
+  const DType type = type_of(widen.getArg()).dtype;
+  return type == bf16 || type == f16;
+}
+
 bool is_rounded_later(ContractOp op) {
   return llvm::all_of(op->getOperands(), [](mlir::Value v) {
     auto widen = v.getDefiningOp<CastOp>();

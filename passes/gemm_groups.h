@@ -37,6 +37,8 @@ std::optional<Product> product_of(ir::ContractOp op, bool lhs);
 
 // A parameter, behind casts and views that keep it whole.
 bool is_weight(mlir::Value v);
+// A parameter that is held in 16 bits and widened for its products: a CPU's GEMM reads it as it is.
+bool is_held_narrow(mlir::Value v);
 // A product of 16-bit tensors in f32, to be rounded behind its bias (mixed_precision): its GEMM
 // reads the narrow tensors and takes the bias along, if nothing is put between.
 bool is_rounded_later(ir::ContractOp op);

@@ -5,11 +5,13 @@
 //
 // A contraction whose labels are not [batch][m][k], [batch][k][m] (and so on) gets a permute in
 // front, or behind; a label summed in one operand only becomes a reduction first. Operands that
-// were widened from 16 bits are multiplied in 16 bits, with sums in f32. Refuses nothing.
+// were widened from 16 bits are multiplied in 16 bits, with sums in f32; on a CPU a parameter that
+// was, too, where the other operand is f32. Refuses nothing.
 #include <mlir/IR/Builders.h>
 
 #include "fusec/ops/hook.h"
 #include "fusec/passes/pass.h"
+#include "gemm_groups.h"
 
 using namespace mlir;
 
@@ -20,15 +22,16 @@ using namespace ir;
 
 class Selector {
  public:
-  explicit Selector(Operation* op) : op_(op), b_(op) {}
+  // reads_held: the device's GEMM takes operands of two types.
+  Selector(Operation* op, bool reads_held) : op_(op), b_(op), reads_held_(reads_held) {}
 
   void contract(ContractOp c) {
     auto attr = std::get<ContractAttr>(info_of(c).attr);
     Side lhs{c.getLhs(), attr.lhs}, rhs{c.getRhs(), attr.rhs};
     sum_lonely(lhs, rhs.labels, attr.out);
     sum_lonely(rhs, lhs.labels, attr.out);
-    DType in = type_of(c.getResult()).dtype;
-    if (in == f32 && narrow(lhs, rhs)) in = type_of(lhs.value).dtype;
+    const bool wide = type_of(c.getResult()).dtype == f32;
+    if (!(wide && narrow(lhs, rhs)) && wide && reads_held_) as_held(lhs), as_held(rhs);
     std::string batch, m, n, k;
     for (char x : attr.out) {
       bool l = has(lhs, x), r = has(rhs, x);
@@ -47,14 +50,15 @@ class Selector {
     for (char x : out) shape.push_back(size(lhs, rhs, x));
     int64_t M = product(lhs, m), N = product(rhs, n), K = product(lhs, k), B = product(lhs, batch);
     auto type = cast<RankedTensorType>(c.getType());
-    std::string t(name_of(type_of(c.getResult()).dtype)), operand(name_of(in));
+    std::string t(name_of(type_of(c.getResult()).dtype));
+    std::string left(name_of(type_of(lhs.value).dtype)), right(name_of(type_of(rhs.value).dtype));
     mlir::Value result =
         call("gemm", {lhs.value, rhs.value}, {RankedTensorType::get(shape, type.getElementType())},
              {integer("m", M), integer("n", N), integer("k", K), integer("batch", B),
               integer("lda", trans_a ? M : K), integer("ldb", trans_b ? K : N), integer("ldc", N),
               integer("stride_a", M * K), integer("stride_b", K * N), integer("stride_c", M * N),
-              integer("trans_a", trans_a), integer("trans_b", trans_b), text("type_a", operand),
-              text("type_b", operand), text("type_c", t), number("alpha", 1), number("beta", 0)})
+              integer("trans_a", trans_a), integer("trans_b", trans_b), text("type_a", left),
+              text("type_b", right), text("type_c", t), number("alpha", 1), number("beta", 0)})
             ->getResult(0);
     SmallVector<Operation*> read = {op_->getOperand(0).getDefiningOp(),
                                     op_->getOperand(1).getDefiningOp()};
@@ -208,6 +212,11 @@ class Selector {
     return true;
   }
 
+  // A weight that is held in 16 bits is widened by the product that reads it.
+  static void as_held(Side& s) {
+    if (is_held_narrow(s.value)) s.value = s.value.getDefiningOp<CastOp>().getArg();
+  }
+
   mlir::Value permuted(mlir::Value v, const std::string& from, const std::string& to) {
     if (from == to) return v;
     SmallVector<int64_t> dims;
@@ -258,13 +267,14 @@ class Selector {
 
   Operation* op_;
   OpBuilder b_;
+  bool reads_held_;
 };
 
 }  // namespace
 
-void select_library(GraphOp graph, PassContext&) {
+void select_library(GraphOp graph, PassContext& context) {
   for (Operation& op : llvm::make_early_inc_range(graph.getBody().front())) {
-    Selector select(&op);
+    Selector select(&op, context.target.cores == 0);
     if (auto o = dyn_cast<ContractOp>(op))
       select.contract(o);
     else if (auto o = dyn_cast<AttentionOp>(op))

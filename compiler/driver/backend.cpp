@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <new>
 #include <system_error>
 
 #include "fusec/cuda/cuda.h"
@@ -66,6 +67,19 @@ std::unique_ptr<Backend> make_backend(const CompileOptions& options) {
 }  // namespace fusec::driver
 
 namespace fusec {
+
+std::shared_ptr<void> host_memory(size_t bytes, const std::string& device) {
+  constexpr std::align_val_t kAlign{256};
+  if (device == "auto" || device == "cuda" || device.starts_with("cuda:")) {
+    try {
+      const int ordinal = device == "auto" ? 0 : driver::ordinal_of(device);
+      const bool used = device != "auto" || !cuda::nvrtc_version().empty();
+      if (used && ordinal < cuda::device_count()) return cuda::pinned_memory(ordinal, bytes);
+    } catch (const Error&) {  // a limit of the system; compile() tells what else may be wrong
+    }
+  }
+  return {::operator new(bytes, kAlign), [](void* p) { ::operator delete(p, kAlign); }};
+}
 
 std::future<void> start_device(const std::string& device) {
   if (device != "auto" && device != "cuda" && !device.starts_with("cuda:")) return {};

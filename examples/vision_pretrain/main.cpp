@@ -32,9 +32,11 @@ int run(RunOptions options) {
   models::CaptionTrainer trainer(options.trainer, data.tokenizer);
 
   print_data_table(data, trainer);
-  print_model_table(trainer);
+  print_model_table(options.trainer.model,
+                    fmt::format("{} rows of {} tokens", options.trainer.rows, data.sequence),
+                    trainer.modules(), trainer.trained_parameters(), options.trainer.train);
   print_memory_table(trainer.training());
-  print_backend_table(trainer, trainer.training());
+  print_backend_table(options.trainer.optimizer, trainer.training());
 
   std::error_code error;
   std::filesystem::create_directories(options.out, error);

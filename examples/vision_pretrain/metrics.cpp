@@ -2,7 +2,6 @@
 #include "metrics.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -10,20 +9,6 @@
 #include "fusec/io/json.h"
 
 namespace fusec::examples {
-
-Metrics::Metrics(const std::string& path, uint64_t keep) : file_(path, keep) {}
-
-void Metrics::write(const std::string& line) {
-  try {
-    file_.append(line);
-  } catch (const Error& error) {
-    if (!warned_) {
-      std::fprintf(stderr, "warning: %s\nmetrics are incomplete from here on; training goes on\n",
-                   error.message().c_str());
-    }
-    warned_ = true;
-  }
-}
 
 void Metrics::train(int64_t step, const models::StepResult& result, double lr,
                     double tokens_per_second, double seconds) {
@@ -34,25 +19,25 @@ void Metrics::train(int64_t step, const models::StepResult& result, double lr,
                                  {"lr", lr},
                                  {"tokens_per_second", tokens_per_second},
                                  {"seconds", seconds}};
-  write(line.dump());
+  file_.write(line);
 }
 
 void Metrics::skipped(int64_t step, const models::StepResult& result) {
   nlohmann::ordered_json line = {{"kind", "skipped"}, {"step", step}, {"culprit", result.culprit}};
-  write(line.dump());
+  file_.write(line);
 }
 
 void Metrics::validation(int64_t step, const std::vector<std::pair<std::string, double>>& losses) {
   nlohmann::ordered_json line = {{"kind", "validation"}, {"step", step}};
   for (const auto& [name, loss] : losses) line[name] = loss;
-  write(line.dump());
+  file_.write(line);
 }
 
 void Metrics::captions(const std::string& set, double exact, double name, double words,
                        size_t count) {
   nlohmann::ordered_json line = {{"kind", "captions"}, {"set", set},     {"exact", exact},
                                  {"name", name},       {"words", words}, {"count", count}};
-  write(line.dump());
+  file_.write(line);
 }
 
 std::vector<Curve> read_curves(const std::string& path, uint64_t bytes,

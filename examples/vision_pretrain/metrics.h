@@ -3,25 +3,23 @@
 //   {"kind":"skipped","step","culprit"}     the loss or the gradient norm was not finite: no update
 //   {"kind":"validation","step","<set name>": loss, ...}
 //   {"kind":"captions","set","exact","name","words","count"}
-// A run that goes on cuts the file back to where its checkpoint stands, so that each step has its
-// line once. A loss that is not finite is written as null.
+// A loss that is not finite is written as null.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "fusec/io/file.h"
 #include "fusec/models/trainer.h"
+#include "metrics_file.h"
 #include "picture.h"
 
 namespace fusec::examples {
 
 class Metrics {
  public:
-  // Keeps the first `keep` bytes of the file. A path that cannot be written is a user Error; a line
-  // that later cannot be (a full disk) is a warning on stderr and is lost, and training goes on.
-  Metrics(const std::string& path, uint64_t keep);
+  // As MetricsFile.
+  Metrics(const std::string& path, uint64_t keep) : file_(path, keep) {}
 
   void train(int64_t step, const models::StepResult& result, double lr, double tokens_per_second,
              double seconds);
@@ -34,10 +32,7 @@ class Metrics {
   void sync() { file_.sync(); }
 
  private:
-  void write(const std::string& line);
-
-  io::LineFile file_;
-  bool warned_ = false;
+  MetricsFile file_;
 };
 
 // The curves that the first `bytes` of a metrics file draw: "train", then `sets`. Empty ones if the

@@ -1,5 +1,7 @@
 #include "fusec/core/loaded_plan.h"
 
+#include <utility>
+
 #include "fusec/base/bytes.h"
 #include "fusec/base/nearest.h"
 #include "fusec/base/timing.h"
@@ -90,6 +92,21 @@ void LoadedPlan::write(std::string_view name, const void* data, size_t bytes) {
   if (!data && bytes > 0) fail_user(described(plan_->buffers[i]) + ": the data is a null pointer");
   program_->write(i, data, bytes);
   note_set(i);
+}
+
+void LoadedPlan::stage(std::string_view name, const void* data, size_t bytes) {
+  const int i = writable(name, bytes);
+  if (!data && bytes > 0) fail_user(described(plan_->buffers[i]) + ": the data is a null pointer");
+  std::erase_if(staged_, [&](const Staged& s) { return s.buffer == i; });
+  staged_.push_back({i, data, bytes, program_->stage(i, data, bytes)});
+}
+
+void LoadedPlan::take_staged() {
+  program().take_staged();
+  for (const Staged& s : std::exchange(staged_, {})) {
+    if (!s.on_its_way) program_->write(s.buffer, s.data, s.bytes);
+    note_set(s.buffer);
+  }
 }
 
 void LoadedPlan::fill(const std::vector<Fill>& fills) {

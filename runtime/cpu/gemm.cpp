@@ -1,6 +1,7 @@
 // The `gemm` call: cuts C into tiles that the pool's threads compute one by one, with oneDNN's
-// sgemm for f32, the own kernel for bf16 and f16 operands or where oneDNN is absent, and plain
-// loops for f64. Refuses f64 mixed with others, and integers.
+// sgemm for f32, the own kernel for bf16 and f16 operands or where oneDNN is absent, a kernel that
+// streams B for products of few rows, and plain loops for f64. Refuses f64 mixed with others, and
+// integers.
 #include "gemm.h"
 
 #include <algorithm>
@@ -44,6 +45,10 @@ void run_tile(const Gemm& g, const std::byte* a, const std::byte* b, std::byte* 
   if (g.type_c == f64) {
     f64_gemm_tile(g, reinterpret_cast<const double*>(a), reinterpret_cast<const double*>(b),
                   reinterpret_cast<double*>(c), t);
+    return;
+  }
+  if (is_few_rows(g)) {
+    few_rows_tile(vector_kernels(), g, a, b, c, t, sides);
     return;
   }
   if (!on_onednn(g)) {
@@ -93,6 +98,7 @@ Gemm read_gemm(const CheckedCall& c) {
 }  // namespace
 
 TileGrid tile_grid(const Gemm& g) {
+  if (is_few_rows(g)) return few_rows_grid(g);
   double flops = 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) *
                  static_cast<double>(g.k) * static_cast<double>(g.batch);
   double tiles = std::max({std::min(flops / kFlopsPerSmallTile, kFewTiles),
@@ -123,6 +129,7 @@ Workspace gemm_workspace(const CheckedCall& c, int) {
   if (g.m == 0 || g.n == 0 || g.batch == 0) return {};
   TileGrid grid = tile_grid(g);
   int64_t rows = std::min(grid.tile_rows, g.m), cols = std::min(grid.tile_cols, g.n);
+  if (is_few_rows(g)) return {few_rows_scratch(g) * static_cast<int64_t>(sizeof(float)), 0};
   if (on_onednn(g) && g.k > 0) return {onednn_scratch(g, rows, cols), 0};
   return {own_gemm_scratch(vector_kernels(), rows, cols) * static_cast<int64_t>(sizeof(float)), 0};
 }

@@ -50,6 +50,21 @@ int64_t own_gemm_scratch(const VectorKernels& v, int64_t rows, int64_t cols);
 void own_gemm_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,
                    const GemmTile& tile, const GemmSides& sides = {});
 
+// A product of few rows with the rows of B ([n, k], k contiguous), as decoding makes them: B is
+// read once, at the speed of memory, and not packed.
+bool is_few_rows(const Gemm& g);
+// Tiles of all rows and of columns whose part of B is some 64 KiB.
+TileGrid few_rows_grid(const Gemm& g);
+int64_t few_rows_scratch(const Gemm& g);  // floats
+// As own_gemm_tile, of such a product; k may not be 0.
+void few_rows_tile(const VectorKernels& v, const Gemm& g, const void* a, const void* b, void* c,
+                   const GemmTile& tile, const GemmSides& sides);
+
+// C = alpha * sum + beta * C for n elements of one row, and the epilogue. `offset`: of the first in
+// C, of which `col` is its column. scratch: 2 n floats.
+void finish_row(const VectorKernels& v, const Gemm& g, const GemmSides& sides, const float* sum,
+                void* c, int64_t offset, int64_t col, int64_t n, float* scratch);
+
 // The epilogue of n sums of one row, in place; `at`: of the first in C, of which `col` is its
 // column. scratch: n floats.
 void finish_sums(const VectorKernels& v, const Gemm& g, const GemmSides& sides, float* sums,

@@ -68,7 +68,8 @@ float gelu_slope(float x) {
   return 0.5f * (1 + t) + 0.5f * x * rest * 0.7978845608028654f * (1 + 0.134145f * x * x);
 }
 
-// C = alpha * sum + beta * C for one row, and the epilogue. scratch: 2 n floats.
+}  // namespace
+
 void finish_row(const VectorKernels& v, const Gemm& g, const GemmSides& sides, const float* sum,
                 void* c, int64_t offset, int64_t col, int64_t n, float* scratch) {
   // Sums are made in C's own memory, unless it is narrow or holds the addend still.
@@ -88,8 +89,6 @@ void finish_row(const VectorKernels& v, const Gemm& g, const GemmSides& sides, c
   else if (!in_place)
     std::copy_n(out, n, static_cast<float*>(c) + offset);
 }
-
-}  // namespace
 
 void finish_sums(const VectorKernels& v, const Gemm& g, const GemmSides& sides, float* sums,
                  int64_t at, int64_t col, int64_t n, float* scratch) {

@@ -5,8 +5,13 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <type_traits>
 
 #include "fusec/base/dtype.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 // Vectors cross only functions of one namespace below, all compiled for one instruction set.
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -20,10 +25,10 @@
 #if defined(__x86_64__)
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,f16c")
 #endif
 #define FUSEC_ISA avx2
 #define FUSEC_ISA_NAME "avx2+fma"
@@ -37,11 +42,12 @@
 #endif
 
 #if defined(__clang__)
-#pragma clang attribute push( \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(                                                    \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"))), \
+    apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")
 #endif
 #define FUSEC_ISA avx512
 #define FUSEC_ISA_NAME "avx512f"
@@ -59,8 +65,7 @@
 namespace fusec::cpu {
 
 void VectorKernels::widen(DType t, const uint16_t* in, float* out, int64_t n) const {
-  if (t == DType::bf16) return from_bf16(in, out, n);
-  for (int64_t i = 0; i < n; ++i) out[i] = float_from_f16(in[i]);
+  return t == DType::bf16 ? from_bf16(in, out, n) : from_f16(in, out, n);
 }
 
 void VectorKernels::narrow(DType t, const float* in, uint16_t* out, int64_t n) const {
@@ -75,9 +80,11 @@ const VectorKernels* const* runnable_vector_kernels(int* count) {
     Sets() {
 #if defined(__x86_64__)
       if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+          __builtin_cpu_supports("f16c"))
         sets[count++] = &avx512::kernels;
-      if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+      if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+          __builtin_cpu_supports("f16c"))
         sets[count++] = &avx2::kernels;
 #endif
       sets[count++] = &baseline::kernels;

@@ -48,8 +48,14 @@ struct VectorKernels {
   double (*dot)(const float* a, const float* b, int64_t n);
   void (*from_bf16)(const uint16_t* in, float* out, int64_t n);
   void (*to_bf16)(const float* in, uint16_t* out, int64_t n);
+  void (*from_f16)(const uint16_t* in, float* out, int64_t n);
+  // out[i * ldo + r] = sum over p < k of x[i * ldx + p] * w[r * ldw + p], i < m, r < rows: few rows
+  // of x times many of w, which are read once, as they are held (f32, bf16, f16). Every element is
+  // summed in an order that depends on k alone.
+  void (*row_dots)(DType type, const void* w, int64_t ldw, int64_t rows, int64_t k, const float* x,
+                   int64_t ldx, int64_t m, float* out, int64_t ldo);
 
-  // The same for either 16-bit type, bf16 or f16; f16 goes element by element.
+  // The same for either 16-bit type, bf16 or f16; to f16 goes element by element.
   void widen(DType t, const uint16_t* in, float* out, int64_t n) const;
   void narrow(DType t, const float* in, uint16_t* out, int64_t n) const;
 };

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bind_launches.h"
+#include "copies_ahead.h"
 #include "draw.h"
 #include "fusec/base/bytes.h"
 #include "fusec/base/error.h"
@@ -14,6 +15,7 @@
 #include "fusec/core/checked_run.h"
 #include "gemm_steps.h"
 #include "graph.h"
+#include "pinned.h"
 #include "profiled_run.h"
 #include "staging.h"
 #include "status.h"
@@ -63,6 +65,7 @@ class CudaProgram final : public Program {
         target_(options.target ? *options.target : call_target(gpu.info, options.deterministic)),
         stream_(gpu),
         status_(gpu),
+        ahead_(gpu),
         graph_(gpu),
         traced_(gpu) {
     if (kernels.size() != plan_->kernels.size())
@@ -100,7 +103,7 @@ class CudaProgram final : public Program {
 
   void write(int buffer, const void* data, size_t bytes) override {
     checked(buffer, bytes);
-    if (bytes >= kStagedBytes) {
+    if (bytes >= kStagedBytes && !is_pinned(data, bytes)) {
       fill({{buffer, [data](int64_t begin, int64_t size, void* out) {
                std::memcpy(out, static_cast<const std::byte*>(data) + begin,
                            static_cast<size_t>(size));
@@ -116,6 +119,17 @@ class CudaProgram final : public Program {
     ++small_writes_;
     small_write_seconds_ +=
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  bool stage(int buffer, const void* data, size_t bytes) override {
+    Current current(gpu_);
+    ahead_.start(checked(buffer, bytes), data, static_cast<int64_t>(bytes), name(buffer));
+    return true;
+  }
+
+  void take_staged() override {
+    Current current(gpu_);
+    ahead_.take(stream_);
   }
 
   void fill(const std::vector<Filling>& fillings) override {
@@ -226,7 +240,8 @@ class CudaProgram final : public Program {
   std::shared_ptr<PersistentStore> store() const override { return store_; }
 
   int64_t measured_bytes() const override {
-    int64_t total = arena_.bytes() + constants_.bytes() + fixed_.bytes() + workspace_.bytes();
+    int64_t total =
+        arena_.bytes() + constants_.bytes() + fixed_.bytes() + workspace_.bytes() + ahead_.bytes();
     for (const PlanBuffer& b : plan_->buffers)
       if (is_persistent(b.cls) && b.cls != BufferClass::constant) total += store_->bytes(b.name);
     return total;
@@ -379,6 +394,7 @@ class CudaProgram final : public Program {
   DeviceBlock arena_, constants_;
   DeviceBlock fixed_;  // the status, then the tables of kernels
   DeviceBlock workspace_;
+  CopiesAhead ahead_;
   int64_t counter_bytes_ = 0;  // behind the status
   Placement place_;
   BoundSteps bound_;

@@ -7,6 +7,7 @@
 
 #include "fusec/base/error.h"
 #include "fusec/io/documents.h"
+#include "fusec/io/pixels.h"
 
 namespace fusec::data {
 namespace {
@@ -59,9 +60,10 @@ std::vector<CaptionedImage> load_captions(const std::string& jsonl_path, int siz
     if (!document.id.empty()) place += " (id \"" + document.id + "\")";
     CaptionParts parts = caption_parts(document, place);
     try {
-      io::Image image = io::pad_to_square(io::read_png((folder / parts.image_path).string()));
-      items[i] = {io::resize(image, size, size), std::move(parts.caption), document.category,
-                  document.id};
+      const std::string path = (folder / parts.image_path).string();
+      const io::Image image = io::read_image(path, io::decode_options(io::ImageFit::pad, size));
+      items[i] = {io::square(image, io::ImageFit::pad, size), std::move(parts.caption),
+                  document.category, document.id};
     } catch (Error& error) {
       error.add_note("in " + place);
       throw;

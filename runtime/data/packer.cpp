@@ -252,8 +252,12 @@ Pack Packer::fill_rows(size_t shelf) {
   pack.rows = rows_of(shelf);
   pack.width =
       options_.policy == PackPolicy::by_length ? options_.widths[shelf] : options_.capacity;
+  int64_t spans = 0;
   while (!shelves_[shelf].empty() && static_cast<int64_t>(pack.pieces.size()) < pack.rows) {
-    PackPiece piece = take(shelves_[shelf].begin()->second);
+    const uint64_t oldest = shelves_[shelf].begin()->second;
+    spans += static_cast<int64_t>(waiting_.find(oldest)->second.spans.size());
+    if (limited_spans() && spans > options_.max_spans) break;
+    PackPiece piece = take(oldest);
     piece.at = pack.width * static_cast<int64_t>(pack.pieces.size());
     pack.tokens += piece.tokens;
     pack.pieces.push_back(std::move(piece));

@@ -13,7 +13,16 @@ namespace {
 
 using Json = nlohmann::json;
 
-const std::vector<std::string> kRoles = {"system", "user", "assistant"};
+const std::vector<std::string> kRoles = {"system", "user", "assistant", "tool"};
+// One row a part type: its name, and the key of its value.
+struct PartType {  // in the order of Part::Type
+  Part::Type type;
+  const char* name;
+  const char* key;
+};
+constexpr PartType kPartTypes[] = {{Part::Type::text, "text", "text"},
+                                   {Part::Type::image, "image", "path"},
+                                   {Part::Type::tool, "tool", "text"}};
 // {"messages": [{"content": [{"type": ...}]}]}, and room for keys that are not read.
 constexpr int kMaxDepth = 16;
 
@@ -69,8 +78,15 @@ class LineReader {
     if (content->is_string()) {
       result.parts.push_back({Part::Type::text, content->get<std::string>()});
     } else if (content->is_array()) {
-      for (size_t i = 0; i < content->size(); ++i)
-        result.parts.push_back(part((*content)[i], where + ".content[" + std::to_string(i) + "]"));
+      for (size_t i = 0; i < content->size(); ++i) {
+        const std::string place = where + ".content[" + std::to_string(i) + "]";
+        result.parts.push_back(part((*content)[i], place));
+        if (result.parts.back().type == Part::Type::tool && result.role != "assistant" &&
+            result.role != "tool") {
+          fail_user(place_ + place + " is a tool part in a message of role \"" + result.role +
+                    "\"; expected one of the assistant (a call) or of role \"tool\" (its result)");
+        }
+      }
     } else {
       fail_user(place_ + where + ".content is " + describe(*content) +
                 "; expected a string or an array of parts");
@@ -84,13 +100,17 @@ class LineReader {
                 R"(; expected {"type": "text", "text"} or {"type": "image", "path"})");
     }
     const std::string type = string_of(json, "type", where);
-    if (type == "text") return {Part::Type::text, string_of(json, "text", where)};
-    if (type != "image")
-      fail_user(place_ + where + ".type is \"" + excerpt(type) + "\"" +
-                suggest(excerpt(type), {"text", "image"}));
-    std::string path = string_of(json, "path", where);
-    if (path.empty()) fail_user(place_ + where + ".path is empty; expected the path of an image");
-    return {Part::Type::image, std::move(path)};
+    std::vector<std::string> known;
+    for (const PartType& row : kPartTypes) {
+      known.emplace_back(row.name);
+      if (type != row.name) continue;
+      std::string value = string_of(json, row.key, where);
+      if (row.type == Part::Type::image && value.empty())
+        fail_user(place_ + where + ".path is empty; expected the path of an image");
+      return {row.type, std::move(value)};
+    }
+    fail_user(place_ + where + ".type is \"" + excerpt(type) + "\"" +
+              suggest(excerpt(type), known));
   }
 
   std::string place_;
@@ -103,9 +123,8 @@ OrderedJson to_json(const Document& document) {
   for (const Message& message : document.messages) {
     OrderedJson content = OrderedJson::array();
     for (const Part& part : message.parts) {
-      const bool image = part.type == Part::Type::image;
-      content.push_back(
-          {{"type", image ? "image" : "text"}, {image ? "path" : "text", part.value}});
+      const PartType& row = kPartTypes[static_cast<size_t>(part.type)];
+      content.push_back({{"type", row.name}, {row.key, part.value}});
     }
     messages.push_back({{"role", message.role}, {"content", std::move(content)}});
   }

@@ -5,6 +5,7 @@
 #include "cuda_plan.h"
 #include "fusec/core/normal_fill.h"
 #include "fusec/core/pieces.h"
+#include "pinned.h"
 
 using namespace fusec;
 using namespace fusec::test;
@@ -92,6 +93,67 @@ TEST_CASE("a large write arrives whole, and a wrong size is refused before anyth
   CHECK(read_floats(*p, large, wide.sizes[4]) == values);
   CHECK(has(error_of([&] { p->write(large, nullptr, size_t{64} << 20); }, ErrorKind::user),
             "got 67108864"));
+}
+
+TEST_CASE("values are copied ahead beside runs, and take effect when they are taken") {
+  if (no_gpu()) return;
+  Wide wide;
+  std::unique_ptr<Program> p = wide.load();
+  const int64_t held = p->measured_bytes();
+  std::vector<std::vector<float>> before, next, last;
+  for (size_t i = 0; i < wide.sizes.size(); ++i) {
+    const auto size = static_cast<size_t>(wide.sizes[i]);
+    before.emplace_back(size, 1.0f);
+    next.emplace_back(size, 2.0f + static_cast<float>(i));
+    last.emplace_back(size, -3.0f);
+  }
+  auto stage = [&](const std::vector<std::vector<float>>& values) {
+    for (size_t i = 0; i < values.size(); ++i)
+      CHECK(p->stage(wide.inputs[i], values[i].data(), 4 * values[i].size()));
+  };
+  auto holds = [&](const std::vector<std::vector<float>>& values) {
+    bool all = true;
+    for (size_t i = 0; i < values.size(); ++i)
+      all = all && read_floats(*p, wide.inputs[i], wide.sizes[i]) == values[i];
+    return all;
+  };
+  for (size_t i = 0; i < before.size(); ++i) write_floats(*p, wide.inputs[i], before[i]);
+  p->take_staged();
+  CHECK(holds(before));
+  for (int round = 0; round < 3; ++round) {
+    stage(last);
+    stage(next);  // replaces them
+    CHECK(holds(before));
+    p->take_staged();
+    CHECK(holds(next));
+    for (size_t i = 0; i < before.size(); ++i) write_floats(*p, wide.inputs[i], before[i]);
+    p->take_staged();  // once
+    CHECK(holds(before));
+  }
+  int64_t bytes = 0;
+  for (int64_t size : wide.sizes) bytes += 4 * size;
+  CHECK(p->measured_bytes() == held + bytes);
+  CHECK(has(error_of([&] { p->stage(wide.inputs[2], nullptr, 8); }, ErrorKind::user), "got 8"));
+}
+
+TEST_CASE("pinned memory is aligned, and a large write from it arrives whole") {
+  if (no_gpu()) return;
+  Wide wide;
+  std::unique_ptr<Program> p = wide.load();
+  const auto size = static_cast<size_t>(wide.sizes[4]);
+  std::shared_ptr<void> memory = cuda::pinned_memory(0, 4 * size);
+  CHECK(reinterpret_cast<uintptr_t>(memory.get()) % 256 == 0);
+  auto* values = static_cast<float*>(memory.get());
+  CHECK(cuda::is_pinned(values, 4 * size));
+  CHECK(cuda::is_pinned(values + 1, 4 * size - 4));
+  CHECK(!cuda::is_pinned(values + 1, 4 * size));
+  CHECK(!cuda::is_pinned(&wide, 1));
+  for (size_t i = 0; i < size; ++i) values[i] = value_of(3, static_cast<int64_t>(i));
+  p->write(wide.inputs[4], values, 4 * size);
+  CHECK(read_floats(*p, wide.inputs[4], wide.sizes[4]) ==
+        std::vector<float>(values, values + size));
+  memory.reset();
+  CHECK(!cuda::is_pinned(values, 4));
 }
 
 TEST_CASE("what making a piece throws comes back, and the next fill is right") {

@@ -10,11 +10,19 @@ using tests::user_error;
 
 TEST_CASE("documents: written and read back") {
   tests::Scratch scratch;
-  std::vector<io::Document> documents(2);
+  std::vector<io::Document> documents(3);
   documents[0] = {{{"user", {{Part::Type::image, "images/a.png"}, {Part::Type::text, "Qu\"é?\n"}}},
                    {"assistant", {{Part::Type::text, "<image> 😀"}}}},
                   "1f600", "Smileys & Emotion", "train"};
   documents[1] = {{{"system", {}}}, "", "", ""};
+  documents[2] = {
+      {{"assistant",
+        {{Part::Type::text, "Let me see."}, {Part::Type::tool, R"({"name": "count"})"}}},
+       {"tool", {{Part::Type::tool, "12"}, {Part::Type::image, "b.png"}}},
+       {"tool", {{Part::Type::text, "</tool>"}}}},
+      "t",
+      "",
+      ""};
   io::write_documents(scratch / "a.jsonl", documents);
   CHECK(io::read_documents(scratch / "a.jsonl") == documents);
 }
@@ -63,6 +71,13 @@ TEST_CASE("documents: a bad line is a user error with path:line and what was exp
   refused(R"({"messages":[{"role":"user","content":[{"type":"image","path":""}]}]})", "is empty");
   refused(R"({"messages":[{"role":"user","content":[{"type":"text","text":1}]}]})",
           "text is a number; expected a string");
+  refused(R"({"messages":[{"role":"assistant","content":[{"type":"tool","path":"a"}]}]})",
+          "content[0] has no \"text\"");
+  refused(R"({"messages":[{"role":"user","content":["","x",{"type":"tool","text":"a"}]}]})",
+          "content[0] is a string");
+  refused(R"({"messages":[{"role":"user","content":[{"type":"tool","text":"a"}]}]})",
+          "messages[0].content[0] is a tool part in a message of role \"user\"");
+  refused(R"({"messages":[{"role":"tools","content":"a"}]})", "did you mean \"tool\"");
   refused(R"({"messages":[{"role":"user","content":"hi"}],"id":5})", "document.id is a number");
   CHECK(contains(user_error([&] { io::read_documents(scratch / "none.jsonl"); }), "none.jsonl"));
 }

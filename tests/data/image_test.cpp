@@ -104,6 +104,16 @@ TEST_CASE("png: a size that the file cannot hold is refused before pixels are al
                  "big.png: claims 8192 x 8192 pixels, which "));
 }
 
+TEST_CASE("images of either kind are told apart by their bytes, and held to the caller's limit") {
+  tests::Scratch scratch;
+  const io::Image image = noise(9, 9, 2);
+  io::write_png(scratch / "a.jpg", image);  // whatever its name
+  CHECK(io::read_image(scratch / "a.jpg") == image);
+  CHECK(io::read_image(scratch / "a.jpg", {.longer = 2, .max_pixels = 81}) == image);
+  CHECK(contains(user_error([&] { io::read_image(scratch / "a.jpg", {.max_pixels = 80}); }),
+                 "9 x 9; expected sides of 1 to 16384 and at most 80 pixels"));
+}
+
 TEST_CASE("png: a large picture of one colour is far smaller than its pixels, and is read") {
   tests::Scratch scratch;
   const io::Image white = io::solid(2048, 2048, 255, 255, 255);

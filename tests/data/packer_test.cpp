@@ -99,7 +99,7 @@ void check_packs(const PackerOptions& o, const std::vector<PackDocument>& stream
     }
     CHECK(pack.tokens == sum);
     if (o.policy != PackPolicy::by_length) CHECK(pack.cu_seqlens.back() == end);
-    if (o.max_spans > 0 && o.policy == PackPolicy::best_fit) CHECK(spans <= o.max_spans);
+    if (o.max_spans > 0) CHECK(spans <= o.max_spans);
     tokens += sum;
   }
   CHECK(s.tokens_out == tokens);

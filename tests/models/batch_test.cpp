@@ -1,6 +1,8 @@
 // Caption batches: which tokens are supervised, and where pictures go.
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "small_model.h"
 
 namespace fusec::models {
@@ -39,6 +41,29 @@ TEST_CASE("pixels become planes in which white is 0") {
   CHECK(batch.images[0] == 0.0f);
   CHECK(batch.images[64] == 255 / 64.0f);
   CHECK(batch.images[128] == 204 / 64.0f);
+}
+
+TEST_CASE("pixels are scaled by the config's mean and deviation; the default rounds nothing") {
+  VisionGptConfig config = small_config();
+  data::CaptionedImage item = picture("red box", 8, 1);
+  for (size_t i = 0; i < item.image.rgb.size(); ++i)
+    item.image.rgb[i] = static_cast<uint8_t>(255 - 4 * i);  // every fourth byte, 255 among them
+  auto value = [&](const CaptionBatch& batch, size_t i) {
+    return batch.images[i % 3 * 64 + i / 3];  // planes of 8 x 8
+  };
+  CaptionBatch plain = pack({item}, 1, config);
+  for (size_t i = 0; i < item.image.rgb.size(); ++i) {
+    CHECK(value(plain, i) == (255.0f - item.image.rgb[i]) / 64.0f);
+    CHECK_FALSE(std::signbit(value(plain, i)));
+  }
+  config.vision.pixel_mean = {0.5, 0.4, 0.25};
+  config.vision.pixel_std = {0.5, 0.3, 2};
+  CaptionBatch scaled = pack({item}, 1, config);
+  for (size_t i = 0; i < item.image.rgb.size(); ++i) {
+    const double v = item.image.rgb[i] / 255.0;
+    const double expected = (v - config.vision.pixel_mean[i % 3]) / config.vision.pixel_std[i % 3];
+    CHECK(value(scaled, i) == doctest::Approx(expected));
+  }
 }
 
 TEST_CASE("what does not fit is refused") {

@@ -113,9 +113,9 @@ TEST_CASE_FIXTURE(Fixture,
   save_parameters(trainer.training(), scratch / "w");
   CHECK(contains(user_error([&] { trainer.resume(scratch / "w", kRun); }), "is no checkpoint"));
   std::string newer = io::read_file(scratch / "c");
-  newer.replace(newer.find("\"version\":\"1\""), 13, "\"version\":\"2\"");
+  newer.replace(newer.find("\"version\":\"2\""), 13, "\"version\":\"3\"");
   io::write_file(scratch / "c", newer);
-  refused(trainer, kRun, "checkpoint of version 2, this program reads version 1");
+  refused(trainer, kRun, "checkpoint of version 3, this program reads version 2");
 }
 
 TEST_CASE_FIXTURE(Fixture, "checkpoint: weights that are not finite are not saved") {

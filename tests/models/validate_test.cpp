@@ -22,5 +22,23 @@ TEST_CASE("each kernel of the tiny step computes its region, fused and unfused, 
   }
 }
 
+TEST_CASE("each kernel of a step whose encoder is CLIP's, too") {
+  VisionGptConfig config = VisionGptConfig::preset("tiny");
+  config.vision.class_token = config.vision.pre_norm = config.vision.post_norm = true;
+  config.vision.patch_bias = false;
+  config.vision.activation = VitActivation::quick_gelu;
+  config.vision.intermediate = 100;
+  for (Precision precision : {Precision::f32, Precision::bf16}) {
+    RecordedGraph step = record_training_step(config, 2, "vision,resampler", {});
+    CheckOptions options;
+    options.whole = false;
+    options.compile.precision = precision;
+    CheckReport report = check(*step.graph, step.outputs, options);
+    INFO(report.str());
+    CHECK(report.ok());
+    CHECK(report.excluded * 100 < report.elements);
+  }
+}
+
 }  // namespace
 }  // namespace fusec::models

@@ -6,6 +6,8 @@
 // RUN: %fusec --no-fuse --dump-ir=canonical --no-locations %t/forward.mlir | FileCheck %t/forward.mlir --check-prefix=OFF
 // RUN: %fusec --print-after=fuse_gemms --stop-after=canonical --no-locations %t/square.mlir | FileCheck %t/square.mlir
 // RUN: %fusec --print-after=fuse_gemms --stop-after=canonical --no-locations %t/shared.mlir | FileCheck %t/shared.mlir
+// RUN: %fusec --print-after=fuse_gemms --stop-after=canonical --no-locations %t/held.mlir | FileCheck %t/held.mlir
+// RUN: %fusec --device=sm_90a --print-after=fuse_gemms --stop-after=canonical --no-locations %t/held.mlir | FileCheck %t/held.mlir --check-prefix=GPU
 
 //--- forward.mlir
 // Two weights of one activation: one product, whose columns the kernels read as they are.
@@ -145,3 +147,25 @@ fusec.graph "shared" {
 // CHECK: %[[DW:.*]] = fusec.contract "mn,mk->nk"(%[[DY]], %[[X]])
 // CHECK: fusec.output "dx" %[[DX]]
 // CHECK: fusec.output "dw" %[[DW]]
+
+//--- held.mlir
+// A CPU reads weights held in 16 bits as they lie: widening them side by side would move more. A
+// GPU widens them, and does so side by side.
+fusec.graph "held" {
+  %x = fusec.input "x" : tensor<512x64xf32>
+  %g16 = fusec.parameter "g" : tensor<64x64xbf16>
+  %u16 = fusec.parameter "u" : tensor<64x64xbf16>
+  %g = fusec.cast %g16 : tensor<64x64xbf16> to tensor<64x64xf32>
+  %u = fusec.cast %u16 : tensor<64x64xbf16> to tensor<64x64xf32>
+  %a = fusec.contract "mk,nk->mn"(%x, %g) : (tensor<512x64xf32>, tensor<64x64xf32>) -> tensor<512x64xf32>
+  %b = fusec.contract "mk,nk->mn"(%x, %u) : (tensor<512x64xf32>, tensor<64x64xf32>) -> tensor<512x64xf32>
+  %s = fusec.map silu(%a) : (tensor<512x64xf32>) -> tensor<512x64xf32>
+  %y = fusec.map mul(%s, %b) : (tensor<512x64xf32>, tensor<512x64xf32>) -> tensor<512x64xf32>
+  fusec.output "y" %y : tensor<512x64xf32>
+}
+// CHECK-LABEL: // after fuse_gemms
+// CHECK-NOT: fusec.concat
+// CHECK-COUNT-2: fusec.contract
+// GPU-LABEL: // after fuse_gemms
+// GPU: fusec.concat
+// GPU-COUNT-1: fusec.contract

@@ -1,6 +1,8 @@
 // RUN: split-file %s %t
 // RUN: %fusec --print-after=select_library --stop-after=fused --no-locations %t/gemm.mlir | FileCheck %t/gemm.mlir
 // RUN: %fusec --print-after=select_library --stop-after=fused --no-locations %t/calls.mlir | FileCheck %t/calls.mlir
+// RUN: %fusec --print-after=select_library --stop-after=fused --no-locations %t/held.mlir | FileCheck %t/held.mlir
+// RUN: %fusec --device=sm_90a --print-after=select_library --stop-after=fused --no-locations %t/held.mlir | FileCheck %t/held.mlir --check-prefix=GPU
 
 //--- gemm.mlir
 fusec.graph "gemm" {
@@ -88,3 +90,33 @@ fusec.graph "calls" {
 // CHECK: fusec.reduce sum
 // CHECK: fusec.library "cumsum"({{.*}}) {inner = 32 : i64, n = 8 : i64, outer = 1 : i64, reverse = 1 : i64, type = "f32"}
 // CHECK: fusec.library "top_k"({{.*}}) {k = 5 : i64, n = 100 : i64, rows = 1 : i64, type = "f32"} {{.*}} -> (tensor<5xf32>, tensor<5xi32>)
+
+//--- held.mlir
+// A CPU's product reads a parameter of 16 bits as it is held, on either side; what is no
+// parameter is widened first. cuBLASLt multiplies one type.
+fusec.graph "held" {
+  %x = fusec.input "x" : tensor<4x8xf32>
+  %w16 = fusec.parameter "w" : tensor<16x8xbf16>
+  %h16 = fusec.parameter "h" : tensor<16x8xf16>
+  %i16 = fusec.input "i" : tensor<16x8xbf16>
+  %w = fusec.cast %w16 : tensor<16x8xbf16> to tensor<16x8xf32>
+  %h = fusec.cast %h16 : tensor<16x8xf16> to tensor<16x8xf32>
+  %i = fusec.cast %i16 : tensor<16x8xbf16> to tensor<16x8xf32>
+  %a = fusec.contract "mk,nk->mn"(%x, %w) : (tensor<4x8xf32>, tensor<16x8xf32>) -> tensor<4x16xf32>
+  %b = fusec.contract "mk,nk->nm"(%x, %h) : (tensor<4x8xf32>, tensor<16x8xf32>) -> tensor<16x4xf32>
+  %c = fusec.contract "mk,nk->mn"(%x, %i) : (tensor<4x8xf32>, tensor<16x8xf32>) -> tensor<4x16xf32>
+  fusec.output "a" %a : tensor<4x16xf32>
+  fusec.output "b" %b : tensor<16x4xf32>
+  fusec.output "c" %c : tensor<4x16xf32>
+}
+// CHECK-LABEL: // after select_library
+// CHECK-DAG: %[[X:.*]] = fusec.input "x"
+// CHECK-DAG: %[[W:.*]] = fusec.parameter "w"
+// CHECK-DAG: %[[H:.*]] = fusec.parameter "h"
+// CHECK: %[[I:.*]] = fusec.cast %{{.*}} : tensor<16x8xbf16> to tensor<16x8xf32>
+// CHECK-NOT: fusec.cast
+// CHECK: fusec.library "gemm"(%[[X]], %[[W]]) {{.*}}type_a = "f32", type_b = "bf16", type_c = "f32"
+// CHECK: fusec.library "gemm"(%[[H]], %[[X]]) {{.*}}type_a = "f16", type_b = "f32", type_c = "f32"
+// CHECK: fusec.library "gemm"(%[[X]], %[[I]]) {{.*}}type_a = "f32", type_b = "f32", type_c = "f32"
+// GPU-LABEL: // after select_library
+// GPU-COUNT-3: type_a = "f32", type_b = "f32", type_c = "f32"

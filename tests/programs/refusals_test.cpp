@@ -104,8 +104,8 @@ TEST_CASE(
   refused(good.substr(0, good.size() - 100),
           {path, "not a sound safetensors file", "an earlier checkpoint is ", "step-00000002"});
   refused(good.substr(0, 5), {"it has 5 bytes"});
-  refused(edited("\"version\":\"1\"", "\"version\":\"9\""),
-          {"checkpoint of version 9, this program reads version 1"});
+  refused(edited("\"version\":\"2\"", "\"version\":\"9\""),
+          {"checkpoint of version 9, this program reads version 2"});
   refused(edited("head.weight\":{\"dtype\":\"F32\"", "haed.weight\":{\"dtype\":\"F32\""),
           {"1 missing:\n    head.weight (did you mean \"haed.weight\"?)",
            "1 unexpected:\n    haed.weight"});

@@ -96,15 +96,34 @@ std::string run_call(const Problem& p, int threads, Values* out, const char* epi
   return call.bytes(2);
 }
 
+cpu::Gemm gemm_of(const Problem& p) {
+  return {p.m,
+          p.n,
+          p.k,
+          1,
+          p.lda(),
+          p.ldb(),
+          p.ldc(),
+          p.stride_a(),
+          p.stride_b(),
+          p.stride_c(),
+          p.trans_a,
+          p.trans_b,
+          p.type_a,
+          p.type_b,
+          p.type_c,
+          static_cast<float>(p.alpha),
+          static_cast<float>(p.beta)};
+}
+
+std::vector<char> stored(const Values& x, DType t) {
+  std::vector<char> raw(x.size() * size_of(t) + 256);
+  for (size_t i = 0; i < x.size(); ++i) store_from_double(raw.data(), t, i, x[i]);
+  return raw;
+}
+
 void check_own(const Problem& p, const cpu::VectorKernels& v) {
-  cpu::Gemm g{p.m,          p.n,          p.k,          1,         p.lda(),  p.ldb(), p.ldc(),
-              p.stride_a(), p.stride_b(), p.stride_c(), p.trans_a, p.trans_b, p.type_a, p.type_b,
-              p.type_c,     static_cast<float>(p.alpha), static_cast<float>(p.beta)};
-  auto stored = [](const Values& x, DType t) {
-    std::vector<char> raw(x.size() * size_of(t) + 256);
-    for (size_t i = 0; i < x.size(); ++i) store_from_double(raw.data(), t, i, x[i]);
-    return raw;
-  };
+  cpu::Gemm g = gemm_of(p);
   std::vector<char> a = stored(p.a(), p.type_a), b = stored(p.b(), p.type_b),
                     c = stored(p.c(), p.type_c);
   cpu::TileGrid grid = cpu::tile_grid(g);
@@ -165,6 +184,61 @@ TEST_CASE("gemm: the own kernel of every instruction set equals a triple loop in
       CAPTURE(p.trans_a); CAPTURE(p.trans_b); CAPTURE(p.beta);
       check_own(p, *sets[s]);
     }
+}
+
+// By the kernel that streams B, tile by tile.
+Values few_rows(const Problem& p, const cpu::VectorKernels& v) {
+  cpu::Gemm g = gemm_of(p);
+  REQUIRE(cpu::is_few_rows(g));
+  std::vector<char> a = stored(p.a(), p.type_a), b = stored(p.b(), p.type_b),
+                    c = stored(p.c(), p.type_c);
+  cpu::TileGrid grid = cpu::tile_grid(g);
+  CHECK(grid.down == 1);
+  for (int64_t j = 0; j < p.n; j += grid.tile_cols)
+    cpu::few_rows_tile(v, g, a.data(), b.data(), c.data(),
+                       {0, p.m, j, std::min(grid.tile_cols, p.n - j)}, {});
+  Values got(p.stride_c());
+  for (size_t i = 0; i < got.size(); ++i) got[i] = load_as_double(c.data(), p.type_c, i);
+  return got;
+}
+
+TEST_CASE("gemm: products of few rows equal a triple loop in double, in every instruction set") {
+  int count = 0;
+  const cpu::VectorKernels* const* sets = cpu::runnable_vector_kernels(&count);
+  for (int s = 0; s < count; ++s)
+    for (int64_t m : {1, 2, 4, 7, 8})
+      for (auto [n, k] :
+           {std::pair<int64_t, int64_t>{1, 1}, {3, 15}, {18, 16}, {70, 47}, {700, 130}, {5, 9000}})
+        for (DType type_a : {f32, bf16})
+          for (DType type_b : {f32, bf16, f16}) {
+            CAPTURE(sets[s]->name);
+            CAPTURE(m);
+            CAPTURE(n);
+            CAPTURE(k);
+            CAPTURE(name_of(type_b));
+            Problem p{m, n, k};
+            p.trans_b = true, p.type_a = type_a, p.type_b = type_b;
+            p.pad = m == 4 ? 3 : 0;
+            if (m == 2) p.alpha = 0.25, p.beta = -0.5;
+            if (m == 7) p.type_c = bf16;
+            check(p, few_rows(p, *sets[s]));
+          }
+}
+
+TEST_CASE("gemm: a row has the same bits beside others, and on any number of threads") {
+  Problem p{8, 700, 130};
+  p.trans_b = true, p.type_b = bf16;
+  Values eight, some, rows = p.a();
+  std::string one = run_call(p, 1, &eight);
+  CHECK(one == run_call(p, 2, &some));
+  CHECK(one == run_call(p, 3, &some));
+  for (int64_t m : {1, 3, 5}) {
+    Problem q = p;
+    q.m = m;
+    run_call(q, 2, &some);
+    REQUIRE(q.a() == Values(rows.begin(), rows.begin() + m * p.lda()));
+    CHECK(some == Values(eight.begin(), eight.begin() + m * p.n));
+  }
 }
 
 TEST_CASE("gemm: several tiles, the same bits for any number of threads") {

@@ -133,6 +133,25 @@ TEST_CASE("simd: transpose of odd sizes fills missing lanes with zeros") {
       }
 }
 
+TEST_CASE("simd: f16 widens as the scalar form does, every number of it") {
+  std::vector<uint16_t> half(1 << 16);
+  for (size_t i = 0; i < half.size(); ++i) half[i] = static_cast<uint16_t>(i);
+  for (const VectorKernels* v : sets())
+    for (size_t count : {half.size(), half.size() - 5}) {
+      std::vector<float> wide(half.size(), 7.0f);
+      v->from_f16(half.data(), wide.data(), static_cast<int64_t>(count));
+      int wrong = 0;
+      for (size_t i = 0; i < half.size(); ++i) {
+        float expected = i < count ? float_from_f16(half[i]) : 7.0f;
+        wrong += std::isnan(expected)
+                     ? !std::isnan(wide[i])
+                     : std::bit_cast<uint32_t>(wide[i]) != std::bit_cast<uint32_t>(expected);
+      }
+      CAPTURE(v->name);
+      CHECK(wrong == 0);
+    }
+}
+
 TEST_CASE("simd: bf16 conversions equal the scalar ones, NaN and ties included") {
   std::vector<float> in = random_floats(100, 8, 1e3f);
   for (size_t i = 0; i < in.size(); ++i) in[i] *= 1.0001f;

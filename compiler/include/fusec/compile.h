@@ -125,6 +125,11 @@ class FUSEC_API Executable : public LoadedPlan {
 // told by compile(). Keep the result at least until then: it waits when it is destroyed.
 [[nodiscard]] FUSEC_API std::future<void> start_device(const std::string& device);
 
+// Host memory for what is written to a device (CompileOptions::device) again and again, at a
+// multiple of 256; the last copy of the pointer frees it. A GPU's is pinned, so that it copies
+// beside its work (LoadedPlan::stage()); where there is none or nothing can be pinned it is plain.
+FUSEC_API std::shared_ptr<void> host_memory(size_t bytes, const std::string& device);
+
 // Compiles everything that `outputs` and the graph's assigns need. Throws Error.
 FUSEC_API Executable compile(Graph& graph, std::vector<Output> outputs,
                              CompileOptions options = {});

@@ -7,6 +7,8 @@
 //   fusec build vision-gpt:tiny -o tiny.fsc     a compiled plan, for programs without a compiler
 //   fusec cache [clear]                         the folder of compiled code
 //   fusec check vision-gpt:tiny                 compiled code against the oracle, kernel by kernel
+//   fusec import FOLDER|FILE.gguf -o w.safetensors   models of other programs; --check
+//   fusec export w.safetensors -o FOLDER        and out
 //   fusec --list                                stages, passes, bundled models
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -17,13 +19,14 @@
 #include <iostream>
 #include <sstream>
 
+#include "check.h"
 #include "commands.h"
 #include "fusec/base/bytes.h"
 #include "fusec/base/nearest.h"
 #include "fusec/base/options.h"
 #include "fusec/inspect.h"
 #include "fusec/models/bundled.h"
-#include "check.h"
+#include "transfer.h"
 
 namespace {
 
@@ -250,11 +253,24 @@ int status_of(const std::function<void()>& work) {
   return 0;
 }
 
+// Commands with options of their own; null if argv names none.
+int (*own_command(int argc, char** argv))(const std::vector<std::string>&) {
+  const std::string_view word = argc > 1 ? argv[1] : "";
+  if (word == "import") return tool::import_command;
+  if (word == "export") return tool::export_command;
+  return nullptr;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc > 1 && argv[1] == std::string_view("cache"))
     return status_of([&] { tool::cache_command({argv + 2, argv + argc}); });
+  if (auto* command = own_command(argc, argv)) {
+    int status = 0;
+    const int failed = status_of([&] { status = command({argv + 2, argv + argc}); });
+    return failed ? failed : status;
+  }
   Options o;
   CLI::App app{"Shows what Fusec makes of a model: stages, kernels, and why things were fused"};
   app.name("fusec");

@@ -51,6 +51,7 @@ struct alignas(64) CuTensorMap {
   X(cuMemFreeHost, 2000, CuResult(void* address))                                                  \
   X(cuMemcpyHtoDAsync, 3020, CuResult(CuAddress, const void*, size_t bytes, CuStream))             \
   X(cuMemcpyDtoHAsync, 3020, CuResult(void*, CuAddress, size_t bytes, CuStream))                   \
+  X(cuMemcpyDtoDAsync, 3020, CuResult(CuAddress, CuAddress, size_t bytes, CuStream))               \
   X(cuMemsetD8Async, 3020, CuResult(CuAddress, unsigned char value, size_t bytes, CuStream))       \
   X(cuStreamCreate, 2000, CuResult(CuStream* stream, unsigned flags))                              \
   X(cuStreamDestroy, 4000, CuResult(CuStream stream))                                              \
@@ -60,7 +61,7 @@ struct alignas(64) CuTensorMap {
   X(cuStreamGetCaptureInfo, 11030,                                                                 \
     CuResult(CuStream stream, int* state, uint64_t* id, CuGraph* graph,                            \
              const CuGraphNode** newest, size_t* newest_count))                                    \
-  X(cuGraphGetNodes, 10000, CuResult(CuGraph graph, CuGraphNode * nodes, size_t * count))          \
+  X(cuGraphGetNodes, 10000, CuResult(CuGraph graph, CuGraphNode* nodes, size_t* count))            \
   X(cuGraphNodeGetType, 10000, CuResult(CuGraphNode node, int* type))                              \
   X(cuGraphInstantiateWithFlags, 11040,                                                            \
     CuResult(CuGraphExec* exec, CuGraph graph, unsigned long long flags))                          \

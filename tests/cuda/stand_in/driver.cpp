@@ -175,6 +175,13 @@ int copy_out(void* to, unsigned long long from, size_t bytes, Stream* s) {
   return put(s, kMemcpyNode, "",
              [=] { return std::memcpy(to, reinterpret_cast<void*>(from), bytes), 0; });
 }
+int copy_within(unsigned long long to, unsigned long long from, size_t bytes, Stream* s) {
+  ENTER(cuMemcpyDtoDAsync);
+  if (!inside(to, bytes) || !inside(from, bytes)) return kInvalid;
+  return put(s, kMemcpyNode, "", [=] {
+    return std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes), 0;
+  });
+}
 int set_bytes(unsigned long long to, unsigned char value, size_t bytes, Stream* s) {
   ENTER(cuMemsetD8Async);
   if (!inside(to, bytes)) return kInvalid;
@@ -319,6 +326,7 @@ const std::map<std::string, void*>& table() {
       ROW(cuMemFreeHost, host_free),
       ROW(cuMemcpyHtoDAsync, copy_in),
       ROW(cuMemcpyDtoHAsync, copy_out),
+      ROW(cuMemcpyDtoDAsync, copy_within),
       ROW(cuMemsetD8Async, set_bytes),
       ROW(cuStreamCreate, stream_create),
       ROW(cuStreamDestroy, stream_destroy),

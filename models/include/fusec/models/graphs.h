@@ -13,6 +13,7 @@
 
 #include "fusec/fusec.h"
 #include "fusec/models/config.h"
+#include "fusec/models/lora.h"
 #include "fusec/models/optim.h"
 
 namespace fusec::models {
@@ -38,9 +39,11 @@ RecordedGraph record_encoder(const VisionGptConfig& config, int64_t rows);
 RecordedGraph record_decoder(const VisionGptConfig& config, int64_t rows);
 
 // User Error with the nearest valid form unless `selection` is a comma-separated list of "all",
-// module names (vision, resampler, projector, embedding, trunk, head) and "last:K", the last K
-// trunk blocks.
-void check_selection(const VisionGptConfig& config, const std::string& selection);
+// module names (vision, resampler, projector, embedding, trunk, head), "last:K", the last K trunk
+// blocks, and "lora". A model with LoRA trains it, and of other parameters those of the modules
+// that are named beside it; never those of the trunk.
+void check_selection(const VisionGptConfig& config, const std::string& selection,
+                     const LoraConfig& lora = {});
 
 // The parameters that a selection chooses, in the graph's order. Checks it as above.
 std::vector<Tensor> trainable(Graph& graph, const VisionGptConfig& config,

@@ -5,10 +5,12 @@
 //   *.bias                          0
 //   *norm*.weight                   1
 //   embedding.weight                normal, 0.1    (a norm follows, so only the ratio to LR counts)
-//   *.position, *.query             normal, 0.5    (as large as what a filled patch adds)
+//   *.position, *.query, *.class    normal, 0.5    (as large as what a filled patch adds)
 //   head.weight                     normal, 0.02   (first loss close to log(vocab))
 //   *.out.weight, *.down.weight     normal, 1 / sqrt(fan_in * 2 * layers of its module): the last
 //                                   matrix of each residual branch (Radford et al. 2019)
+//   *.lora_a                        normal, 1 / sqrt(fan_in)
+//   *.lora_b                        0
 //   every other weight              normal, 1 / sqrt(fan_in)
 #pragma once
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "fusec/fusec.h"
+#include "fusec/models/config.h"
 
 namespace fusec::models {
 
@@ -26,17 +27,28 @@ T in_scope(Graph& graph, std::string_view scope, Args&&... args) {
 // gradient is rounded there too. x [...] f32 -> the same.
 Tensor stream(At x, bool narrow);
 
-// y = x W^T (+ b): x [..., in] -> [..., out]; weight [out, in], bias [out], both f32.
-struct Linear {
-  Linear(Graph& graph, std::string_view name, int64_t in, int64_t out, bool with_bias);
-  Tensor operator()(At x) const;
-
-  Tensor weight, bias;  // bias is undefined without `with_bias`
+// How a Linear holds its weight, and whether it has LoRA (lora.h) beside it.
+struct LinearOptions {
+  DType weight = f32;  // bf16 or f16 are widened where they are read
+  int64_t lora_rank = 0;
+  double lora_scale = 1;
 };
 
-// Rows of a table [count, width] by index: ids [...] i32 -> [..., width].
+// y = x W^T (+ b): x [..., in] -> [..., out]; weight [out, in], bias [out], both f32 unless the
+// options say otherwise of the weight.
+struct Linear {
+  Linear(Graph& graph, std::string_view name, int64_t in, int64_t out, bool with_bias,
+         const LinearOptions& options = {});
+  Tensor operator()(At x) const;
+
+  Tensor weight, bias;    // bias is undefined without `with_bias`
+  Tensor lora_a, lora_b;  // undefined without LoRA
+  double lora_scale;
+};
+
+// Rows of a table [count, width] by index: ids [...] i32 -> [..., width] f32.
 struct Embedding {
-  Embedding(Graph& graph, std::string_view name, int64_t count, int64_t width);
+  Embedding(Graph& graph, std::string_view name, int64_t count, int64_t width, DType weight = f32);
   Tensor operator()(At ids) const;
 
   Tensor weight;
@@ -44,10 +56,11 @@ struct Embedding {
 
 // Layer norm over the last axis with weight and bias [width] (Ba et al. 2016).
 struct LayerNorm {
-  LayerNorm(Graph& graph, std::string_view name, int64_t width);
+  LayerNorm(Graph& graph, std::string_view name, int64_t width, double eps = 1e-5);
   Tensor operator()(At x) const;
 
   Tensor weight, bias;
+  double eps;
 };
 
 // RMS norm over the last axis (Zhang and Sennrich 2019); weight [width] only if `weighted`.
@@ -61,10 +74,12 @@ struct RmsNorm {
 
 // Two linear layers with biases and a GELU between them: [..., in] -> [..., out].
 struct GeluMlp {
-  GeluMlp(Graph& graph, int64_t in, int64_t hidden, int64_t out);
+  GeluMlp(Graph& graph, int64_t in, int64_t hidden, int64_t out,
+          VitActivation activation = VitActivation::gelu_tanh);
   Tensor operator()(At x) const;
 
   Linear up, down;
+  VitActivation activation;
 };
 
 // Multi-head attention with biases and no mask, in which every query sees every key:
@@ -78,8 +93,9 @@ struct FullAttention {
 };
 
 // cos and sin tables [length, head_dim / 2] of rotary positions 0 .. length-1 as graph constants:
-// angle(t, i) = t * theta^(-2 i / head_dim) (Su et al. 2021).
-std::pair<Tensor, Tensor> rope_tables(Graph& graph, int64_t length, int64_t head_dim, double theta);
+// angle(t, i) = t * f(i), f(i) = theta^(-2 i / head_dim) (Su et al. 2021) after `scaling`.
+std::pair<Tensor, Tensor> rope_tables(Graph& graph, int64_t length, int64_t head_dim, double theta,
+                                      const RopeScaling& scaling = {});
 
 // Full name of a parameter, state or input leaf. Any other tensor is an internal Error.
 const std::string& name_of_leaf(const Tensor& leaf);

@@ -19,7 +19,8 @@ struct TrainState {
   // Philox: the key of first weights and random ops, and the counter of the next step's draws.
   uint64_t rng_key = 0, rng_counter = 0;
 
-  // The walk over the training set: its order follows from (count, seed, epoch).
+  // The walk over the training set: its order follows from (count, seed, epoch). All zeros where a
+  // data pipeline has a state of its own.
   data::ShuffledCursor::State cursor;
   int64_t cursor_count = 0;
   uint64_t cursor_seed = 0;

@@ -72,6 +72,11 @@ class Program {
   // Blocking copies between the host and plan buffer `buffer`; bytes must equal its size.
   virtual void write(int buffer, const void* data, size_t bytes) = 0;
   virtual void read(int buffer, void* data, size_t bytes) const = 0;
+  // Starts a write() that takes effect with take_staged(), and returns true: the copy runs beside a
+  // run(), and `data` must stay as it is until take_staged(). False, with nothing done, where the
+  // device cannot.
+  virtual bool stage(int, const void*, size_t) { return false; }
+  virtual void take_staged() {}
   // As write() of each, with the values made where they are copied from. If one throws, what the
   // tensors hold is not known.
   virtual void fill(const std::vector<Filling>& fillings) = 0;

@@ -71,6 +71,17 @@ class FUSEC_API LoadedPlan {
   void write(std::string_view name, const void* data, size_t bytes);
   void read(std::string_view name, void* data, size_t bytes) const;
 
+  // write() in two halves, for inputs that are copied while an earlier run computes: stage() starts
+  // it, take_staged() makes all values that were staged those of their tensors.
+  //
+  //   stage(first); take_staged();
+  //   for (;;) { stage(next); run(); take_staged(); }
+  //
+  // `data` must stay as it is until take_staged(). On a GPU the copy runs beside everything else if
+  // it is pinned (host_memory() of compile.h). A tensor that is staged twice takes the later value.
+  void stage(std::string_view name, const void* data, size_t bytes);
+  void take_staged();
+
   // Values that are made instead of copied: make(begin, bytes, out) puts bytes [begin, begin +
   // bytes) of the row-major values to `out`. It is called for pieces that begin at multiples of 1
   // MiB, from several threads at once, for one tensor and for several, so each value must depend on
@@ -101,6 +112,11 @@ class FUSEC_API LoadedPlan {
   template <class T>
   void set(std::string_view name, const std::vector<T>& v) {
     set(name, std::span<const T>(v));
+  }
+  template <class T>
+  void stage(std::string_view name, std::span<const T> v) {
+    check_host_type(name, sizeof(T), std::is_floating_point_v<T>);
+    stage(name, v.data(), v.size_bytes());
   }
   // A scalar.
   template <class T>
@@ -164,6 +180,13 @@ class FUSEC_API LoadedPlan {
   std::shared_ptr<const Plan> plan_;
   std::unique_ptr<Program> program_;
   Sentry sentry_ = Sentry::guard;
+  struct Staged {
+    int buffer;
+    const void* data;
+    size_t bytes;
+    bool on_its_way;  // the device's matter
+  };
+  std::vector<Staged> staged_;
   std::vector<bool> set_;             // by buffer: inputs the host has written
   bool ready_ = false;                // all that a run needs has been set
   bool ran_ = false;

@@ -41,6 +41,10 @@ struct FreeMemory {
 };
 FUSEC_API FreeMemory free_memory(int ordinal);
 
+// Host memory that the GPU reads by itself, at a multiple of 256; the last copy of the pointer
+// frees it. Program::write() and stage() copy from it as it lies. A device Error if there is none.
+FUSEC_API std::shared_ptr<void> pinned_memory(int ordinal, size_t bytes);
+
 // Starts GPU `ordinal` and cuBLASLt in the background, for a load() that comes later. What fails is
 // told by whoever needs it then. The futures wait when they are destroyed.
 FUSEC_API std::vector<std::future<void>> open_ahead(int ordinal);

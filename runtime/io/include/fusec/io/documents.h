@@ -3,9 +3,13 @@
 //                                              {"type": "text", "text": "What is it?"}]},
 //                 {"role": "assistant", "content": [{"type": "text", "text": "grinning face"}]}],
 //    "id": "1f600", "category": "Smileys & Emotion", "subset": "train"}
-// `content` may also be a plain string: one text part. id, category and subset are optional; other
-// keys of a document are ignored. Refused: a document without messages, a role or part type that
-// is not listed here, a key given twice, more than 16 arrays and objects inside each other.
+// `content` may also be a plain string: one text part. {"type": "tool", "text": ...} is what an
+// assistant asks of a tool, or what a message of role "tool" answers:
+//   {"role": "assistant", "content": [{"type": "tool", "text": "{\"name\": \"count\"}"}]},
+//   {"role": "tool", "content": [{"type": "tool", "text": "12"}]}
+// id, category and subset are optional; other keys of a document are ignored. Refused: a document
+// without messages, a role or part type that is not listed here, a tool part in a message of the
+// user or the system, a key given twice, more than 16 arrays and objects inside each other.
 #pragma once
 
 #include <cstddef>
@@ -20,13 +24,13 @@ namespace fusec::io {
 
 // An image is a typed part with its own path; it is never found by matching strings in text.
 struct Part {
-  enum class Type { text, image } type = Type::text;
+  enum class Type { text, image, tool } type = Type::text;
   std::string value;  // the text, or the image's path relative to the folder of the .jsonl
   bool operator==(const Part&) const = default;
 };
 
 struct Message {
-  std::string role;  // "system", "user" or "assistant"
+  std::string role;  // "system", "user", "assistant" or "tool"
   std::vector<Part> parts;
   bool operator==(const Message&) const = default;
 };
