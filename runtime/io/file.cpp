@@ -99,8 +99,8 @@ void InputFile::read_at(uint64_t offset, char* bytes, uint64_t count) const {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_user(path_ + ": cannot be read: " + reason(errno));
     if (got == 0) {
-      fail_user(path_ + ": became shorter while it was read: no byte at " +
-                std::to_string(offset) + " of " + std::to_string(size_) + "; copy it again");
+      fail_user(path_ + ": became shorter while it was read: no byte at " + std::to_string(offset) +
+                " of " + std::to_string(size_) + "; copy it again");
     }
     offset += static_cast<uint64_t>(got);
     bytes += got;

@@ -249,10 +249,9 @@ TEST_CASE("tensor cores: keys beyond the last add nothing to dq where all scores
     const int64_t n = 70 * d;
     const Values q(n, 4), k(n, -8 / std::sqrt(d / 16.0)), v = random_values(n, 1);
     const Values d_out = random_values(n, 2), nan(n, NAN);
-    const std::vector<Values> got =
-        run_text(c.shape.forward(),
-                 {{q, bf16}, {k, bf16}, {v, bf16}, {nan, bf16}, {Values(70, NAN), f32}}, nullptr,
-                 false, portable());
+    const std::vector<Values> got = run_text(
+        c.shape.forward(), {{q, bf16}, {k, bf16}, {v, bf16}, {nan, bf16}, {Values(70, NAN), f32}},
+        nullptr, false, portable());
     CHECK(got[4][0] < -100);
     const Expected e = formulas(c, q, k, v, d_out, got[3], got[4]);
     const std::vector<Values> grads = run_text(c.shape.grad(),

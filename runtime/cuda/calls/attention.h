@@ -75,8 +75,8 @@ void append_captured_gradients(const Attention& a, const LibraryCall& call, cons
                                CallPlan& plan);
 // Walk: the steps of a block of the tensor-core form; needs kRangeText and hook_text.
 extern const std::string_view kWalkText;
-// attention_mma_sums.cpp: the kernel that makes rowsum(d_o * o), the product dS K of a step, added to
-// sums of dq, and the kernel that rounds these. Needs kColumns and kSums, the first kTeam, too.
+// attention_mma_sums.cpp: the kernel that makes rowsum(d_o * o), the product dS K of a step, added
+// to sums of dq, and the kernel that rounds these. Needs kColumns and kSums, the first kTeam, too.
 extern const std::string_view kMmaDelta, kMmaSums, kMmaRound;
 // Tiles and products of the general form: needs constants, element_text, kRangeText and hook_text.
 extern const std::string_view kAnyTiles, kAnyGradient;

@@ -60,7 +60,7 @@ enum class QkNorm : uint8_t { none, after_rope, before_rope };
 // they are divided by `factor`, and between the two the share of both is linear in frequency.
 struct RopeScaling {
   enum class Kind : uint8_t { none, linear, llama3 } kind = Kind::none;
-  double factor = 1;  // at least 1
+  double factor = 1;                                 // at least 1
   double low_freq_factor = 1, high_freq_factor = 4;  // of llama3; low < high
   int64_t original_context = 8192;                   // of llama3, tokens
 };
