@@ -44,7 +44,9 @@ std::optional<io::Message> first_question(const io::Document& document, const st
 void print_samples(models::PackedTrainer& trainer, const SftOptions& o, const SftSetup& setup,
                    int64_t count) {
   if (count == 0) return;
-  models::GeneratorOptions g{.model = setup.info.config, .lora = o.lora, .compile = o.compile};
+  models::GeneratorOptions g{.model = trainer.options().model.config,
+                             .lora = o.lora,
+                             .compile = o.compile};
   g.compile.share = &trainer.training();
   models::Generator generator(g);
   const data::JsonlStream files(o.validation, {});

@@ -191,6 +191,8 @@ std::unique_ptr<models::PackedTrainer> make_trainer(const SftOptions& o, const S
                                                     const data::BatchShape& batches) {
   models::PackedTrainerOptions t;
   t.model = {setup.info.config, models::pack_shape(batches), o.lora};
+  // Positions of a pack alone need rotations, not those of all that the model was made for.
+  t.model.config.sequence = o.pipeline.packer.capacity;
   t.train = o.select;
   t.accumulate = o.accumulate;
   t.optimizer = o.optimizer;

@@ -75,12 +75,14 @@ class Loop {
   double elapsed() const { return state_.seconds + seconds_since(start_); }
   double waited() const { return data_.train->wait_seconds() - first_wait_; }
 
-  double share() const {
-    double by_steps = options_.steps > 0 ? static_cast<double>(state_.step) / options_.steps : 0;
-    double passes =
+  // How much of the run is done after `step` updates: by steps, or by documents so far.
+  double share(int64_t step) const {
+    const double by_steps = options_.steps > 0 ? static_cast<double>(step) / options_.steps : 0;
+    const double passes =
         data_.documents > 0 ? static_cast<double>(state_.documents) / data_.documents : 0;
     return std::max(by_steps, options_.epochs > 0 ? passes / options_.epochs : 0);
   }
+  double share() const { return share(state_.step); }
 
   bool patience_over() const {
     return options_.patience > 0 && state_.best_loss &&
@@ -99,8 +101,7 @@ class Loop {
   }
 
   void step() {
-    if (state_.step == 0) lr_ = options_.lr * options_.schedule.factor(0);
-    lr_ = options_.lr * options_.schedule.factor(share());
+    lr_ = options_.lr * options_.schedule.factor(share(state_.step + 1));
     const Clock::time_point begin = Clock::now();
     last_ = trainer_.step(*data_.train, lr_);
     if (!measured_) {  // the first step waits for the pipeline to begin
