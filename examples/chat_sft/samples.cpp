@@ -62,7 +62,7 @@ void print_samples(models::PackedTrainer& trainer, const SftOptions& o, const Sf
       const bool led = first.role == "system";
       models::Conversation chat(generator, *setup.renderer,
                                 {.system = led ? text_of(first) : "",
-                                 .write = {.sampler = {.temperature = 0}, .max_tokens = kLongest},
+                                 .write = {.max_tokens = kLongest, .sampler = {.temperature = 0}},
                                  .fit = o.pipeline.images.fit});
       const std::string said = chat.ask(*question).text;
       const std::string wanted = text_of(document.messages[led ? 2 : 1]);
