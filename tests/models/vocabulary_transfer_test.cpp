@@ -1,3 +1,4 @@
+// Rows of words, carried over to tokens.
 #include "fusec/models/vocabulary_transfer.h"
 
 #include <doctest/doctest.h>

@@ -75,7 +75,9 @@ TEST_CASE("refused: data that is missing, empty or damaged, by file and line") {
   scratch.file("data/images/cut.png", png.substr(0, png.size() / 2));
   refused(of_image("images/cut.png"), {"cut.png: damaged PNG image"});
   scratch.file("data/images/photo.png", "\xff\xd8\xff\xe0 JFIF");
-  refused(of_image("images/photo.png"), {"photo.png: not a PNG image but a JPEG image"});
+  refused(of_image("images/photo.png"), {"photo.png: unreadable JPEG image"});
+  scratch.file("data/images/other.png", "GIF89a....");
+  refused(of_image("images/other.png"), {"other.png: neither a PNG nor a JPEG image but"});
 
   io::write_file(train, "\n  \n");
   check_refused(tests::pretrain(scratch, "run"), {train + ": holds no documents"});
